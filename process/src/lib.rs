@@ -1,0 +1,6 @@
+//! What every program of ours does the same way: logs, signals, and the pages that tell people and
+//! probes how it is.
+
+pub mod log;
+pub mod pages;
+pub mod signal;

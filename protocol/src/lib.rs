@@ -1,0 +1,46 @@
+//! Pure. What the operator and the data plane say to each other.
+//!
+//! ```text
+//!  data plane                                     operator (every replica)
+//!     │ ── Hello{pod, pool, version, epoch, source} ──► │
+//!     │ ◄─────────────── Welcome{node, zone, epoch} ─── │
+//!     │ ── Applied{full: what it serves} ─────────────► │
+//!     │ ◄── Update{nonce, epoch, version, parts…} ───── │  only where source
+//!     │ ── Applied{nonce, version, refused} ──────────► │  on every stream
+//!     │ ── Report{failing, listeners, sessions} ──────► │  on every stream
+//! ```
+//!
+//! `snapshot` holds the validated types, `wire` turns messages into them and back,
+//! `version` names a set by its content, `delta` finds and cuts what changed.
+
+pub mod answer;
+pub mod delta;
+pub mod guard;
+pub mod snapshot;
+pub mod version;
+pub mod wire;
+
+/// Generated messages and, behind the features `client` and `server`, stubs.
+#[allow(
+    missing_docs,
+    clippy::all,
+    reason = "generated; documented in the .proto"
+)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/tcpforward.v1alpha1.rs"));
+}
+
+/// Bytes of forwards that one `Update` part carries at most, unless a single forward is larger.
+pub const PART_BYTES: usize = 1 << 20;
+
+/// Bytes of one gRPC message at most: a part and the largest single forward.
+pub const MESSAGE_BYTES: usize = 4 << 20;
+
+/// Bytes that a data plane gathers for one change at most, over all its parts.
+pub const CHANGE_BYTES: usize = 256 << 20;
+
+/// Backends of one forward at most; what is beyond is left out and said in its conditions.
+pub const BACKENDS_PER_FORWARD: usize = 10_000;
+
+/// Characters of a text that travels to a status, at most.
+pub const TEXT_CHARS: usize = 256;

@@ -1,0 +1,336 @@
+//! Pure. Messages to validated types and back. Every refusal names the field, the value and why.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use prost::Message;
+
+use crate::snapshot::{
+    Backend, BackendState, Dial, Forward, ForwardName, ForwardSpec, Listener, LoadBalancer,
+    LocalTargets, Relay, Settings, TakesNew, Target, Timeouts,
+};
+use crate::version::Hash;
+use crate::{BACKENDS_PER_FORWARD, proto};
+
+mod answer;
+
+pub use answer::{
+    applied_from_proto, applied_to_proto, hello_from_proto, hello_to_proto, report_from_proto,
+    report_to_proto,
+};
+
+/// A message that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value:?}: {why}")]
+pub struct Invalid {
+    /// Path of the field in the message.
+    pub field: &'static str,
+    /// What it was, cut.
+    pub value: String,
+    /// What it should have been.
+    pub why: &'static str,
+}
+
+pub(crate) fn invalid(field: &'static str, value: impl ToString, why: &'static str) -> Invalid {
+    Invalid {
+        field,
+        value: value.to_string().chars().take(80).collect(),
+        why,
+    }
+}
+
+fn present<T>(field: &'static str, value: Option<T>) -> Result<T, Invalid> {
+    value.ok_or_else(|| invalid(field, "absent", "it is required"))
+}
+
+pub(crate) fn name(field: &'static str, text: &str) -> Result<ForwardName, Invalid> {
+    text.parse()
+        .map_err(|_| invalid(field, text, "expected namespace/name"))
+}
+
+pub(crate) fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, Invalid> {
+    Hash::try_from(bytes).map_err(|_| invalid(field, format!("{bytes:x?}"), "expected 16 bytes"))
+}
+
+/// The name and hash of a forward, which count for the set's version even when the rest is refused.
+///
+/// # Errors
+/// The name or the hash is not one.
+pub fn forward_identity(message: &proto::Forward) -> Result<(ForwardName, Hash), Invalid> {
+    Ok((
+        name("forward.name", &message.name)?,
+        hash("forward.hash", &message.hash)?,
+    ))
+}
+
+/// A forward as it travels.
+#[must_use]
+pub fn forward_to_proto(forward: &Forward) -> proto::Forward {
+    proto::Forward {
+        name: forward.name.to_string(),
+        spec_hash: forward.spec_hash.as_bytes().to_vec(),
+        hash: forward.hash.as_bytes().to_vec(),
+        spec: Some(spec_to_proto(&forward.spec)),
+        backends: forward.backends.iter().map(backend_to_proto).collect(),
+    }
+}
+
+/// A forward as it arrived; its hashes are taken as they are.
+///
+/// # Errors
+/// The first field that makes no sense.
+pub fn forward_from_proto(message: proto::Forward) -> Result<Forward, Invalid> {
+    let (name, hash_of_all) = forward_identity(&message)?;
+    if message.backends.len() > BACKENDS_PER_FORWARD {
+        return Err(invalid(
+            "forward.backends",
+            message.backends.len(),
+            "too many backends",
+        ));
+    }
+    let spec = spec_from_proto(present("forward.spec", message.spec)?)?;
+    let backends: Vec<Backend> = message
+        .backends
+        .into_iter()
+        .map(backend_from_proto)
+        .collect::<Result<_, _>>()?;
+    if let Some(stray) = backends
+        .iter()
+        .find(|b| spec.relay.targets.iter().all(|t| t.name != b.target))
+    {
+        return Err(invalid(
+            "backend.target",
+            &stray.target,
+            "no target has this name",
+        ));
+    }
+    Ok(Forward {
+        name,
+        spec_hash: hash("forward.spec_hash", &message.spec_hash)?,
+        hash: hash_of_all,
+        spec,
+        backends,
+    })
+}
+
+/// Hash of the spec and hash of the whole. The encoding has no maps, so it is the same everywhere.
+pub(crate) fn content_hashes(spec: &ForwardSpec, backends: &[Backend]) -> (Hash, Hash) {
+    let spec_hash = Hash::of([spec_to_proto(spec).encode_to_vec().as_slice()]);
+    let mut content = spec_hash.as_bytes().to_vec();
+    for backend in backends {
+        content.extend(backend_to_proto(backend).encode_length_delimited_to_vec());
+    }
+    (spec_hash, Hash::of([content.as_slice()]))
+}
+
+pub(crate) fn settings_bytes(settings: &Settings) -> Vec<u8> {
+    settings_to_proto(settings).encode_length_delimited_to_vec()
+}
+
+/// Settings as they travel.
+#[must_use]
+pub fn settings_to_proto(settings: &Settings) -> proto::Settings {
+    let local_targets = match settings.local_targets {
+        LocalTargets::Allow => proto::settings::LocalTargets::Allow,
+        LocalTargets::Refuse => proto::settings::LocalTargets::Refuse,
+    };
+    proto::Settings {
+        local_targets: local_targets.into(),
+    }
+}
+
+/// Settings as they arrived.
+///
+/// # Errors
+/// They are absent or a value is unknown.
+pub fn settings_from_proto(message: Option<proto::Settings>) -> Result<Settings, Invalid> {
+    let message = present("update.settings", message)?;
+    let local_targets = match message.local_targets() {
+        proto::settings::LocalTargets::Allow => LocalTargets::Allow,
+        proto::settings::LocalTargets::Refuse => LocalTargets::Refuse,
+        proto::settings::LocalTargets::Unspecified => {
+            return Err(invalid(
+                "settings.local_targets",
+                message.local_targets,
+                "unknown value",
+            ));
+        }
+    };
+    Ok(Settings { local_targets })
+}
+
+fn spec_to_proto(spec: &ForwardSpec) -> proto::ForwardSpec {
+    let relay = &spec.relay;
+    let target = |t: &Target| proto::Target {
+        name: t.name.clone(),
+        weight: t.weight,
+        priority: t.priority,
+    };
+    let load_balancer = match relay.load_balancer {
+        LoadBalancer::RoundRobin => proto::LoadBalancer::RoundRobin,
+    };
+    proto::ForwardSpec {
+        generation: spec.generation,
+        requires: spec.requires.clone(),
+        listener: Some(proto::Listener {
+            port: spec.listener.port.get().into(),
+            address: spec
+                .listener
+                .address
+                .map(|ip| ip.to_string())
+                .unwrap_or_default(),
+        }),
+        relay: Some(proto::Relay {
+            targets: relay.targets.iter().map(target).collect(),
+            dial: Some(proto::Dial {
+                timeout_ms: millis(relay.dial.timeout),
+                attempts: relay.dial.attempts.get(),
+                deadline_ms: millis(relay.dial.deadline),
+            }),
+            load_balancer: load_balancer.into(),
+        }),
+        timeouts: Some(proto::Timeouts {
+            idle_ms: spec.timeouts.idle.map_or(0, millis),
+            half_closed_ms: spec.timeouts.half_closed.map_or(0, millis),
+        }),
+    }
+}
+
+fn spec_from_proto(message: proto::ForwardSpec) -> Result<ForwardSpec, Invalid> {
+    let timeouts = present("spec.timeouts", message.timeouts)?;
+    Ok(ForwardSpec {
+        generation: message.generation,
+        requires: message.requires,
+        listener: listener_from_proto(&present("spec.listener", message.listener)?)?,
+        relay: relay_from_proto(present("spec.relay", message.relay)?)?,
+        timeouts: Timeouts {
+            idle: nonzero_millis(timeouts.idle_ms),
+            half_closed: nonzero_millis(timeouts.half_closed_ms),
+        },
+    })
+}
+
+fn listener_from_proto(message: &proto::Listener) -> Result<Listener, Invalid> {
+    let address = match message.address.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|_| invalid("listener.address", text, "expected an IP address"))?,
+        ),
+    };
+    Ok(Listener {
+        port: port("listener.port", message.port)?,
+        address,
+    })
+}
+
+fn relay_from_proto(message: proto::Relay) -> Result<Relay, Invalid> {
+    let load_balancer = match message.load_balancer() {
+        proto::LoadBalancer::RoundRobin => LoadBalancer::RoundRobin,
+        proto::LoadBalancer::Unspecified => {
+            return Err(invalid(
+                "relay.load_balancer",
+                message.load_balancer,
+                "unknown value",
+            ));
+        }
+    };
+    let dial = present("relay.dial", message.dial)?;
+    let targets: Vec<Target> = message
+        .targets
+        .into_iter()
+        .map(|t| Target {
+            name: t.name,
+            weight: t.weight,
+            priority: t.priority,
+        })
+        .collect();
+    for (i, target) in targets.iter().enumerate() {
+        if targets
+            .iter()
+            .skip(i + 1)
+            .any(|other| other.name == target.name)
+        {
+            return Err(invalid(
+                "target.name",
+                &target.name,
+                "two targets have this name",
+            ));
+        }
+    }
+    Ok(Relay {
+        targets,
+        dial: Dial {
+            timeout: nonzero_millis(dial.timeout_ms)
+                .ok_or_else(|| invalid("dial.timeout_ms", 0, "expected more than 0"))?,
+            attempts: NonZeroU32::new(dial.attempts)
+                .ok_or_else(|| invalid("dial.attempts", 0, "expected more than 0"))?,
+            deadline: nonzero_millis(dial.deadline_ms)
+                .ok_or_else(|| invalid("dial.deadline_ms", 0, "expected more than 0"))?,
+        },
+        load_balancer,
+    })
+}
+
+fn backend_to_proto(backend: &Backend) -> proto::Backend {
+    let state = match backend.state {
+        BackendState::Ready => proto::backend::State::Ready,
+        BackendState::Terminating => proto::backend::State::Terminating,
+        BackendState::NotReady => proto::backend::State::NotReady,
+    };
+    proto::Backend {
+        target: backend.target.clone(),
+        ip: backend.address.ip().to_string(),
+        port: backend.address.port().into(),
+        state: state.into(),
+        takes_new: backend.takes_new == TakesNew::Yes,
+        nodes: backend.nodes.clone(),
+        zones: backend.zones.clone(),
+    }
+}
+
+fn backend_from_proto(message: proto::Backend) -> Result<Backend, Invalid> {
+    let state = match message.state() {
+        proto::backend::State::Ready => BackendState::Ready,
+        proto::backend::State::Terminating => BackendState::Terminating,
+        proto::backend::State::NotReady => BackendState::NotReady,
+        proto::backend::State::Unspecified => {
+            return Err(invalid("backend.state", message.state, "unknown value"));
+        }
+    };
+    let ip = message
+        .ip
+        .parse()
+        .map_err(|_| invalid("backend.ip", &message.ip, "expected an IP address"))?;
+    Ok(Backend {
+        target: message.target,
+        address: SocketAddr::new(ip, port("backend.port", message.port)?.get()),
+        state,
+        takes_new: if message.takes_new {
+            TakesNew::Yes
+        } else {
+            TakesNew::No
+        },
+        nodes: message.nodes,
+        zones: message.zones,
+    })
+}
+
+fn port(field: &'static str, port: u32) -> Result<NonZeroU16, Invalid> {
+    u16::try_from(port)
+        .ok()
+        .and_then(NonZeroU16::new)
+        .ok_or_else(|| invalid(field, port, "expected 1 to 65535"))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nonzero_millis(millis: u64) -> Option<Duration> {
+    (millis > 0).then(|| Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

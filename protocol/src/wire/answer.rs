@@ -1,0 +1,266 @@
+//! Pure. The data plane's messages. Whatever a pod sends, its texts are cut before they are kept.
+
+use std::net::SocketAddr;
+
+use super::{Invalid, hash, invalid, name};
+use crate::answer::{
+    Applied, BoundListener, DialError, FailingBackend, Hello, Refusal, RefusalCode, Report,
+    ServedSpec, Serving, SessionCount, Source,
+};
+use crate::delta::Scope;
+use crate::version::Version;
+use crate::{TEXT_CHARS, proto};
+
+/// A hello as it travels.
+#[must_use]
+pub fn hello_to_proto(hello: &Hello) -> proto::Hello {
+    proto::Hello {
+        pod: hello.pod.clone(),
+        uid: hello.uid.clone(),
+        node: hello.node.clone(),
+        pool: hello.pool.clone(),
+        build: hello.build.clone(),
+        features: hello.features.clone(),
+        version: version_to_proto(hello.version),
+        epoch: hello.epoch,
+        source: hello.source == Source::Chosen,
+    }
+}
+
+/// A hello as it arrived.
+///
+/// # Errors
+/// The pod has no name or uid, the pool no name, or the version is not one.
+pub fn hello_from_proto(message: proto::Hello) -> Result<Hello, Invalid> {
+    for (field, value) in [
+        ("hello.pod", &message.pod),
+        ("hello.uid", &message.uid),
+        ("hello.pool", &message.pool),
+    ] {
+        if value.is_empty() || value.len() > 253 {
+            return Err(invalid(field, value, "expected 1 to 253 characters"));
+        }
+    }
+    Ok(Hello {
+        pod: message.pod,
+        uid: message.uid,
+        node: cut(&message.node),
+        pool: message.pool,
+        build: cut(&message.build),
+        features: message
+            .features
+            .iter()
+            .take(64)
+            .map(|text| cut(text))
+            .collect(),
+        version: version_from_proto("hello.version", &message.version)?,
+        epoch: message.epoch,
+        source: if message.source {
+            Source::Chosen
+        } else {
+            Source::Listening
+        },
+    })
+}
+
+/// An answer as it travels.
+#[must_use]
+pub fn applied_to_proto(applied: &Applied) -> proto::Applied {
+    let serving = |serving: &Serving| proto::Serving {
+        forward: serving.forward.to_string(),
+        spec_hash: serving
+            .spec
+            .map(|spec| spec.hash.as_bytes().to_vec())
+            .unwrap_or_default(),
+        generation: serving.spec.map_or(0, |spec| spec.generation),
+    };
+    let refusal = |refusal: &Refusal| proto::Refusal {
+        forward: refusal.forward.to_string(),
+        code: match refusal.code {
+            RefusalCode::BindFailed => proto::refusal::Code::BindFailed,
+            RefusalCode::Invalid => proto::refusal::Code::Invalid,
+            RefusalCode::Unsupported => proto::refusal::Code::Unsupported,
+        }
+        .into(),
+        text: cut(&refusal.text),
+        spec_hash: refusal.spec_hash.as_bytes().to_vec(),
+    };
+    proto::Applied {
+        nonce: applied.nonce,
+        version: version_to_proto(applied.version),
+        epoch: applied.epoch,
+        full: applied.scope == Scope::Full,
+        serving: applied.serving.iter().map(serving).collect(),
+        refused: applied.refused.iter().map(refusal).collect(),
+    }
+}
+
+/// An answer as it arrived.
+///
+/// # Errors
+/// A name or hash is not one, or a code is unknown.
+pub fn applied_from_proto(message: proto::Applied) -> Result<Applied, Invalid> {
+    Ok(Applied {
+        nonce: message.nonce,
+        version: version_from_proto("applied.version", &message.version)?,
+        epoch: message.epoch,
+        scope: if message.full {
+            Scope::Full
+        } else {
+            Scope::Change
+        },
+        serving: message
+            .serving
+            .iter()
+            .map(serving_from_proto)
+            .collect::<Result<_, _>>()?,
+        refused: message
+            .refused
+            .iter()
+            .map(refusal_from_proto)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn serving_from_proto(message: &proto::Serving) -> Result<Serving, Invalid> {
+    let spec = match message.spec_hash.as_slice() {
+        [] => None,
+        bytes => Some(ServedSpec {
+            hash: hash("serving.spec_hash", bytes)?,
+            generation: message.generation,
+        }),
+    };
+    Ok(Serving {
+        forward: name("serving.forward", &message.forward)?,
+        spec,
+    })
+}
+
+fn refusal_from_proto(message: &proto::Refusal) -> Result<Refusal, Invalid> {
+    let code = match message.code() {
+        proto::refusal::Code::BindFailed => RefusalCode::BindFailed,
+        proto::refusal::Code::Invalid => RefusalCode::Invalid,
+        proto::refusal::Code::Unsupported => RefusalCode::Unsupported,
+        proto::refusal::Code::Unspecified => {
+            return Err(invalid("refusal.code", message.code, "unknown value"));
+        }
+    };
+    Ok(Refusal {
+        forward: name("refusal.forward", &message.forward)?,
+        spec_hash: hash("refusal.spec_hash", &message.spec_hash)?,
+        code,
+        text: cut(&message.text),
+    })
+}
+
+/// A report as it travels.
+#[must_use]
+pub fn report_to_proto(report: &Report) -> proto::Report {
+    let failing = |backend: &FailingBackend| proto::FailingBackend {
+        forward: backend.forward.to_string(),
+        target: backend.target.clone(),
+        address: backend.address.to_string(),
+        reason: match backend.reason {
+            DialError::Other => proto::failing_backend::DialError::Other,
+            DialError::Refused => proto::failing_backend::DialError::Refused,
+            DialError::Timeout => proto::failing_backend::DialError::Timeout,
+            DialError::Unreachable => proto::failing_backend::DialError::Unreachable,
+        }
+        .into(),
+        message: cut(&backend.message),
+        since_ms: backend.since_ms,
+    };
+    let listener = |listener: &BoundListener| proto::BoundListener {
+        forward: listener.forward.to_string(),
+        address: listener.address.to_string(),
+    };
+    let sessions = |count: &SessionCount| proto::SessionCount {
+        forward: count.forward.to_string(),
+        open: count.open,
+        total: count.total,
+    };
+    proto::Report {
+        failing: report.failing.iter().map(failing).collect(),
+        listeners: report.listeners.iter().map(listener).collect(),
+        sessions: report.sessions.iter().map(sessions).collect(),
+    }
+}
+
+/// A report as it arrived.
+///
+/// # Errors
+/// A name or address is not one, or a reason is unknown.
+pub fn report_from_proto(message: proto::Report) -> Result<Report, Invalid> {
+    let listener = |listener: &proto::BoundListener| {
+        Ok(BoundListener {
+            forward: name("listener.forward", &listener.forward)?,
+            address: address("listener.address", &listener.address)?,
+        })
+    };
+    let sessions = |count: &proto::SessionCount| {
+        Ok(SessionCount {
+            forward: name("sessions.forward", &count.forward)?,
+            open: count.open,
+            total: count.total,
+        })
+    };
+    Ok(Report {
+        failing: message
+            .failing
+            .iter()
+            .map(failing_from_proto)
+            .collect::<Result<_, _>>()?,
+        listeners: message
+            .listeners
+            .iter()
+            .map(listener)
+            .collect::<Result<_, _>>()?,
+        sessions: message
+            .sessions
+            .iter()
+            .map(sessions)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn failing_from_proto(message: &proto::FailingBackend) -> Result<FailingBackend, Invalid> {
+    let reason = match message.reason() {
+        proto::failing_backend::DialError::Other => DialError::Other,
+        proto::failing_backend::DialError::Refused => DialError::Refused,
+        proto::failing_backend::DialError::Timeout => DialError::Timeout,
+        proto::failing_backend::DialError::Unreachable => DialError::Unreachable,
+        proto::failing_backend::DialError::Unspecified => {
+            return Err(invalid("failing.reason", message.reason, "unknown value"));
+        }
+    };
+    Ok(FailingBackend {
+        forward: name("failing.forward", &message.forward)?,
+        target: cut(&message.target),
+        address: address("failing.address", &message.address)?,
+        reason,
+        message: cut(&message.message),
+        since_ms: message.since_ms,
+    })
+}
+
+fn address(field: &'static str, text: &str) -> Result<SocketAddr, Invalid> {
+    text.parse()
+        .map_err(|_| invalid(field, text, "expected ip:port"))
+}
+
+fn version_to_proto(version: Option<Version>) -> Vec<u8> {
+    version.map(|v| v.as_bytes().to_vec()).unwrap_or_default()
+}
+
+fn version_from_proto(field: &'static str, bytes: &[u8]) -> Result<Option<Version>, Invalid> {
+    match bytes {
+        [] => Ok(None),
+        _ => Version::try_from(bytes)
+            .map(Some)
+            .map_err(|_| invalid(field, format!("{bytes:x?}"), "expected 16 bytes or none")),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).collect()
+}

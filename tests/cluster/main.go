@@ -1,0 +1,39 @@
+// kube is etcd and the Kubernetes programs that tests need, in one binary: kube PROGRAM FLAGS…
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/server/v3/etcdmain"
+	"k8s.io/component-base/cli"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo"
+	_ "k8s.io/component-base/metrics/prometheus/version"
+	kubectl "k8s.io/kubectl/pkg/cmd"
+	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
+	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+)
+
+func main() {
+	programs := map[string]func() *cobra.Command{
+		"kube-apiserver":          apiserver.NewAPIServerCommand,
+		"kube-controller-manager": controllers.NewControllerManagerCommand,
+		"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	}
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: kube etcd|kube-apiserver|kube-controller-manager|kubectl ARGS…")
+		os.Exit(2)
+	}
+	os.Args = os.Args[1:]
+	if os.Args[0] == "etcd" {
+		etcdmain.Main(os.Args)
+		return
+	}
+	program, ok := programs[os.Args[0]]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "kube: no program %q\n", os.Args[0])
+		os.Exit(2)
+	}
+	os.Exit(cli.Run(program()))
+}
