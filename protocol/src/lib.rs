@@ -24,6 +24,7 @@ pub mod wire;
 #[allow(
     missing_docs,
     clippy::all,
+    clippy::too_many_lines,
     reason = "generated; documented in the .proto"
 )]
 pub mod proto {

@@ -254,13 +254,14 @@ impl Snapshot {
     /// A set without forwards.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let empty = Bucket {
+        let hash = version::bucket(std::iter::empty());
+        let empty = Arc::new(Bucket {
             forwards: BTreeMap::new(),
-            hash: version::bucket(std::iter::empty()),
-        };
+            hash,
+        });
         Self {
             settings,
-            buckets: vec![Arc::new(empty); BUCKETS],
+            buckets: std::iter::repeat_n(empty, BUCKETS).collect(),
         }
     }
 
