@@ -1,0 +1,122 @@
+//! Golden messages of every past version still decode to what they meant, and what is unknown
+//! is passed over. A golden file is never changed; a new one is added when a message grows.
+
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
+use tcpforward_protocol::{proto, wire};
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap())
+        .collect()
+}
+
+fn update() -> proto::Update {
+    proto::Update {
+        nonce: 7,
+        epoch: 29_700_000,
+        version: vec![0xab; 16],
+        full: true,
+        last: true,
+        settings: Some(proto::Settings {
+            local_targets: proto::settings::LocalTargets::Refuse.into(),
+        }),
+        upserts: vec![proto::Forward {
+            name: "shop/web".to_owned(),
+            spec_hash: vec![1; 16],
+            hash: vec![2; 16],
+            spec: Some(proto::ForwardSpec {
+                generation: 3,
+                requires: vec![],
+                listener: Some(proto::Listener {
+                    port: 8888,
+                    address: String::new(),
+                }),
+                relay: Some(proto::Relay {
+                    targets: vec![proto::Target {
+                        name: "primary".to_owned(),
+                        weight: 3,
+                        priority: 1,
+                    }],
+                    dial: Some(proto::Dial {
+                        timeout_ms: 1000,
+                        attempts: 3,
+                        deadline_ms: 5000,
+                    }),
+                    load_balancer: proto::LoadBalancer::RoundRobin.into(),
+                }),
+                timeouts: Some(proto::Timeouts {
+                    idle_ms: 0,
+                    half_closed_ms: 3_600_000,
+                }),
+            }),
+            backends: vec![proto::Backend {
+                target: "primary".to_owned(),
+                ip: "10.244.1.7".to_owned(),
+                port: 80,
+                state: proto::backend::State::Ready.into(),
+                takes_new: true,
+                nodes: vec!["n1".to_owned()],
+                zones: vec!["z1".to_owned()],
+            }],
+        }],
+        removals: vec!["shop/old".to_owned()],
+    }
+}
+
+fn applied() -> proto::Applied {
+    proto::Applied {
+        nonce: 7,
+        version: vec![0xab; 16],
+        epoch: 29_700_000,
+        full: false,
+        serving: vec![proto::Serving {
+            forward: "shop/web".to_owned(),
+            spec_hash: vec![1; 16],
+            generation: 3,
+        }],
+        refused: vec![proto::Refusal {
+            forward: "shop/db".to_owned(),
+            code: proto::refusal::Code::BindFailed.into(),
+            text: "port 5432 is taken".to_owned(),
+            spec_hash: vec![4; 16],
+        }],
+    }
+}
+
+#[test]
+fn a_golden_update_means_what_it_meant() {
+    let decoded = proto::Update::decode(golden("update-1.hex").as_slice()).unwrap();
+    assert_eq!(decoded, update());
+    wire::forward_from_proto(decoded.upserts[0].clone()).unwrap();
+    wire::settings_from_proto(decoded.settings).unwrap();
+}
+
+#[test]
+fn a_golden_answer_means_what_it_meant() {
+    let decoded = proto::Applied::decode(golden("applied-1.hex").as_slice()).unwrap();
+    assert_eq!(decoded, applied());
+    wire::applied_from_proto(decoded).unwrap();
+}
+
+#[test]
+fn a_field_of_the_future_is_passed_over() {
+    let mut bytes = update().encode_to_vec();
+    let unknown = [0xfa, 0x3e, 3, b'n', b'e', b'w'];
+    bytes.extend(unknown);
+    assert_eq!(proto::Update::decode(bytes.as_slice()), Ok(update()));
+}
+
+#[test]
+fn what_we_write_today_is_the_newest_golden() {
+    assert_eq!(update().encode_to_vec(), golden("update-1.hex"));
+    assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
+}
