@@ -1,0 +1,88 @@
+//! Edge. Where the programs under test are.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::process::Program;
+
+/// The control plane.
+///
+/// # Errors
+/// It isn't built.
+pub fn operator() -> Result<Program> {
+    ours("tcpforward-operator", "operator")
+}
+
+/// The forwarder.
+///
+/// # Errors
+/// It isn't built.
+pub fn dataplane() -> Result<Program> {
+    ours("tcpforward-dataplane", "dataplane")
+}
+
+/// The command.
+///
+/// # Errors
+/// It isn't built.
+pub fn tcpforward() -> Result<Program> {
+    ours("tcpforward", "tcpforward")
+}
+
+/// A program of the workspace: beside the folder of the test's own executable.
+fn ours(package: &str, name: &str) -> Result<Program> {
+    let test = std::env::current_exe()?;
+    let target = test.ancestors().nth(2).context("a test lies in deps/")?;
+    let path = target.join(name);
+    ensure!(
+        path.is_file(),
+        "{} is missing: build it with `cargo build -p {package} --bin {name}`, all of them with `make build`",
+        path.display()
+    );
+    Ok(Program::new(path))
+}
+
+/// One of the programs that `tests/cluster/build.sh` puts into one binary: `etcd`,
+/// `kube-apiserver`, `kube-controller-manager`, `kubectl`. The first two come from
+/// `KUBEBUILDER_ASSETS` if that is set.
+///
+/// # Errors
+/// It can't be built.
+pub fn kubernetes(name: &str) -> Result<Program> {
+    if let ("etcd" | "kube-apiserver", Some(folder)) =
+        (name, std::env::var_os("KUBEBUILDER_ASSETS"))
+    {
+        let path = PathBuf::from(folder).join(name);
+        ensure!(
+            path.is_file(),
+            "KUBEBUILDER_ASSETS is set, but {} is missing",
+            path.display()
+        );
+        return Ok(Program::new(path));
+    }
+    static KUBE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let kube = KUBE.get_or_init(|| build_kube().map_err(|error| format!("{error:#}")));
+    let path = kube.as_ref().map_err(|text| anyhow!("{text}"))?;
+    Ok(Program::new(path).arg(name))
+}
+
+fn build_kube() -> Result<PathBuf> {
+    let script = workspace_root().join("tests/cluster/build.sh");
+    let output = Command::new(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("can't run {}", script.display()))?;
+    ensure!(output.status.success(), "tests/cluster/build.sh failed");
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
+}
+
+/// The folder that holds the repository.
+#[must_use]
+pub fn workspace_root() -> PathBuf {
+    let crate_folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.parent().map(Into::into).unwrap_or_default()
+}
