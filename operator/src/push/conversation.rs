@@ -1,0 +1,210 @@
+//! Edge. One stream from its hello to its end: messages in, the world's changes in, messages out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tcpforward_protocol::delta::Scope;
+use tcpforward_protocol::proto::{
+    ToDataPlane, ToOperator, to_data_plane::Message as Down, to_operator::Message as Up,
+};
+use tcpforward_protocol::wire;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::{Code, Status, Streaming};
+
+use super::Shared;
+use super::roster::{Seat, word};
+use super::stream::{ACK_TIMEOUT, Close, Lease, Stream, Wanted, World};
+use crate::lease::now;
+
+/// A peer that opens a stream and says nothing holds a place that others need.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
+pub(super) type Outgoing = mpsc::Sender<Result<ToDataPlane, Status>>;
+
+/// Talks until one side ends it; the place in the roster is given back whatever happens.
+pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<ToOperator>, outgoing: Outgoing) {
+    let Err(close) = talk(&shared, incoming, &outgoing).await else {
+        return;
+    };
+    let reason = match &close {
+        Close::NoAnswer { .. } => {
+            shared.metrics.push_timeouts.inc();
+            "timeout"
+        }
+        Close::Replaced => "replaced",
+        Close::ShuttingDown => "shutdown",
+        _ => "protocol",
+    };
+    if close != Close::ShuttingDown {
+        shared
+            .metrics
+            .streams_refused
+            .with_label_values(&[reason])
+            .inc();
+        tracing::warn!(reason = %close, "ended the stream of a data plane");
+    }
+    // A peer that does not read its last message has gone away.
+    let last = outgoing.send(Err(Status::new(code(&close), close.to_string())));
+    let _ = timeout(Duration::from_secs(1), last).await;
+}
+
+fn code(close: &Close) -> Code {
+    match close {
+        Close::Invalid(_) | Close::NotAHello | Close::OtherIdentity { .. } => Code::InvalidArgument,
+        Close::NoAnswer { .. } | Close::NoHello => Code::DeadlineExceeded,
+        Close::OtherContent { .. } => Code::DataLoss,
+        Close::Replaced => Code::Aborted,
+        Close::ShuttingDown => Code::Unavailable,
+    }
+}
+
+/// Gives the place back when the conversation ends.
+struct Seated<'a> {
+    shared: &'a Shared,
+    seat: Seat,
+}
+
+impl Drop for Seated<'_> {
+    fn drop(&mut self) {
+        self.shared.roster.leave(&self.seat);
+        self.shared.count_connected();
+        tracing::debug!("a data plane's stream has ended");
+    }
+}
+
+async fn talk(
+    shared: &Shared,
+    mut incoming: Streaming<ToOperator>,
+    outgoing: &Outgoing,
+) -> Result<(), Close> {
+    let first = tokio::select! {
+        () = shared.shutdown.cancelled() => return Err(Close::ShuttingDown),
+        first = timeout(HELLO_TIME, incoming.message()) => first.map_err(|_| Close::NoHello)?,
+    };
+    let Ok(Some(first)) = first else {
+        return Ok(());
+    };
+    let Some(Up::Hello(hello)) = first.message else {
+        return Err(Close::NotAHello);
+    };
+    let mut stream = Stream::new(wire::hello_from_proto(hello)?);
+    let seat = shared.roster.join(stream.hello());
+    let place = Seated { shared, seat };
+    shared.count_connected();
+    let hello = stream.hello();
+    tracing::info!(
+        pod = hello.pod,
+        pool = hello.pool,
+        node = hello.node,
+        "data plane connected"
+    );
+
+    let mut published = shared.published.clone();
+    let mut lease = shared.lease.clone();
+    let mut membership = shared.roster.membership();
+    loop {
+        if let Some(world) = world(shared, &stream, &place.seat) {
+            say(shared, &mut stream, &world, outgoing).await?;
+        }
+        let deadline = tokio::time::Instant::from_std(
+            stream.deadline().unwrap_or_else(|| now() + ACK_TIMEOUT),
+        );
+        tokio::select! {
+            () = place.seat.replaced.cancelled() => return Err(Close::Replaced),
+            () = shared.shutdown.cancelled() => return Err(Close::ShuttingDown),
+            message = incoming.message() => match message {
+                Ok(Some(message)) => hear(shared, &mut stream, &place.seat, message)?,
+                Ok(None) | Err(_) => return Ok(()),
+            },
+            Ok(()) = published.changed() => {}
+            Ok(()) = lease.changed() => {}
+            Ok(()) = membership.changed() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// `None` until the first whole pass was computed: a half-known world is never told.
+fn world(shared: &Shared, stream: &Stream, seat: &Seat) -> Option<World> {
+    let published = shared.published.borrow().clone()?;
+    let lease = *shared.lease.borrow();
+    let hello = stream.hello();
+    Some(World {
+        operator: shared.identity.clone(),
+        wanted: published.of_pool(&hello.pool).clone(),
+        zone: published.zone_of(&hello.node).to_owned(),
+        epoch: lease.epoch(),
+        lease: if lease.fresh(now()) {
+            Lease::Fresh
+        } else {
+            Lease::Stale
+        },
+        share: shared.roster.share(seat),
+    })
+}
+
+async fn say(
+    shared: &Shared,
+    stream: &mut Stream,
+    world: &World,
+    outgoing: &Outgoing,
+) -> Result<(), Close> {
+    let told = stream.next(world, now())?;
+    if let Some(scope) = told.pushed {
+        let scope = match scope {
+            Scope::Change => "delta",
+            Scope::Full => "full",
+        };
+        shared.metrics.pushes.with_label_values(&[scope]).inc();
+        let Wanted { version, .. } = &world.wanted;
+        tracing::debug!(pod = stream.hello().pod, scope, %version, "pushed");
+    }
+    for message in told.messages {
+        let nonce = match &message {
+            Down::Update(update) => update.nonce,
+            Down::Share(_) | Down::Welcome(_) => 0,
+        };
+        let message = ToDataPlane {
+            message: Some(message),
+        };
+        // A full queue means that the peer does not read.
+        match timeout(ACK_TIMEOUT, outgoing.send(Ok(message))).await {
+            Ok(Ok(())) => {}
+            // The stream is gone; reading will say so.
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(Close::NoAnswer { nonce }),
+        }
+    }
+    Ok(())
+}
+
+fn hear(
+    shared: &Shared,
+    stream: &mut Stream,
+    seat: &Seat,
+    message: ToOperator,
+) -> Result<(), Close> {
+    match message.message {
+        Some(Up::Hello(hello)) => stream.greeted(wire::hello_from_proto(hello)?)?,
+        Some(Up::Applied(applied)) => {
+            let applied = wire::applied_from_proto(applied)?;
+            if let Some(took) = stream.answered(&applied, now())? {
+                shared.metrics.push_seconds.observe(took.as_secs_f64());
+            }
+            for refusal in shared.roster.applied(seat, applied) {
+                let code = word(refusal.code);
+                shared.metrics.nacks.with_label_values(&[code]).inc();
+                let pod = &stream.hello().pod;
+                let (forward, text) = (&refusal.forward, &refusal.text);
+                tracing::warn!(pod, %forward, code, text, "a data plane refuses a forward");
+            }
+        }
+        Some(Up::Report(report)) => {
+            shared.roster.report(seat, wire::report_from_proto(report)?);
+        }
+        // From a newer data plane: what we don't know, we don't need.
+        None => {}
+    }
+    Ok(())
+}

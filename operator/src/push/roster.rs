@@ -1,0 +1,414 @@
+//! Pure but for one lock. Who is connected, what each serves and refuses, and how it fares.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tcpforward_protocol::answer::{
+    Applied, FailingBackend, Hello, Refusal, RefusalCode, Report, ServedSpec,
+};
+use tcpforward_protocol::delta::Scope;
+use tcpforward_protocol::proto;
+use tcpforward_protocol::snapshot::ForwardName;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Forwards that one data plane may claim to serve: more than a pool can hold, so that a broken
+/// one can't fill the memory.
+const SERVED_FORWARDS: usize = 65_536;
+
+/// All connected data planes of this replica.
+#[derive(Debug)]
+pub struct Roster {
+    state: Mutex<State>,
+    /// Changes when a member comes or goes.
+    membership: watch::Sender<u64>,
+    /// Changes when anything does.
+    news: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pools: BTreeMap<String, Pool>,
+    dirty: Dirty,
+    seats: u64,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    members: BTreeMap<String, Member>,
+    /// Their uids, sorted: a member's place is its share of pool-wide limits.
+    order: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Member {
+    seat: u64,
+    replaced: CancellationToken,
+    pod: String,
+    node: String,
+    build: String,
+    standing: Standing,
+    serving: BTreeMap<ForwardName, ServedSpec>,
+    refused: BTreeMap<ForwardName, Refusal>,
+    failing: BTreeMap<ForwardName, Vec<FailingBackend>>,
+    listeners: BTreeMap<ForwardName, Vec<SocketAddr>>,
+    sessions: BTreeMap<ForwardName, (u64, u64)>,
+}
+
+/// Whether a member counts for what a pool serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It holds a set.
+    Member,
+    /// It waits for its first set and is not ready for traffic yet.
+    Newcomer,
+}
+
+/// What has changed since it was asked last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dirty {
+    /// Forwards about which a data plane says something new.
+    pub(crate) forwards: BTreeSet<ForwardName>,
+    /// Pools where one came or went.
+    pub(crate) pools: BTreeSet<String>,
+}
+
+/// What one data plane says about one forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) pod: String,
+    pub(crate) serving: Option<ServedSpec>,
+    pub(crate) refused: Option<Refusal>,
+    pub(crate) failing: Vec<FailingBackend>,
+    pub(crate) listeners: Vec<SocketAddr>,
+}
+
+/// A data plane, for people.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Card {
+    pool: String,
+    pod: String,
+    node: String,
+    build: String,
+    served: usize,
+    refused: usize,
+}
+
+/// A stream's place in the roster.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pool: String,
+    uid: String,
+    number: u64,
+    /// A newer stream of the same data plane has taken the place.
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            membership: watch::channel(0).0,
+            news: watch::channel(0).0,
+        }
+    }
+}
+
+impl Roster {
+    pub(crate) fn membership(&self) -> watch::Receiver<u64> {
+        self.membership.subscribe()
+    }
+
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Takes a place; an older stream of the same data plane loses its own.
+    pub(crate) fn join(&self, hello: &Hello) -> Seat {
+        let replaced = CancellationToken::new();
+        let mut state = self.lock();
+        state.seats += 1;
+        let number = state.seats;
+        let pool = state.pools.entry(hello.pool.clone()).or_default();
+        let member = Member::new(number, replaced.clone(), hello);
+        if let Some(older) = pool.members.insert(hello.uid.clone(), member) {
+            older.replaced.cancel();
+        } else if let Err(place) = pool.order.binary_search(&hello.uid) {
+            pool.order.insert(place, hello.uid.clone());
+        }
+        state.dirty.pools.insert(hello.pool.clone());
+        drop(state);
+        self.tell(&self.membership);
+        Seat {
+            pool: hello.pool.clone(),
+            uid: hello.uid.clone(),
+            number,
+            replaced,
+        }
+    }
+
+    pub(crate) fn leave(&self, seat: &Seat) {
+        let mut state = self.lock();
+        let Some(pool) = state.pools.get_mut(&seat.pool) else {
+            return;
+        };
+        if pool
+            .members
+            .get(&seat.uid)
+            .is_none_or(|member| member.seat != seat.number)
+        {
+            return;
+        }
+        pool.members.remove(&seat.uid);
+        pool.order.retain(|uid| *uid != seat.uid);
+        if pool.members.is_empty() {
+            state.pools.remove(&seat.pool);
+        }
+        state.dirty.pools.insert(seat.pool.clone());
+        drop(state);
+        self.tell(&self.membership);
+    }
+
+    /// Takes in an answer; the refusals that were not known before.
+    pub(crate) fn applied(&self, seat: &Seat, applied: Applied) -> Vec<Refusal> {
+        let mut state = self.lock();
+        let State { pools, dirty, .. } = &mut *state;
+        let Some(member) = seated(pools, seat) else {
+            return Vec::new();
+        };
+        if applied.version.is_some() && member.standing == Standing::Newcomer {
+            member.standing = Standing::Member;
+            dirty.pools.insert(seat.pool.clone());
+        }
+        let mut touched = member.serve(applied.scope, applied.serving);
+        let refused: BTreeMap<_, _> = applied
+            .refused
+            .into_iter()
+            .map(|refusal| (refusal.forward.clone(), refusal))
+            .collect();
+        let new = refused
+            .values()
+            .filter(|r| {
+                let known = member.refused.get(&r.forward);
+                known.is_none_or(|k| k.spec_hash != r.spec_hash || k.code != r.code)
+            })
+            .cloned()
+            .collect();
+        touched.extend(differences(&member.refused, &refused));
+        member.refused = refused;
+        dirty.forwards.extend(touched);
+        drop(state);
+        self.tell(&self.news);
+        new
+    }
+
+    pub(crate) fn report(&self, seat: &Seat, report: Report) {
+        let mut failing = BTreeMap::<_, Vec<_>>::new();
+        for backend in report.failing {
+            failing
+                .entry(backend.forward.clone())
+                .or_default()
+                .push(backend);
+        }
+        let mut listeners = BTreeMap::<_, Vec<_>>::new();
+        for bound in report.listeners {
+            listeners
+                .entry(bound.forward)
+                .or_default()
+                .push(bound.address);
+        }
+        let sessions = report
+            .sessions
+            .into_iter()
+            .map(|count| (count.forward, (count.open, count.total)))
+            .collect();
+        let mut state = self.lock();
+        let State { pools, dirty, .. } = &mut *state;
+        let Some(member) = seated(pools, seat) else {
+            return;
+        };
+        let before = dirty.forwards.len();
+        dirty
+            .forwards
+            .extend(differences(&member.failing, &failing));
+        dirty
+            .forwards
+            .extend(differences(&member.listeners, &listeners));
+        let changed = dirty.forwards.len() != before;
+        member.failing = failing;
+        member.listeners = listeners;
+        member.sessions = sessions;
+        drop(state);
+        if changed {
+            self.tell(&self.news);
+        }
+    }
+
+    /// The part of pool-wide limits of one data plane.
+    pub(crate) fn share(&self, seat: &Seat) -> proto::Share {
+        let state = self.lock();
+        let order = state
+            .pools
+            .get(&seat.pool)
+            .map_or([].as_slice(), |pool| pool.order.as_slice());
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        proto::Share {
+            index: number(order.binary_search(&seat.uid).unwrap_or_default()),
+            of: number(order.len()).max(1),
+        }
+    }
+
+    pub(crate) fn take_dirty(&self) -> Dirty {
+        std::mem::take(&mut self.lock().dirty)
+    }
+
+    /// What every data plane of the pool that holds a set says about one forward.
+    pub(crate) fn accounts(&self, pool: &str, forward: &ForwardName) -> Vec<Account> {
+        let state = self.lock();
+        let Some(pool) = state.pools.get(pool) else {
+            return Vec::new();
+        };
+        pool.members
+            .values()
+            .filter(|member| member.standing == Standing::Member)
+            .map(|member| Account {
+                pod: member.pod.clone(),
+                serving: member.serving.get(forward).copied(),
+                refused: member.refused.get(forward).cloned(),
+                failing: member.failing.get(forward).cloned().unwrap_or_default(),
+                listeners: member.listeners.get(forward).cloned().unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// Open sessions and all since their start, of one forward over the pool.
+    pub(crate) fn sessions(&self, pool: &str, forward: &ForwardName) -> (u64, u64) {
+        let state = self.lock();
+        let members = state
+            .pools
+            .get(pool)
+            .into_iter()
+            .flat_map(|p| p.members.values());
+        members
+            .filter_map(|member| member.sessions.get(forward))
+            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    }
+
+    /// Connected data planes of each pool.
+    pub(crate) fn sizes(&self) -> BTreeMap<String, usize> {
+        let state = self.lock();
+        let size = |(name, pool): (&String, &Pool)| (name.clone(), pool.members.len());
+        state.pools.iter().map(size).collect()
+    }
+
+    pub(crate) fn cards(&self) -> Vec<Card> {
+        let state = self.lock();
+        let pools = state.pools.iter();
+        pools
+            .flat_map(|(name, pool)| {
+                pool.members.values().map(|member| Card {
+                    pool: name.clone(),
+                    pod: member.pod.clone(),
+                    node: member.node.clone(),
+                    build: member.build.clone(),
+                    served: member.serving.len(),
+                    refused: member.refused.len(),
+                })
+            })
+            .collect()
+    }
+
+    fn tell(&self, channel: &watch::Sender<u64>) {
+        channel.send_modify(|n| *n += 1);
+        if !std::ptr::eq(channel, &raw const self.news) {
+            self.news.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// A panic while the lock was held leaves plain data behind.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seated<'a>(pools: &'a mut BTreeMap<String, Pool>, seat: &Seat) -> Option<&'a mut Member> {
+    let member = pools.get_mut(&seat.pool)?.members.get_mut(&seat.uid)?;
+    (member.seat == seat.number).then_some(member)
+}
+
+/// Keys whose values differ.
+fn differences<T: PartialEq>(
+    old: &BTreeMap<ForwardName, T>,
+    new: &BTreeMap<ForwardName, T>,
+) -> Vec<ForwardName> {
+    let changed = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(*value));
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    changed.map(|(key, _)| key).chain(gone).cloned().collect()
+}
+
+impl Member {
+    fn new(seat: u64, replaced: CancellationToken, hello: &Hello) -> Self {
+        Self {
+            seat,
+            replaced,
+            pod: hello.pod.clone(),
+            node: hello.node.clone(),
+            build: hello.build.clone(),
+            standing: match hello.version {
+                Some(_) => Standing::Member,
+                None => Standing::Newcomer,
+            },
+            serving: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// The forwards about which that changes anything.
+    fn serve(
+        &mut self,
+        scope: Scope,
+        serving: Vec<tcpforward_protocol::answer::Serving>,
+    ) -> Vec<ForwardName> {
+        let mut next = match scope {
+            Scope::Full => BTreeMap::new(),
+            Scope::Change => std::mem::take(&mut self.serving),
+        };
+        let mut touched: Vec<_> = match scope {
+            Scope::Full => self.serving.keys().cloned().collect(),
+            Scope::Change => Vec::new(),
+        };
+        for one in serving {
+            touched.push(one.forward.clone());
+            match one.spec {
+                Some(spec) if next.len() < SERVED_FORWARDS || next.contains_key(&one.forward) => {
+                    next.insert(one.forward, spec);
+                }
+                Some(_) => {}
+                None => {
+                    next.remove(&one.forward);
+                }
+            }
+        }
+        self.serving = next;
+        touched
+    }
+}
+
+/// The word for a kind of refusal in metrics.
+pub(crate) fn word(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::BindFailed => "bind_failed",
+        RefusalCode::Invalid => "invalid",
+        RefusalCode::Unsupported => "unsupported",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use tcpforward_protocol::answer::{BoundListener, DialError, Serving, SessionCount};
+
+use super::*;
+use crate::push::fixtures::{forward, hello, snapshot};
+
+fn name() -> ForwardName {
+    ForwardName::new("n", "a")
+}
+
+fn serves(generation: i64) -> Applied {
+    let hash = forward("a", generation).spec_hash;
+    Applied {
+        nonce: 0,
+        version: Some(snapshot(&[("a", generation)]).version()),
+        epoch: 0,
+        scope: Scope::Change,
+        serving: vec![Serving {
+            forward: name(),
+            spec: Some(ServedSpec { hash, generation }),
+        }],
+        refused: Vec::new(),
+    }
+}
+
+fn refuses(generation: i64) -> Applied {
+    Applied {
+        serving: Vec::new(),
+        refused: vec![Refusal {
+            forward: name(),
+            spec_hash: forward("a", generation).spec_hash,
+            code: RefusalCode::BindFailed,
+            text: "taken".to_owned(),
+        }],
+        ..serves(generation)
+    }
+}
+
+#[test]
+fn a_newcomer_counts_once_it_holds_a_set() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    assert_eq!(roster.accounts("default", &name()), []);
+    roster.take_dirty();
+    roster.applied(&seat, serves(1));
+    let accounts = roster.accounts("default", &name());
+    assert_eq!(accounts.len(), 1);
+    assert_eq!(accounts[0].serving.unwrap().generation, 1);
+    let dirty = roster.take_dirty();
+    assert!(dirty.pools.contains("default") && dirty.forwards.contains(&name()));
+    assert_eq!(roster.take_dirty(), Dirty::default());
+}
+
+#[test]
+fn a_newer_stream_takes_the_place_and_the_older_one_can_not_give_it_back() {
+    let roster = Roster::default();
+    let older = roster.join(&hello("u"));
+    let newer = roster.join(&hello("u"));
+    assert!(older.replaced.is_cancelled() && !newer.replaced.is_cancelled());
+    roster.leave(&older);
+    assert_eq!(roster.sizes(), BTreeMap::from([("default".to_owned(), 1)]));
+    assert_eq!(roster.applied(&older, refuses(1)), []);
+    roster.leave(&newer);
+    assert_eq!(roster.sizes(), BTreeMap::new());
+}
+
+#[test]
+fn shares_follow_the_order_of_uids() {
+    let roster = Roster::default();
+    let b = roster.join(&hello("b"));
+    let a = roster.join(&hello("a"));
+    assert_eq!(roster.share(&b), proto::Share { index: 1, of: 2 });
+    roster.leave(&a);
+    assert_eq!(roster.share(&b), proto::Share { index: 0, of: 1 });
+}
+
+#[test]
+fn a_refusal_is_news_once_for_each_spec() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    assert_eq!(roster.applied(&seat, refuses(1)).len(), 1);
+    assert_eq!(roster.applied(&seat, refuses(1)).len(), 0);
+    assert_eq!(roster.applied(&seat, refuses(2)).len(), 1);
+    roster.take_dirty();
+    assert_eq!(roster.applied(&seat, serves(2)).len(), 0);
+    assert!(roster.take_dirty().forwards.contains(&name()));
+    assert_eq!(roster.accounts("default", &name())[0].refused, None);
+}
+
+#[test]
+fn a_full_answer_forgets_what_was_served_before() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    roster.applied(&seat, serves(1));
+    let nothing = Applied {
+        scope: Scope::Full,
+        serving: Vec::new(),
+        ..serves(1)
+    };
+    roster.take_dirty();
+    roster.applied(&seat, nothing);
+    assert_eq!(roster.accounts("default", &name())[0].serving, None);
+    assert!(roster.take_dirty().forwards.contains(&name()));
+}
+
+#[test]
+fn a_report_marks_only_what_changed() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    roster.applied(&seat, serves(1));
+    let report = Report {
+        failing: vec![FailingBackend {
+            forward: name(),
+            target: "t".to_owned(),
+            address: "10.0.0.1:80".parse().unwrap(),
+            reason: DialError::Timeout,
+            message: "no answer".to_owned(),
+            since_ms: 1,
+        }],
+        listeners: vec![BoundListener {
+            forward: name(),
+            address: "127.0.0.1:8888".parse().unwrap(),
+        }],
+        sessions: vec![SessionCount {
+            forward: name(),
+            open: 2,
+            total: 3,
+        }],
+    };
+    roster.take_dirty();
+    roster.report(&seat, report.clone());
+    assert!(roster.take_dirty().forwards.contains(&name()));
+    roster.report(&seat, report);
+    assert_eq!(roster.take_dirty(), Dirty::default());
+    assert_eq!(roster.sessions("default", &name()), (2, 3));
+    assert_eq!(roster.accounts("default", &name())[0].listeners.len(), 1);
+}

@@ -1,0 +1,273 @@
+//! Pure. One stream's side of the push: what the data plane is known to hold, what it is told next.
+//!
+//! A set counts as held only once the data plane has said so. Whatever is in doubt becomes a full
+//! set; whatever breaks the rules ends the stream, and the data plane starts over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tcpforward_protocol::answer::{Applied, Hello, Source};
+use tcpforward_protocol::delta::{Delta, Scope};
+use tcpforward_protocol::proto::{self, to_data_plane::Message};
+use tcpforward_protocol::snapshot::Snapshot;
+use tcpforward_protocol::version::Version;
+use tcpforward_protocol::wire::Invalid;
+
+/// A data plane that has not answered a change for this long is not there, or stuck.
+pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A set with its name, which costs 256 hashes to compute.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) version: Version,
+}
+
+impl Wanted {
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
+        let version = snapshot.version();
+        Self { snapshot, version }
+    }
+}
+
+/// Everything outside a stream that decides what it says.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) operator: String,
+    pub(crate) wanted: Wanted,
+    pub(crate) zone: String,
+    pub(crate) epoch: u64,
+    pub(crate) lease: Lease,
+    pub(crate) share: proto::Share,
+}
+
+/// Whether this replica's word about the world may be old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lease {
+    /// The Lease was seen moving.
+    Fresh,
+    /// It was not: only a data plane that holds nothing is better off with what is known here.
+    Stale,
+}
+
+/// Why a stream is ended.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Close {
+    #[error("no answer to update {nonce} in 30 s")]
+    NoAnswer { nonce: u64 },
+    #[error("no hello in 10 s")]
+    NoHello,
+    #[error("the first message of a stream is a hello")]
+    NotAHello,
+    #[error(
+        "update {nonce} makes {wanted}, the data plane says {held}: connect with an empty version"
+    )]
+    OtherContent {
+        nonce: u64,
+        wanted: Version,
+        held: String,
+    },
+    #[error("a hello can't change {field} within a stream")]
+    OtherIdentity { field: &'static str },
+    #[error("a newer stream of this data plane has replaced this one")]
+    Replaced,
+    #[error("this operator is shutting down")]
+    ShuttingDown,
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// What is to be sent, and of which size it is, for the metrics.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Outgoing {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) pushed: Option<Scope>,
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    hello: Hello,
+    held: Held,
+    in_flight: Option<InFlight>,
+    nonce: u64,
+    /// Highest epoch that the data plane has applied, on whatever stream.
+    epoch: u64,
+    welcome: Option<proto::Welcome>,
+    share: Option<proto::Share>,
+}
+
+/// What the data plane has said that it holds.
+#[derive(Debug)]
+enum Held {
+    Named(Version),
+    Nothing,
+    Set(Wanted),
+}
+
+#[derive(Debug)]
+struct InFlight {
+    nonce: u64,
+    epoch: u64,
+    wanted: Wanted,
+    sent: Instant,
+}
+
+impl Stream {
+    pub(crate) fn new(hello: Hello) -> Self {
+        Self {
+            held: Held::said(hello.version),
+            epoch: hello.epoch,
+            hello,
+            in_flight: None,
+            nonce: 0,
+            welcome: None,
+            share: None,
+        }
+    }
+
+    pub(crate) fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// When to call `next` again if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.in_flight.as_ref().map(|f| f.sent + ACK_TIMEOUT)
+    }
+
+    /// A hello after the first: the data plane has chosen another source.
+    pub(crate) fn greeted(&mut self, hello: Hello) -> Result<(), Close> {
+        let same = [
+            ("pod", self.hello.pod == hello.pod),
+            ("uid", self.hello.uid == hello.uid),
+            ("pool", self.hello.pool == hello.pool),
+        ];
+        if let Some((field, _)) = same.into_iter().find(|(_, same)| !same) {
+            return Err(Close::OtherIdentity { field });
+        }
+        // An answer that is still under way is about an update that no longer counts.
+        self.in_flight = None;
+        self.epoch = self.epoch.max(hello.epoch);
+        self.holds(hello.version);
+        self.hello = hello;
+        Ok(())
+    }
+
+    /// What the data plane says that it has applied; the time that a delivered update took.
+    pub(crate) fn answered(
+        &mut self,
+        applied: &Applied,
+        now: Instant,
+    ) -> Result<Option<Duration>, Close> {
+        self.epoch = self.epoch.max(applied.epoch);
+        let Some(in_flight) = &self.in_flight else {
+            self.holds(applied.version);
+            return Ok(None);
+        };
+        if applied.nonce != in_flight.nonce {
+            return Ok(None);
+        }
+        if applied.version == Some(in_flight.wanted.version) {
+            let took = now.saturating_duration_since(in_flight.sent);
+            self.held = Held::Set(in_flight.wanted.clone());
+            self.in_flight = None;
+            return Ok(Some(took));
+        }
+        if applied.epoch > in_flight.epoch {
+            // Refused as stale: it will choose another source, or hear a newer epoch from us.
+            self.in_flight = None;
+            self.holds(applied.version);
+            return Ok(None);
+        }
+        Err(Close::OtherContent {
+            nonce: in_flight.nonce,
+            wanted: in_flight.wanted.version,
+            held: applied
+                .version
+                .map_or_else(|| "nothing".to_owned(), |version| version.to_string()),
+        })
+    }
+
+    /// What to say now; says each thing once.
+    pub(crate) fn next(&mut self, world: &World, now: Instant) -> Result<Outgoing, Close> {
+        let mut outgoing = Outgoing::default();
+        let welcome = proto::Welcome {
+            node: self.hello.node.clone(),
+            zone: world.zone.clone(),
+            epoch: world.epoch,
+            operator: world.operator.clone(),
+        };
+        if self.welcome.as_ref() != Some(&welcome) {
+            self.welcome = Some(welcome.clone());
+            outgoing.messages.push(Message::Welcome(welcome));
+        }
+        let source = self.hello.source == Source::Chosen;
+        if source && self.share != Some(world.share) {
+            self.share = Some(world.share);
+            outgoing.messages.push(Message::Share(world.share));
+        }
+        if let Some(in_flight) = &self.in_flight {
+            if now >= in_flight.sent + ACK_TIMEOUT {
+                return Err(Close::NoAnswer {
+                    nonce: in_flight.nonce,
+                });
+            }
+            return Ok(outgoing);
+        }
+        if source && self.may_push(world) {
+            self.push(world, now, &mut outgoing);
+        }
+        Ok(outgoing)
+    }
+
+    fn may_push(&mut self, world: &World) -> bool {
+        if let Held::Named(version) = &self.held
+            && *version == world.wanted.version
+        {
+            self.held = Held::Set(world.wanted.clone());
+        }
+        match &self.held {
+            Held::Nothing => true,
+            Held::Set(set) if set.version == world.wanted.version => false,
+            Held::Named(_) | Held::Set(_) => {
+                world.lease == Lease::Fresh && world.epoch >= self.epoch
+            }
+        }
+    }
+
+    fn push(&mut self, world: &World, now: Instant, outgoing: &mut Outgoing) {
+        let wanted = &world.wanted;
+        let delta = match &self.held {
+            Held::Set(set) => Delta::between(&set.snapshot, &wanted.snapshot),
+            Held::Named(_) | Held::Nothing => Delta::full(&wanted.snapshot),
+        };
+        self.nonce += 1;
+        outgoing.pushed = Some(delta.scope);
+        let parts = delta.into_parts(self.nonce, world.epoch, &wanted.snapshot);
+        outgoing
+            .messages
+            .extend(parts.into_iter().map(Message::Update));
+        self.in_flight = Some(InFlight {
+            nonce: self.nonce,
+            epoch: world.epoch,
+            wanted: wanted.clone(),
+            sent: now,
+        });
+    }
+
+    fn holds(&mut self, version: Option<Version>) {
+        match (&self.held, version) {
+            (Held::Set(set), Some(version)) if set.version == version => {}
+            _ => self.held = Held::said(version),
+        }
+    }
+}
+
+impl Held {
+    fn said(version: Option<Version>) -> Self {
+        version.map_or(Self::Nothing, Self::Named)
+    }
+}
+
+#[cfg(test)]
+mod tests;

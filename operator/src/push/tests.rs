@@ -1,0 +1,297 @@
+use hyper_util::rt::TokioIo;
+use prometheus::Registry;
+use tcpforward_protocol::answer::{Applied, Hello, Source};
+use tcpforward_protocol::delta::Scope;
+use tcpforward_protocol::proto::forward_sync_client::ForwardSyncClient;
+use tcpforward_protocol::proto::{self, to_data_plane, to_operator};
+use tcpforward_protocol::version::Version;
+use tcpforward_protocol::wire;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+use super::fixtures::{SETTINGS, hello, snapshot};
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An operator's push without the operator.
+struct Operator {
+    published: watch::Sender<Option<Published>>,
+    lease: watch::Sender<LeaseView>,
+    shared: Arc<Shared>,
+    dial: mpsc::Sender<DuplexStream>,
+    tasks: JoinSet<Result<(), Error>>,
+}
+
+impl Operator {
+    fn start() -> Self {
+        let (published, seen) = watch::channel(None);
+        let (lease, view) = watch::channel(LeaseView::alone());
+        let shared = Arc::new(Shared {
+            identity: "op".to_owned(),
+            published: seen,
+            lease: view,
+            roster: Arc::default(),
+            metrics: Metrics::new(&Registry::new()).unwrap(),
+            shutdown: CancellationToken::new(),
+        });
+        let (dial, incoming) = mpsc::channel(4);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_local(Arc::clone(&shared), incoming));
+        Self {
+            published,
+            lease,
+            shared,
+            dial,
+            tasks,
+        }
+    }
+
+    fn publish(&self, forwards: &[(&str, i64)]) -> Version {
+        let snapshot = snapshot(forwards);
+        let version = snapshot.version();
+        let pools = [("default".to_owned(), snapshot)];
+        let next = Published::new(SETTINGS).with_pools(pools);
+        self.published.send_replace(Some(next));
+        version
+    }
+
+    async fn connect(&self, hello: &Hello) -> DataPlane {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        self.dial.send(far).await.unwrap();
+        let mut near = Some(near);
+        let connector = tower::service_fn(move |_| {
+            let io = near.take().map(TokioIo::new);
+            async move { io.ok_or_else(|| io::Error::other("one connection only")) }
+        });
+        let channel = Endpoint::from_static("http://in-process")
+            .connect_with_connector(connector)
+            .await
+            .unwrap();
+        let (say, said) = mpsc::channel(16);
+        say.send(message(to_operator::Message::Hello(wire::hello_to_proto(
+            hello,
+        ))))
+        .await
+        .unwrap();
+        let heard = ForwardSyncClient::new(channel)
+            .subscribe(ReceiverStream::new(said))
+            .await
+            .unwrap()
+            .into_inner();
+        DataPlane { say, heard }
+    }
+}
+
+/// What a data plane does, told step by step.
+struct DataPlane {
+    say: mpsc::Sender<ToOperator>,
+    heard: Streaming<ToDataPlane>,
+}
+
+fn message(message: to_operator::Message) -> ToOperator {
+    ToOperator {
+        message: Some(message),
+    }
+}
+
+impl DataPlane {
+    async fn hear(&mut self) -> Result<to_data_plane::Message, Status> {
+        let heard = timeout(PATIENCE, self.heard.message()).await;
+        let message = heard.expect("nothing is said")?;
+        Ok(message.expect("the stream has ended").message.unwrap())
+    }
+
+    async fn update(&mut self) -> proto::Update {
+        loop {
+            if let to_data_plane::Message::Update(update) = self.hear().await.unwrap() {
+                return update;
+            }
+        }
+    }
+
+    async fn ack(&self, nonce: u64, version: Version) {
+        let applied = Applied {
+            nonce,
+            version: Some(version),
+            epoch: 0,
+            scope: Scope::Change,
+            serving: Vec::new(),
+            refused: Vec::new(),
+        };
+        let applied = wire::applied_to_proto(&applied);
+        self.say
+            .send(message(to_operator::Message::Applied(applied)))
+            .await
+            .unwrap();
+    }
+
+    /// Why the stream ends.
+    async fn end(&mut self) -> Code {
+        loop {
+            if let Err(status) = self.hear().await {
+                return status.code();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_data_plane_gets_everything_and_then_what_changed() {
+    let operator = Operator::start();
+    let first = operator.publish(&[("a", 1), ("b", 1)]);
+    let mut plane = operator.connect(&hello("u")).await;
+    let update = plane.update().await;
+    assert!(update.full && update.last && update.upserts.len() == 2);
+    assert_eq!(update.version, first.as_bytes());
+    plane.ack(update.nonce, first).await;
+    let second = operator.publish(&[("a", 2), ("b", 1)]);
+    let update = plane.update().await;
+    assert!(!update.full && update.last);
+    let names: Vec<_> = update.upserts.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(
+        (names, update.version.as_slice()),
+        (vec!["n/a"], second.as_bytes())
+    );
+    assert_eq!(
+        operator
+            .shared
+            .metrics
+            .pushes
+            .with_label_values(&["full"])
+            .get(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_said_before_the_first_whole_pass() {
+    let operator = Operator::start();
+    let mut plane = operator.connect(&hello("u")).await;
+    let mut news = operator.shared.roster.news();
+    let seated = timeout(PATIENCE, news.wait_for(|n| *n > 0)).await;
+    seated.unwrap().unwrap();
+    let early = timeout(Duration::from_millis(50), plane.heard.message()).await;
+    assert!(early.is_err(), "said {early:?}");
+    operator.publish(&[("a", 1)]);
+    assert!(plane.update().await.full);
+}
+
+#[tokio::test]
+async fn what_was_not_acknowledged_is_sent_again_on_the_next_stream() {
+    let operator = Operator::start();
+    let version = operator.publish(&[("a", 1)]);
+    let mut plane = operator.connect(&hello("u")).await;
+    let nonce = plane.update().await.nonce;
+    plane.ack(nonce, version).await;
+    operator.publish(&[("a", 2)]);
+    let lost = plane.update().await;
+    assert!(!lost.full);
+    drop(plane);
+    let returning = Hello {
+        version: Some(version),
+        ..hello("u")
+    };
+    let again = operator.connect(&returning).await.update().await;
+    assert!(again.full && again.upserts.len() == 1);
+    assert_eq!(again.version, lost.version);
+}
+
+#[tokio::test]
+async fn a_stale_replica_serves_newcomers_only() {
+    let operator = Operator::start();
+    operator.lease.send_replace(LeaseView::unseen());
+    operator.publish(&[("a", 1)]);
+    assert!(operator.connect(&hello("new")).await.update().await.full);
+    let holding = Hello {
+        version: Some(snapshot(&[("x", 1)]).version()),
+        ..hello("old")
+    };
+    let mut plane = operator.connect(&holding).await;
+    let welcome = plane.hear().await.unwrap();
+    assert!(
+        matches!(welcome, to_data_plane::Message::Welcome(_)),
+        "{welcome:?}"
+    );
+    let share = plane.hear().await.unwrap();
+    assert!(
+        matches!(share, to_data_plane::Message::Share(_)),
+        "{share:?}"
+    );
+    operator.lease.send_replace(LeaseView::alone());
+    assert!(matches!(plane.hear().await.unwrap(), to_data_plane::Message::Update(u) if u.full));
+}
+
+#[tokio::test]
+async fn the_newer_of_two_streams_of_a_pod_stays() {
+    let operator = Operator::start();
+    operator.publish(&[("a", 1)]);
+    let mut older = operator.connect(&hello("u")).await;
+    older.update().await;
+    let mut newer = operator.connect(&hello("u")).await;
+    assert_eq!(older.end().await, Code::Aborted);
+    assert!(newer.update().await.full);
+    assert_eq!(operator.shared.roster.sizes().get("default"), Some(&1));
+}
+
+#[tokio::test]
+async fn shares_are_told_again_when_a_member_comes() {
+    let operator = Operator::start();
+    operator.publish(&[]);
+    let mut b = operator.connect(&hello("b")).await;
+    b.update().await;
+    let _a = operator.connect(&hello("a")).await;
+    let told = b.hear().await.unwrap();
+    assert_eq!(
+        told,
+        to_data_plane::Message::Share(proto::Share { index: 1, of: 2 })
+    );
+}
+
+#[tokio::test]
+async fn a_hello_of_another_pod_ends_the_stream() {
+    let operator = Operator::start();
+    operator.publish(&[]);
+    let listening = Hello {
+        source: Source::Listening,
+        ..hello("u")
+    };
+    let mut plane = operator.connect(&listening).await;
+    plane.hear().await.unwrap();
+    let other = wire::hello_to_proto(&hello("other"));
+    plane
+        .say
+        .send(message(to_operator::Message::Hello(other)))
+        .await
+        .unwrap();
+    assert_eq!(plane.end().await, Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn shutdown_ends_streams_and_the_server() {
+    let mut operator = Operator::start();
+    operator.publish(&[]);
+    let mut plane = operator.connect(&hello("u")).await;
+    plane.update().await;
+    operator.shared.shutdown.cancel();
+    assert_eq!(plane.end().await, Code::Unavailable);
+    drop(plane);
+    let ended = timeout(PATIENCE, operator.tasks.join_next()).await;
+    ended
+        .expect("the server does not end")
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(operator.shared.roster.sizes(), BTreeMap::new());
+}
+
+#[tokio::test]
+async fn plain_text_is_served_on_loopback_only() {
+    let refused = bind("0.0.0.0:9900".parse().unwrap()).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.starts_with("--push is 0.0.0.0:9900"), "{text}");
+    assert!(text.ends_with("use 127.0.0.1:9900"), "{text}");
+    let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let taken = bind(bound.local_addr().unwrap()).await.unwrap_err();
+    assert!(matches!(taken, Error::Bind { .. }));
+}
