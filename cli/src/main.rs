@@ -1,2 +1,65 @@
-//! Stub.
-fn main() {}
+//! `tcpforward`: the whole forwarder in one command, and tools around it.
+
+mod check;
+mod demo_server;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tcpforward_process::{log, signal};
+
+/// A TCP forwarder: relays, balances, fails over.
+#[derive(Debug, Parser)]
+#[command(name = "tcpforward", version, arg_required_else_help = true)]
+struct Args {
+    #[command(flatten)]
+    log: log::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Forward what manifests say, with no cluster.
+    Run(run::Args),
+    /// Say what is wrong with manifests; exit 1 if anything is.
+    Check(check::Args),
+    /// Answer HTTP requests with a name: something to forward to.
+    DemoServer(demo_server::Args),
+}
+
+/// `EX_USAGE` of sysexits.h: the command line can't be used.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    if let Err(error) = log::start(&args.log) {
+        eprintln!("tcpforward: {error}");
+        return ExitCode::from(USAGE);
+    }
+    match command(args.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tcpforward: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        Command::Run(args) => runtime.block_on(async { run::run(args, signal::termination()?).await }),
+        Command::Check(args) => check::run(&args),
+        Command::DemoServer(args) => runtime.block_on(async {
+            demo_server::run(args, signal::termination()?).await.map(|()| ExitCode::SUCCESS)
+        }),
+    }
+}

@@ -1,1 +1,5 @@
-//! Stub.
+//! Snapshot in, bytes moved.
+
+pub mod balancer;
+pub mod relay;
+pub mod socket;

@@ -1,0 +1,281 @@
+//! Edge. Both directions of a session in one task: bytes, ends, silence.
+//!
+//! ```text
+//!  downstream ──Direction──► upstream      FIN is passed on as FIN after the last byte;
+//!  downstream ◄──Direction── upstream      what broke is told to the other side as RST (`close`)
+//! ```
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tcpforward_protocol::snapshot::Timeouts;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::relay::copy::{Direction, Sink, Source};
+use crate::relay::ending::{Ending, Ends, Next, Side};
+use crate::socket::Connection;
+
+pub mod copy;
+pub mod ending;
+
+/// Bytes that one read takes at most, and so what a direction holds at most when its sink is slow.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+/// How long a peer may take to read what it was sent, before it learns that the other side broke.
+const RESET_LIMIT: Duration = Duration::from_secs(60);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// Where moved bytes are counted; on the way, not at the end.
+pub trait Meter {
+    /// So many bytes that came from that side have been passed on.
+    fn passed(&self, from: Side, bytes: u64);
+}
+
+/// How a relay ended: its word, and which side broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The word for it.
+    pub ending: Ending,
+    /// The side whose socket broke; absent: none.
+    pub broken: Option<Side>,
+}
+
+/// A session's two sockets and what is on its way between them.
+pub struct Relay<'a, M> {
+    downstream: &'a TcpStream,
+    upstream: &'a TcpStream,
+    up: Option<Direction>,
+    down: Option<Direction>,
+    ends: Ends,
+    timeouts: Timeouts,
+    silence: Silence,
+    /// Once a side has ended cleanly nothing is read from it, so a reset has to be waited for.
+    reset_after_fin: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
+    meter: M,
+    passed: [u64; 2],
+}
+
+/// When bytes last moved; known only while a timeout asks.
+#[derive(Default)]
+struct Silence {
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a, M: Meter> Relay<'a, M> {
+    /// Nothing has moved yet.
+    #[must_use]
+    pub fn new(
+        downstream: &'a TcpStream,
+        upstream: &'a TcpStream,
+        timeouts: Timeouts,
+        meter: M,
+    ) -> Self {
+        Self {
+            downstream,
+            upstream,
+            up: Some(Direction::default()),
+            down: Some(Direction::default()),
+            ends: Ends::default(),
+            timeouts,
+            silence: Silence::default(),
+            reset_after_fin: None,
+            meter,
+            passed: [0; 2],
+        }
+    }
+
+    /// Bytes passed on from that side.
+    #[must_use]
+    pub fn passed(&self, from: Side) -> u64 {
+        let [down, up] = self.passed;
+        match from {
+            Side::Downstream => up,
+            Side::Upstream => down,
+        }
+    }
+
+    /// Relays until both directions have ended or something cuts them. Dropping the future cuts
+    /// nothing by itself: that is up to who holds the sockets.
+    pub async fn run(&mut self) -> Ended {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let before = self.passed;
+        for from in [Side::Downstream, Side::Upstream] {
+            if let Some(ended) = self.poll_direction(cx, from) {
+                return Poll::Ready(ended);
+            }
+        }
+        if let Some(reset) = &mut self.reset_after_fin
+            && reset.as_mut().poll(cx).is_ready()
+        {
+            let side = self.ends.first_fin().unwrap_or(Side::Downstream);
+            return Poll::Ready(broken(side, ErrorKind::ConnectionReset));
+        }
+        self.poll_silence(cx, before != self.passed)
+    }
+
+    fn poll_direction(&mut self, cx: &mut Context<'_>, from: Side) -> Option<Ended> {
+        let (mut source, mut sink, direction) = match from {
+            Side::Downstream => (Io(self.downstream), Io(self.upstream), &mut self.up),
+            Side::Upstream => (Io(self.upstream), Io(self.downstream), &mut self.down),
+        };
+        let moving = direction.as_mut()?;
+        let polled =
+            SCRATCH.with_borrow_mut(|scratch| moving.poll(cx, &mut source, &mut sink, scratch));
+        let bytes = moving.take_bytes();
+        if polled.is_ready() {
+            *direction = None;
+        }
+        if bytes > 0 {
+            let [down, up] = &mut self.passed;
+            *(if from == Side::Downstream { up } else { down }) += bytes;
+            self.meter.passed(from, bytes);
+        }
+        let Poll::Ready(ended) = polled else {
+            return None;
+        };
+        match self.ends.judge(from, ended) {
+            Next::Broken(side, kind) => Some(broken(side, kind)),
+            Next::Finished(first) => {
+                pass_fin(sink.0);
+                Some(Ended {
+                    ending: Ending::fin(first),
+                    broken: None,
+                })
+            }
+            Next::PassFin(_) => {
+                pass_fin(sink.0);
+                let ended_side = source.0;
+                self.reset_after_fin = Some(Box::pin(async move {
+                    // An error here means that the runtime ends.
+                    let _ = ended_side.ready(Interest::ERROR).await;
+                }));
+                self.silence = Silence::default();
+                None
+            }
+            Next::Deliver(_) => None,
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
+        let half_closed = self
+            .timeouts
+            .half_closed
+            .filter(|_| self.ends.half_closed());
+        let limits = [
+            (self.timeouts.idle, Ending::IdleTimeout),
+            (half_closed, Ending::HalfClosedTimeout),
+        ];
+        let shortest = limits
+            .into_iter()
+            .filter_map(|(limit, e)| Some((limit?, e)))
+            .min();
+        let Some((limit, ending)) = shortest else {
+            return Poll::Pending;
+        };
+        let Silence { since, timer } = &mut self.silence;
+        if moved || since.is_none() {
+            *since = Some(Instant::now());
+        }
+        let start = since.unwrap_or_else(Instant::now);
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(start + limit)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if start + limit <= Instant::now() {
+                return Poll::Ready(Ended {
+                    ending,
+                    broken: None,
+                });
+            }
+            timer.as_mut().reset(start + limit);
+        }
+    }
+}
+
+fn broken(side: Side, kind: ErrorKind) -> Ended {
+    Ended {
+        ending: Ending::broken(side, kind),
+        broken: Some(side),
+    }
+}
+
+fn pass_fin(sink: &TcpStream) {
+    // A peer that is gone already needs no FIN; its reset is seen by a read.
+    let _ = SockRef::from(sink).shutdown(Shutdown::Write);
+}
+
+/// Reproduces the end on both sides: clean as clean; what broke as a reset of the other side, once
+/// that has been sent what was read before; anything else (timeouts) as a reset of both.
+pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
+    match (ended.ending, ended.broken) {
+        (_, Some(Side::Downstream)) => {
+            drop(downstream);
+            upstream.reset_after_sending(RESET_LIMIT).await;
+        }
+        (_, Some(Side::Upstream)) => {
+            drop(upstream);
+            downstream.reset_after_sending(RESET_LIMIT).await;
+        }
+        (Ending::DownstreamFin | Ending::UpstreamFin, None) => {
+            downstream.finish();
+            upstream.finish();
+        }
+        (_, None) => {}
+    }
+}
+
+/// A socket as the copy core sees it.
+struct Io<'a>(&'a TcpStream);
+
+impl Source for Io<'_> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            let mut short = None;
+            let length = buffer.len();
+            let read = self.0.try_io(Interest::READABLE, || {
+                let n = rustix::io::read(self.0, &mut *buffer)?;
+                if n == 0 || n == length {
+                    return Ok(n);
+                }
+                // The socket is empty now. Saying so here saves the read that would find out;
+                // an end that has already been seen is kept by the runtime.
+                short = Some(n);
+                Err(ErrorKind::WouldBlock.into())
+            });
+            match (short, read) {
+                (Some(n), _) => return Poll::Ready(Ok(n)),
+                (None, Err(error)) if error.kind() == ErrorKind::WouldBlock => {}
+                (None, other) => return Poll::Ready(other),
+            }
+        }
+    }
+}
+
+impl Sink for Io<'_> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

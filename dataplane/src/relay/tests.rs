@@ -1,0 +1,222 @@
+//! Ends and resets over real sockets, by the rules of `close`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicU64>);
+
+impl Meter for Count {
+    fn passed(&self, _: Side, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+struct Rig {
+    client: TcpStream,
+    server: TcpStream,
+    relay: JoinHandle<Ended>,
+    count: Count,
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (connected, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (connected.unwrap(), accepted.unwrap().0)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rig owns the task and joins it"
+)]
+async fn rig(timeouts: Timeouts) -> Rig {
+    let (client, downstream) = pair().await;
+    let (upstream, server) = pair().await;
+    let count = Count::default();
+    let meter = count.clone();
+    let relay = tokio::spawn(async move {
+        let (downstream, upstream) = (Connection::new(downstream), Connection::new(upstream));
+        let ended = Relay::new(&downstream, &upstream, timeouts, meter)
+            .run()
+            .await;
+        close(ended, downstream, upstream).await;
+        ended
+    });
+    Rig {
+        client,
+        server,
+        relay,
+        count,
+    }
+}
+
+const NONE: Timeouts = Timeouts {
+    idle: None,
+    half_closed: None,
+};
+
+async fn ending(relay: JoinHandle<Ended>) -> Ending {
+    timeout(PATIENCE, relay)
+        .await
+        .expect("the relay ends")
+        .unwrap()
+        .ending
+}
+
+async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, Option<ErrorKind>) {
+    let mut bytes = Vec::new();
+    let end = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("an end");
+    (bytes, end.err().map(|e| e.kind()))
+}
+
+#[tokio::test]
+async fn the_client_ends_first_and_still_gets_its_answer() {
+    let mut rig = rig(NONE).await;
+    rig.client.write_all(b"question").await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(
+        read_all(&mut rig.server).await,
+        (b"question".to_vec(), None)
+    );
+    rig.server.write_all(b"answer").await.unwrap();
+    rig.server.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut rig.client).await, (b"answer".to_vec(), None));
+    assert_eq!(ending(rig.relay).await, Ending::DownstreamFin);
+    assert_eq!(rig.count.0.load(Ordering::Relaxed), 14);
+}
+
+#[tokio::test]
+async fn the_server_ends_first_and_still_gets_everything() {
+    let mut rig = rig(NONE).await;
+    rig.server.write_all(b"hello").await.unwrap();
+    rig.server.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut rig.client).await, (b"hello".to_vec(), None));
+    rig.client.write_all(&[5; 1 << 20]).await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    let (bytes, end) = read_all(&mut rig.server).await;
+    assert_eq!((bytes.len(), end), (1 << 20, None));
+    assert_eq!(ending(rig.relay).await, Ending::UpstreamFin);
+}
+
+#[tokio::test]
+async fn a_reset_reaches_the_other_side_after_all_bytes() {
+    for slow in [false, true] {
+        let mut rig = rig(NONE).await;
+        let sent = vec![9; 300_000];
+        let mut server = rig.server;
+        let sending = async {
+            server.write_all(&sent).await.unwrap();
+            // Everything has left us before we reset.
+            while rig.count.0.load(Ordering::Relaxed) < 300_000 {
+                tokio::task::yield_now().await;
+            }
+            Connection::new(server)
+        };
+        let got = if slow {
+            drop(sending.await);
+            read_all(&mut rig.client).await
+        } else {
+            let (reset, got) =
+                tokio::join!(async { drop(sending.await) }, read_all(&mut rig.client));
+            let () = reset;
+            got
+        };
+        assert_eq!(
+            (got.0.len(), got.1),
+            (300_000, Some(ErrorKind::ConnectionReset))
+        );
+        assert_eq!(ending(rig.relay).await, Ending::UpstreamRst);
+    }
+}
+
+#[tokio::test]
+async fn a_clients_reset_is_told_to_the_server() {
+    let mut rig = rig(NONE).await;
+    rig.client.write_all(b"half a").await.unwrap();
+    let mut start = [0; 6];
+    rig.server.read_exact(&mut start).await.unwrap();
+    drop(Connection::new(rig.client));
+    assert_eq!(
+        read_all(&mut rig.server).await,
+        (Vec::new(), Some(ErrorKind::ConnectionReset))
+    );
+    assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
+}
+
+#[tokio::test]
+async fn a_reset_after_a_clean_end_is_noticed_while_nothing_moves() {
+    let mut rig = rig(NONE).await;
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut rig.server).await, (Vec::new(), None));
+    drop(Connection::new(rig.client));
+    assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
+    let broken =
+        rig.server.write_all(b"late").await.is_err() || read_all(&mut rig.server).await.1.is_some();
+    assert!(broken);
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_holds_up_the_writer() {
+    let mut rig = rig(NONE).await;
+    let mut sent = 0_usize;
+    let chunk = vec![3; 64 << 10];
+    while let Ok(written) = timeout(Duration::from_millis(300), rig.server.write(&chunk)).await {
+        sent += written.unwrap();
+        assert!(sent < 64 << 20, "kernel buffers are finite");
+    }
+    rig.server.shutdown().await.unwrap();
+    let (bytes, end) = read_all(&mut rig.client).await;
+    assert_eq!((bytes.len(), end), (sent, None));
+    drop(rig.client);
+    assert_eq!(ending(rig.relay).await, Ending::UpstreamFin);
+}
+
+#[tokio::test]
+async fn silence_is_counted_from_the_last_byte() {
+    let limit = Duration::from_millis(300);
+    let mut rig = rig(Timeouts {
+        idle: Some(limit),
+        half_closed: None,
+    })
+    .await;
+    let start = Instant::now();
+    let mut byte = [0; 1];
+    while start.elapsed() < limit * 2 {
+        rig.client.write_all(b"x").await.unwrap();
+        rig.server.read_exact(&mut byte).await.unwrap();
+    }
+    assert_eq!(
+        read_all(&mut rig.client).await.1,
+        Some(ErrorKind::ConnectionReset)
+    );
+    assert_eq!(
+        read_all(&mut rig.server).await.1,
+        Some(ErrorKind::ConnectionReset)
+    );
+    assert_eq!(ending(rig.relay).await, Ending::IdleTimeout);
+}
+
+#[tokio::test]
+async fn a_half_closed_session_may_be_silent_for_its_own_limit_only() {
+    let limit = Duration::from_millis(100);
+    let mut rig = rig(Timeouts {
+        idle: None,
+        half_closed: Some(limit),
+    })
+    .await;
+    rig.server.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut rig.client).await, (Vec::new(), None));
+    assert_eq!(ending(rig.relay).await, Ending::HalfClosedTimeout);
+}

@@ -1,0 +1,243 @@
+//! Edge. Every socket option, on listeners, clients and backends.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Connections that wait to be accepted, per listening socket. The kernel takes the smaller of
+/// this and `net.core.somaxconn`, which is 4096 where nobody changed it.
+const BACKLOG: i32 = 4096;
+
+/// Whether another socket holds the address is asked by the first one only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Fails when anyone holds the address, whatever options they used.
+    First,
+    /// Joins the group that the first socket opened.
+    Join,
+}
+
+/// A bound and listening socket whose accepted sockets inherit the options of clients.
+///
+/// The first socket of a group is bound and listens *without* `SO_REUSEPORT`, so the kernel
+/// refuses it when the port is taken by anyone, a second tcpforward too; it allows sharing
+/// only once it holds the port, and is never closed in between.
+///
+/// # Errors
+/// The address can't be bound.
+pub fn listen(address: SocketAddr, share: Share) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // The unspecified address takes IPv4 as well, whatever the host's default is.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    if share == Share::Join {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    set_session_options(&SockRef::from(&socket))?;
+    socket.listen(BACKLOG)?;
+    socket.set_reuse_port(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts one connection, or says that none waits.
+///
+/// # Errors
+/// `WouldBlock` when none waits; anything else is the kernel's trouble.
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = loop {
+        match rustix::net::acceptfrom_with(listener, flags) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
+    let stream = TcpStream::from_std(socket.into())?;
+    match peer {
+        Some(peer) => Ok((stream, canonical(peer))),
+        None => Ok((stream, SocketAddr::from(([0, 0, 0, 0], 0)))),
+    }
+}
+
+/// An IPv4 client of a dual-stack listener, as people write it.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A socket that is ready to connect to a backend.
+///
+/// # Errors
+/// The process or the host is out of something.
+pub fn upstream(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    set_session_options(&SockRef::from(&socket))?;
+    Ok(socket)
+}
+
+/// No delay, and keepalive that finds a dead silent peer within 90 s.
+fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// A connected socket that resets its peer when it is dropped, unless it was `finish`ed: whatever
+/// goes wrong, a cut stream never looks like a clean end.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    on_drop: OnDrop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDrop {
+    Close,
+    Reset,
+}
+
+impl Connection {
+    /// Takes a connected socket.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            on_drop: OnDrop::Reset,
+        }
+    }
+
+    /// Closes it; what was written still reaches the peer.
+    pub fn finish(mut self) {
+        self.on_drop = OnDrop::Close;
+    }
+
+    /// Resets the peer, once it has been sent what was written: closing at once would throw away
+    /// what the kernel still holds. A peer that reads nothing is waited for no longer than `limit`.
+    pub async fn reset_after_sending(self, limit: Duration) {
+        let sent = async {
+            let mut pause = Duration::from_millis(1);
+            while !self.all_sent() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+        };
+        // Past the limit it is reset all the same.
+        let _ = tokio::time::timeout(limit, sent).await;
+    }
+
+    /// With a low-water mark of one byte a socket is writable when nothing unsent is left.
+    fn all_sent(&self) -> bool {
+        if SockRef::from(&self.stream)
+            .set_tcp_notsent_lowat(1)
+            .is_err()
+        {
+            return true;
+        }
+        let mut polled = [PollFd::from_borrowed_fd(
+            self.stream.as_fd(),
+            PollFlags::OUT,
+        )];
+        match rustix::event::poll(
+            &mut polled,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        ) {
+            Ok(0) | Err(Errno::INTR) => false,
+            Ok(_) | Err(_) => true,
+        }
+    }
+}
+
+impl Deref for Connection {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.on_drop == OnDrop::Reset {
+            // A socket that refuses the option is dead already.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+/// Trouble of this process or host, which says nothing about a peer.
+#[must_use]
+pub fn is_local(error: &io::Error) -> bool {
+    let Some(errno) = Errno::from_io_error(error) else {
+        return false;
+    };
+    [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::ADDRINUSE,
+        Errno::AGAIN,
+        Errno::PERM,
+        Errno::ACCESS,
+    ]
+    .contains(&errno)
+}
+
+/// Whether accepting has to pause, because the process or the host is out of something.
+#[must_use]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}
+
+/// Raises the descriptor limit as far as the process may, and returns it.
+#[must_use]
+pub fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    current
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(usize::MAX)
+}

@@ -1,0 +1,157 @@
+//! Pure. The parts of a change to a whole set, or the reason why they make none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+use tcpforward_protocol::answer::{Refusal, RefusalCode};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
+use tcpforward_protocol::version::{self, Hash, Version};
+use tcpforward_protocol::wire::{self, Invalid};
+use tcpforward_protocol::{CHANGE_BYTES, proto};
+
+use super::FEATURES;
+
+/// A set as an operator sent it: what can be served of it, and the name and hash of everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) settings: Settings,
+    pub(crate) version: Version,
+    pub(crate) epoch: u64,
+    /// Hash of each forward of the set, also of those that are refused.
+    pub(crate) hashes: BTreeMap<ForwardName, Hash>,
+    /// What can be served; of a refused forward its former state, if there was one.
+    pub(crate) forwards: BTreeMap<ForwardName, Arc<Forward>>,
+    pub(crate) refused: BTreeMap<ForwardName, Refusal>,
+}
+
+/// Why a stream can't be believed any more; it is ended and a whole set asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("a change of nonce {got} came inside the change of nonce {open}")]
+    Mixed { open: u64, got: u64 },
+    #[error("the parts of one change exceed {CHANGE_BYTES} bytes")]
+    TooLarge,
+    #[error("a change came where nothing is held, and it is not a whole set")]
+    NothingHeld,
+    #[error("after the change the set has version {computed}, the operator says {told}")]
+    OtherVersion { computed: Version, told: Version },
+    #[error("an update makes no sense: {0}")]
+    Invalid(#[from] Invalid),
+}
+
+/// Gathers the parts of one change.
+#[derive(Debug, Default)]
+pub(crate) struct Assembler {
+    open: Option<proto::Update>,
+    bytes: usize,
+}
+
+impl Assembler {
+    /// Takes a part; with the last one, the whole change.
+    pub(crate) fn add(&mut self, part: proto::Update) -> Result<Option<proto::Update>, Error> {
+        self.bytes += part.encoded_len();
+        if self.bytes > CHANGE_BYTES {
+            return Err(Error::TooLarge);
+        }
+        let whole = match self.open.take() {
+            None => part,
+            Some(open) if open.nonce != part.nonce => {
+                return Err(Error::Mixed { open: open.nonce, got: part.nonce });
+            }
+            Some(mut open) => {
+                open.upserts.extend(part.upserts);
+                open.removals.extend(part.removals);
+                proto::Update { upserts: open.upserts, removals: open.removals, ..part }
+            }
+        };
+        if whole.last {
+            self.bytes = 0;
+            return Ok(Some(whole));
+        }
+        self.open = Some(whole);
+        Ok(None)
+    }
+}
+
+impl Held {
+    /// The set after a whole change. A forward that makes no sense here, or that needs what this
+    /// program can't do, is refused alone and keeps its former state.
+    pub(crate) fn apply(held: Option<&Self>, change: proto::Update) -> Result<Self, Error> {
+        let told = Version::try_from(change.version.as_slice()).map_err(|_| Invalid {
+            field: "update.version",
+            value: format!("{} bytes", change.version.len()),
+            why: "expected 16 bytes",
+        })?;
+        let mut next = match (change.full, held) {
+            (true, _) => Self {
+                settings: wire::settings_from_proto(change.settings)?,
+                version: told,
+                epoch: change.epoch,
+                hashes: BTreeMap::new(),
+                forwards: BTreeMap::new(),
+                refused: BTreeMap::new(),
+            },
+            (false, None) => return Err(Error::NothingHeld),
+            (false, Some(held)) => Self {
+                settings: wire::settings_from_proto(change.settings)?,
+                version: told,
+                epoch: change.epoch,
+                ..held.clone()
+            },
+        };
+        for name in &change.removals {
+            let name = name.parse().map_err(|_| invalid_name(name))?;
+            next.hashes.remove(&name);
+            next.forwards.remove(&name);
+            next.refused.remove(&name);
+        }
+        for message in change.upserts {
+            let (name, hash) = wire::forward_identity(&message)?;
+            next.hashes.insert(name.clone(), hash);
+            match accept(&name, hash, message) {
+                Ok(forward) => {
+                    next.refused.remove(&name);
+                    next.forwards.insert(name, Arc::new(forward));
+                }
+                Err(refusal) => {
+                    if let Some(former) = held.and_then(|h| h.forwards.get(&name)) {
+                        next.forwards.insert(name.clone(), Arc::clone(former));
+                    }
+                    next.refused.insert(name, refusal);
+                }
+            }
+        }
+        let computed = version::of_set(&next.settings, &next.hashes);
+        if computed != told {
+            return Err(Error::OtherVersion { computed, told });
+        }
+        Ok(next)
+    }
+}
+
+fn invalid_name(name: &str) -> Invalid {
+    let value = name.chars().take(80).collect();
+    Invalid { field: "update.removals", value, why: "expected namespace/name" }
+}
+
+fn accept(
+    name: &ForwardName,
+    hash: Hash,
+    message: proto::Forward,
+) -> Result<Forward, Refusal> {
+    let spec_hash = Hash::try_from(message.spec_hash.as_slice()).unwrap_or(hash);
+    let refuse = |code, text| Refusal { forward: name.clone(), spec_hash, code, text };
+    let needed = message.spec.as_ref().map(|spec| spec.requires.as_slice()).unwrap_or_default();
+    if let Some(missing) = needed.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
+        let text = format!("this data plane can't do {missing:?}: upgrade it");
+        return Err(refuse(RefusalCode::Unsupported, text));
+    }
+    wire::forward_from_proto(message).map_err(|error| {
+        let text = format!("{error}; data plane and operator differ in version");
+        refuse(RefusalCode::Invalid, text)
+    })
+}
+
+#[cfg(test)]
+mod tests;
