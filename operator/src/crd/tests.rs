@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use super::*;
+
+/// Calls `see` with the path and schema of every property and item.
+fn walk(path: &str, schema: &Value, see: &mut impl FnMut(&str, &Value)) {
+    see(path, schema);
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        walk(&format!("{path}.{name}"), property, see);
+    }
+    if let Some(items) = schema.get("items") {
+        walk(&format!("{path}[]"), items, see);
+    }
+}
+
+fn fields(see: &mut impl FnMut(&str, &Value)) {
+    let schema = schema();
+    for part in ["spec", "status"] {
+        walk(part, &schema["properties"][part], see);
+    }
+}
+
+#[test]
+fn the_committed_definition_is_fresh() {
+    let committed = include_str!("../../../crds/tcpforward.dev_tcpforwards.yaml");
+    assert_eq!(yaml().unwrap(), committed, "run `make generate`");
+}
+
+#[test]
+fn every_field_says_what_it_is() {
+    fields(&mut |path, schema| {
+        if !path.ends_with("[]") {
+            let description = schema["description"].as_str().unwrap_or_default();
+            assert!(description.ends_with('.'), "{path}: {description:?}");
+        }
+    });
+}
+
+#[test]
+fn every_field_is_bounded() {
+    fields(&mut |path, schema| {
+        let has = |key: &str| schema.get(key).is_some();
+        match schema["type"].as_str() {
+            Some("string") => assert!(
+                has("maxLength") || has("enum") || schema["format"] == "date-time",
+                "{path}: {schema}"
+            ),
+            Some("array") => assert!(has("maxItems") && has("items"), "{path}"),
+            Some("integer") => assert!(
+                has("minimum") && matches!(schema["format"].as_str(), Some("int32" | "int64")),
+                "{path}: {schema}"
+            ),
+            Some("object") => assert!(has("properties"), "{path}"),
+            Some(other) => panic!("{path} is a {other}"),
+            None => assert_eq!(schema["x-kubernetes-int-or-string"], true, "{path}"),
+        }
+    });
+}
+
+#[test]
+fn nothing_is_nullable_open_or_defaulted_where_tools_would_fight_it() {
+    let mut defaults = Vec::new();
+    fields(&mut |path, schema| {
+        for open in [
+            "nullable",
+            "additionalProperties",
+            "x-kubernetes-preserve-unknown-fields",
+        ] {
+            assert!(schema.get(open).is_none(), "{path} has {open}");
+        }
+        if let Some(default) = schema.get("default") {
+            defaults.push((path.to_owned(), default.clone()));
+        }
+    });
+    assert_eq!(
+        defaults,
+        [("spec.dataPlaneName".to_owned(), "default".into())]
+    );
+}
+
+#[test]
+fn the_fields_of_this_version_are_these_and_no_others() {
+    let mut spec = Vec::new();
+    fields(&mut |path, _| {
+        if path.starts_with("spec.") && !path.ends_with("[]") {
+            spec.push(
+                path.trim_start_matches("spec.")
+                    .replace("relay.targets[].", "t."),
+            );
+        }
+    });
+    assert_eq!(
+        spec.join(" "),
+        "dataPlaneName listener listener.address listener.port relay relay.dial \
+         relay.dial.attempts relay.dial.deadline relay.dial.timeout relay.loadBalancer \
+         relay.loadBalancer.type relay.targets t.address t.address.host t.address.port t.name \
+         t.priority t.service t.service.name t.service.namespace t.service.port t.weight \
+         timeouts timeouts.halfClosed timeouts.idle"
+    );
+}
+
+#[test]
+fn columns_are_those_of_the_design() {
+    let json = serde_json::to_value(definition()).unwrap();
+    let columns: Vec<String> = json["spec"]["versions"][0]["additionalPrinterColumns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| {
+            format!(
+                "{}{}",
+                c["name"].as_str().unwrap(),
+                c["priority"].as_i64().unwrap_or(0)
+            )
+        })
+        .collect();
+    assert_eq!(
+        columns.join(" "),
+        "Port0 Address0 Backends0 Ready0 Reason0 Age0 Pool1 Pods1 Message1"
+    );
+}
+
+#[test]
+fn the_rule_and_the_types_name_the_same_defaults() {
+    assert_eq!(defaults::DIAL_TIMEOUT, Duration::from_secs(1));
+    assert_eq!(defaults::DIAL_DEADLINE, Duration::from_secs(5));
+    for text in [
+        defaults::TIMEOUT_WITHIN_DEADLINE,
+        defaults::TIMEOUT_BEYOND_DEADLINE,
+    ] {
+        assert!(text.contains("'1s") && text.contains("'5s"), "{text}");
+    }
+}

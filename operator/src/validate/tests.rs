@@ -1,0 +1,88 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn every_pattern_of_the_schema_is_known() {
+    let text = crd::schema()["properties"]["spec"].to_string();
+    for (at, _) in text.match_indices("\"pattern\":") {
+        let rest = &text[at..];
+        let known = [crd::LABEL, crd::DURATION]
+            .iter()
+            .any(|p| rest.starts_with(&format!("\"pattern\":{}", json!(p))));
+        assert!(known, "{}", &rest[..80]);
+    }
+}
+
+#[test]
+fn every_rule_compiles() {
+    fn errors(schema: &CompiledSchema) -> usize {
+        schema.compilation_errors().len()
+            + schema.properties.values().map(errors).sum::<usize>()
+            + schema.items.as_deref().map_or(0, errors)
+    }
+    assert_eq!(errors(&RULES.compiled), 0);
+}
+
+fn forward(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let mut raw = json!({
+        "apiVersion": "tcpforward.dev/v1alpha1",
+        "kind": "TcpForward",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "listener": {"port": 8888},
+            "relay": {"targets": [{"name": "a", "service": {"name": "web", "port": "http"}}]},
+        },
+    });
+    change(&mut raw);
+    tcp_forward(&raw).iter().map(Finding::to_string).collect()
+}
+
+#[test]
+fn a_null_is_an_absent_field() {
+    let findings = forward(|f| {
+        f["spec"]["listener"]["address"] = Value::Null;
+        f["spec"]["dataPlaneName"] = Value::Null;
+    });
+    assert_eq!(findings, [""; 0]);
+    let findings = forward(|f| f["spec"]["listener"]["port"] = Value::Null);
+    assert_eq!(
+        findings,
+        ["spec.listener.port: is required; write a whole number from 1 to 65535"]
+    );
+}
+
+#[test]
+fn a_status_of_any_shape_is_not_the_authors_fault() {
+    assert_eq!(forward(|f| f["status"] = json!({"x": 1})), [""; 0]);
+}
+
+#[test]
+fn a_finding_says_field_value_fault_and_remedy() {
+    let findings = forward(|f| f["spec"]["relay"]["dial"] = json!({"timeout": "5"}));
+    assert_eq!(
+        findings,
+        [
+            "spec.relay.dial.timeout is \"5\": is not of the right form; write a duration with a \
+          unit: h, m, s or ms, like 5s, 250ms or 1h30m"
+        ]
+    );
+    let findings = forward(|f| f["spec"]["relay"]["dial"] = json!({"timeout": "6s"}));
+    assert_eq!(
+        findings,
+        [
+            "spec.relay.dial: timeout (6s) must not be longer than deadline (5s, the default); one \
+          attempt has to fit into all of them"
+        ]
+    );
+}
+
+#[test]
+fn all_faults_are_found_at_once() {
+    let findings = forward(|f| {
+        f["spec"]["listener"]["port"] = json!(0);
+        f["spec"]["colour"] = json!("red");
+        f["metadata"]["name"] = json!("Web");
+    });
+    assert_eq!(findings.len(), 3, "{findings:#?}");
+}
