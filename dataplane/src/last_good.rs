@@ -39,7 +39,11 @@ pub(crate) enum Error {
     #[error("--state-dir: can't use {path}")]
     Io { path: PathBuf, source: io::Error },
     #[error("--state-dir: {path} is no last good snapshot of pool {pool:?}: {why}; it is ignored")]
-    Foreign { path: PathBuf, pool: String, why: String },
+    Foreign {
+        path: PathBuf,
+        pool: String,
+        why: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,7 +75,11 @@ pub(crate) fn load(dir: &Path, pool: &str) -> Result<Option<LastGood>, Error> {
     }
     decode(&bytes, pool)
         .map(Some)
-        .map_err(|why| Error::Foreign { path, pool: pool.to_owned(), why })
+        .map_err(|why| Error::Foreign {
+            path,
+            pool: pool.to_owned(),
+            why,
+        })
 }
 
 /// Writes a snapshot, safe against a crash at any point.
@@ -91,7 +99,12 @@ pub(crate) fn store(dir: &Path, pool: &str, held: &Held) -> Result<(), Error> {
 fn write(dir: &Path, path: &Path, fresh: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(fresh)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(fresh, path)?;
@@ -105,7 +118,11 @@ fn encode(held: &Held, pool: &str) -> Vec<u8> {
         full: true,
         last: true,
         settings: Some(wire::settings_to_proto(&held.settings)),
-        upserts: held.forwards.values().map(|f| wire::forward_to_proto(f)).collect(),
+        upserts: held
+            .forwards
+            .values()
+            .map(|f| wire::forward_to_proto(f))
+            .collect(),
         ..Default::default()
     }
     .encode_to_vec();
@@ -122,12 +139,18 @@ fn encode(held: &Held, pool: &str) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8], pool: &str) -> Result<LastGood, String> {
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or("its first line does not end")?;
+    let end = bytes
+        .iter()
+        .position(|b| *b == b'\n')
+        .ok_or("its first line does not end")?;
     let (header, body) = bytes.split_at(end);
     let body = body.get(1..).unwrap_or_default();
     let header: Header = serde_json::from_slice(header).map_err(|e| format!("first line: {e}"))?;
     if header.format != FORMAT {
-        return Err(format!("it has format {}, this build reads {FORMAT}", header.format));
+        return Err(format!(
+            "it has format {}, this build reads {FORMAT}",
+            header.format
+        ));
     }
     if header.pool != pool {
         return Err(format!("it is of pool {:?}", header.pool));
@@ -139,7 +162,10 @@ fn decode(bytes: &[u8], pool: &str) -> Result<LastGood, String> {
     let held = held(update)?;
     let computed = version::of_set(&held.settings, &held.hashes);
     let same = header.build == BUILD && computed == held.version;
-    Ok(LastGood { held, complete: if same { Complete::Yes } else { Complete::No } })
+    Ok(LastGood {
+        held,
+        complete: if same { Complete::Yes } else { Complete::No },
+    })
 }
 
 fn held(update: proto::Update) -> Result<Held, String> {
@@ -150,9 +176,19 @@ fn held(update: proto::Update) -> Result<Held, String> {
         let forward = wire::forward_from_proto(message).map_err(|e| e.to_string())?;
         forwards.insert(forward.name.clone(), Arc::new(forward));
     }
-    let hashes = forwards.iter().map(|(name, forward)| (name.clone(), forward.hash)).collect();
+    let hashes = forwards
+        .iter()
+        .map(|(name, forward)| (name.clone(), forward.hash))
+        .collect();
     let refused = BTreeMap::new();
-    Ok(Held { settings, version, epoch: update.epoch, hashes, forwards, refused })
+    Ok(Held {
+        settings,
+        version,
+        epoch: update.epoch,
+        hashes,
+        forwards,
+        refused,
+    })
 }
 
 #[cfg(test)]
@@ -219,7 +255,12 @@ mod tests {
         let whole = fs::read(stored(dir.path())).unwrap();
         let build = format!("\"build\":\"{BUILD}\"").into_bytes();
         let at = whole.windows(build.len()).position(|w| w == build).unwrap();
-        let other = [&whole[..at], b"\"build\":\"0.0.1\"", &whole[at + build.len()..]].concat();
+        let other = [
+            &whole[..at],
+            b"\"build\":\"0.0.1\"",
+            &whole[at + build.len()..],
+        ]
+        .concat();
         fs::write(dir.path().join(FILE), other).unwrap();
         let last = load(dir.path(), "default").unwrap().unwrap();
         assert_eq!(last.complete, Complete::No);

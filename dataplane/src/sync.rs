@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::OperatorAddress;
 use crate::last_good::{self, Complete, LastGood};
-pub(crate) use assemble::Held;
 use assemble::Assembler;
+pub(crate) use assemble::Held;
 use source::{Sources, StreamId};
 use stream::Event;
 
@@ -219,10 +219,20 @@ impl Sync {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Opening { stream, outbound, broken } => {
+            Event::Opening {
+                stream,
+                outbound,
+                broken,
+            } => {
                 let told_source = Source::Listening;
                 let assembler = Assembler::default();
-                let opening = Stream { outbound, broken, assembler, welcomed: None, told_source };
+                let opening = Stream {
+                    outbound,
+                    broken,
+                    assembler,
+                    welcomed: None,
+                    told_source,
+                };
                 self.streams.insert(stream, opening);
                 self.send(stream, to_operator::Message::Hello(self.hello(told_source)));
                 for part in all_of(&self.said, self.version(), self.sources.highest()) {
@@ -272,7 +282,9 @@ impl Sync {
             self.sources.heard(id, update.epoch);
             return;
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         let change = match stream.assembler.add(update) {
             Ok(None) => return,
             Ok(Some(change)) => change,
@@ -284,7 +296,11 @@ impl Sync {
                 self.trust = Trust::Held;
                 self.sources.applied(held.epoch);
                 self.want(Arc::new(held));
-                self.pending = Some(Pending { nonce, stream: id, seq: self.seq });
+                self.pending = Some(Pending {
+                    nonce,
+                    stream: id,
+                    seq: self.seq,
+                });
             }
             Err(error) => self.disbelieve(id, &error),
         }
@@ -347,7 +363,11 @@ impl Sync {
     fn choose(&mut self) {
         let chosen = self.sources.chosen();
         for id in self.streams.keys().copied().collect::<Vec<_>>() {
-            let source = if chosen == Some(id) { Source::Chosen } else { Source::Listening };
+            let source = if chosen == Some(id) {
+                Source::Chosen
+            } else {
+                Source::Listening
+            };
             let hello = self.hello(source);
             if let Some(stream) = self.streams.get_mut(&id)
                 && stream.told_source != source
@@ -366,8 +386,13 @@ impl Sync {
             node: self.identity.node.clone(),
             pool: self.identity.pool.clone(),
             build: env!("CARGO_PKG_VERSION").to_owned(),
-            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
-            version: (self.trust == Trust::Held).then(|| self.version()).flatten(),
+            features: FEATURES
+                .iter()
+                .map(|feature| (*feature).to_owned())
+                .collect(),
+            version: (self.trust == Trust::Held)
+                .then(|| self.version())
+                .flatten(),
             epoch: self.sources.highest(),
             source,
         };
@@ -381,8 +406,16 @@ impl Sync {
 
     /// A stream whose operator doesn't read is ended rather than waited for.
     fn send(&mut self, id: StreamId, message: to_operator::Message) {
-        let Some(stream) = self.streams.get(&id) else { return };
-        if stream.outbound.try_send(ToOperator { message: Some(message) }).is_err() {
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
+        if stream
+            .outbound
+            .try_send(ToOperator {
+                message: Some(message),
+            })
+            .is_err()
+        {
             self.end(id);
         }
     }
@@ -399,13 +432,16 @@ impl Sync {
     }
 
     fn store(&mut self) {
-        let Some(dir) = self.state_dir.clone() else { return };
+        let Some(dir) = self.state_dir.clone() else {
+            return;
+        };
         if !self.storing.is_empty() {
             return;
         }
         if let Some(held) = self.unstored.take() {
             let pool = self.identity.pool.clone();
-            self.storing.spawn_blocking(move || last_good::store(&dir, &pool, &held));
+            self.storing
+                .spawn_blocking(move || last_good::store(&dir, &pool, &held));
         }
     }
 
@@ -424,7 +460,11 @@ impl Sync {
 
     fn show(&mut self) {
         let source = self.sources.chosen().and_then(|id| self.streams.get(&id));
-        self.view.connected = self.streams.values().filter(|s| s.welcomed.is_some()).count();
+        self.view.connected = self
+            .streams
+            .values()
+            .filter(|s| s.welcomed.is_some())
+            .count();
         self.view.source = source.and_then(|stream| stream.welcomed.clone());
         self.view.epoch = self.sources.highest();
         self.view.version = self.version();
@@ -464,8 +504,19 @@ fn difference(
     now: &BTreeMap<ForwardName, ServedSpec>,
 ) -> Vec<Serving> {
     let gone = before.keys().filter(|name| !now.contains_key(name));
-    let gone = gone.map(|name| Serving { forward: name.clone(), spec: None });
-    let new = now.iter().filter(|(name, spec)| before.get(name) != Some(spec));
-    let new = new.map(|(name, spec)| Serving { forward: name.clone(), spec: Some(*spec) });
+    let gone = gone.map(|name| Serving {
+        forward: name.clone(),
+        spec: None,
+    });
+    let new = now
+        .iter()
+        .filter(|(name, spec)| before.get(name) != Some(spec));
+    let new = new.map(|(name, spec)| Serving {
+        forward: name.clone(),
+        spec: Some(*spec),
+    });
     gone.chain(new).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,12 +57,19 @@ impl Assembler {
         let whole = match self.open.take() {
             None => part,
             Some(open) if open.nonce != part.nonce => {
-                return Err(Error::Mixed { open: open.nonce, got: part.nonce });
+                return Err(Error::Mixed {
+                    open: open.nonce,
+                    got: part.nonce,
+                });
             }
             Some(mut open) => {
                 open.upserts.extend(part.upserts);
                 open.removals.extend(part.removals);
-                proto::Update { upserts: open.upserts, removals: open.removals, ..part }
+                proto::Update {
+                    upserts: open.upserts,
+                    removals: open.removals,
+                    ..part
+                }
             }
         };
         if whole.last {
@@ -132,18 +139,30 @@ impl Held {
 
 fn invalid_name(name: &str) -> Invalid {
     let value = name.chars().take(80).collect();
-    Invalid { field: "update.removals", value, why: "expected namespace/name" }
+    Invalid {
+        field: "update.removals",
+        value,
+        why: "expected namespace/name",
+    }
 }
 
-fn accept(
-    name: &ForwardName,
-    hash: Hash,
-    message: proto::Forward,
-) -> Result<Forward, Refusal> {
+fn accept(name: &ForwardName, hash: Hash, message: proto::Forward) -> Result<Forward, Refusal> {
     let spec_hash = Hash::try_from(message.spec_hash.as_slice()).unwrap_or(hash);
-    let refuse = |code, text| Refusal { forward: name.clone(), spec_hash, code, text };
-    let needed = message.spec.as_ref().map(|spec| spec.requires.as_slice()).unwrap_or_default();
-    if let Some(missing) = needed.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
+    let refuse = |code, text| Refusal {
+        forward: name.clone(),
+        spec_hash,
+        code,
+        text,
+    };
+    let needed = message
+        .spec
+        .as_ref()
+        .map(|spec| spec.requires.as_slice())
+        .unwrap_or_default();
+    if let Some(missing) = needed
+        .iter()
+        .find(|feature| !FEATURES.contains(&feature.as_str()))
+    {
         let text = format!("this data plane can't do {missing:?}: upgrade it");
         return Err(refuse(RefusalCode::Unsupported, text));
     }

@@ -9,15 +9,24 @@ use tcpforward_protocol::snapshot::{
     Snapshot, Target, Timeouts,
 };
 
-const SETTINGS: Settings = Settings { local_targets: LocalTargets::Allow };
+const SETTINGS: Settings = Settings {
+    local_targets: LocalTargets::Allow,
+};
 
 pub(crate) fn forward(name: &str, generation: i64, requires: &[&str]) -> Forward {
     let spec = ForwardSpec {
         generation,
         requires: requires.iter().map(|s| (*s).to_owned()).collect(),
-        listener: Listener { port: NonZeroU16::MIN, address: None },
+        listener: Listener {
+            port: NonZeroU16::MIN,
+            address: None,
+        },
         relay: Relay {
-            targets: vec![Target { name: "t".to_owned(), weight: 1, priority: 0 }],
+            targets: vec![Target {
+                name: "t".to_owned(),
+                weight: 1,
+                priority: 0,
+            }],
             dial: Dial {
                 timeout: Duration::from_secs(1),
                 attempts: NonZeroU32::MIN,
@@ -25,14 +34,18 @@ pub(crate) fn forward(name: &str, generation: i64, requires: &[&str]) -> Forward
             },
             load_balancer: LoadBalancer::RoundRobin,
         },
-        timeouts: Timeouts { idle: None, half_closed: None },
+        timeouts: Timeouts {
+            idle: None,
+            half_closed: None,
+        },
     };
     Forward::new(ForwardName::new("n", name), spec, vec![])
 }
 
 pub(crate) fn snapshot(forwards: impl IntoIterator<Item = Forward>) -> Snapshot {
     let mut snapshot = Snapshot::new(SETTINGS);
-    forwards.into_iter().for_each(|f| snapshot.upsert(Arc::new(f)));
+    forwards
+        .into_iter()
+        .for_each(|f| snapshot.upsert(Arc::new(f)));
     snapshot
 }
-

@@ -18,7 +18,10 @@ pub(crate) struct Sources {
 impl Sources {
     /// Starts with the highest epoch that was applied in an earlier life.
     pub(crate) fn new(highest: u64) -> Self {
-        Self { highest, ..Self::default() }
+        Self {
+            highest,
+            ..Self::default()
+        }
     }
 
     /// The stream that updates are taken from.
@@ -90,7 +93,11 @@ mod tests {
         sources.heard(2, 9);
         assert_eq!(sources.chosen(), Some(2));
         sources.heard(1, 9);
-        assert_eq!(sources.chosen(), Some(2), "a fresh one does not displace the choice");
+        assert_eq!(
+            sources.chosen(),
+            Some(2),
+            "a fresh one does not displace the choice"
+        );
     }
 
     #[test]

@@ -29,9 +29,16 @@ pub(crate) enum Peer {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// About to subscribe: the hello goes into `outbound`. `broken` ends the stream from our side.
-    Opening { stream: StreamId, outbound: mpsc::Sender<ToOperator>, broken: CancellationToken },
+    Opening {
+        stream: StreamId,
+        outbound: mpsc::Sender<ToOperator>,
+        broken: CancellationToken,
+    },
     /// The operator says something.
-    Said { stream: StreamId, message: proto::to_data_plane::Message },
+    Said {
+        stream: StreamId,
+        message: proto::to_data_plane::Message,
+    },
     /// Over; it will be tried again.
     Ended { stream: StreamId },
 }
@@ -92,12 +99,19 @@ async fn one_life(
     let mut client = ForwardSyncClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
     let (outbound, queue) = mpsc::channel(OUTBOUND);
     let broken = CancellationToken::new();
-    let opening = Event::Opening { stream, outbound, broken: broken.clone() };
+    let opening = Event::Opening {
+        stream,
+        outbound,
+        broken: broken.clone(),
+    };
     if events.send(opening).await.is_err() {
         return Ok(());
     }
     let talk = async {
-        let mut inbound = client.subscribe(ReceiverStream::new(queue)).await?.into_inner();
+        let mut inbound = client
+            .subscribe(ReceiverStream::new(queue))
+            .await?
+            .into_inner();
         while let Some(ToDataPlane { message }) = inbound.message().await? {
             let Some(message) = message else { continue };
             if events.send(Event::Said { stream, message }).await.is_err() {

@@ -48,7 +48,11 @@ fn what_it_cannot_do_is_refused_alone_and_the_former_state_stays() {
     let held = Held::apply(Some(&held), whole(Delta::between(&first, &second), &second)).unwrap();
     let generations: Vec<_> = held.forwards.values().map(|f| f.spec.generation).collect();
     assert_eq!(generations, [1, 2]);
-    let refused: Vec<_> = held.refused.values().map(|r| (r.forward.name(), r.code)).collect();
+    let refused: Vec<_> = held
+        .refused
+        .values()
+        .map(|r| (r.forward.name(), r.code))
+        .collect();
     assert_eq!(refused, [("a", RefusalCode::Unsupported)]);
     let third = snapshot([forward("b", 2, &[])]);
     let held = Held::apply(Some(&held), whole(Delta::between(&second, &third), &third)).unwrap();
@@ -68,10 +72,17 @@ fn a_refused_forward_keeps_its_former_state_over_a_full_set() {
 fn a_forward_that_makes_no_sense_is_refused_alone() {
     let wanted = snapshot([forward("a", 1, &[]), forward("b", 1, &[])]);
     let mut change = whole(Delta::full(&wanted), &wanted);
-    change.upserts.iter_mut().filter(|f| f.name == "n/a").for_each(|f| f.spec = None);
+    change
+        .upserts
+        .iter_mut()
+        .filter(|f| f.name == "n/a")
+        .for_each(|f| f.spec = None);
     let held = Held::apply(None, change).unwrap();
     assert_eq!(names(&held), ["b"]);
-    assert_eq!(held.refused.values().next().unwrap().code, RefusalCode::Invalid);
+    assert_eq!(
+        held.refused.values().next().unwrap().code,
+        RefusalCode::Invalid
+    );
 }
 
 #[test]
@@ -79,7 +90,10 @@ fn a_set_that_adds_up_to_another_version_is_not_believed() {
     let wanted = snapshot([forward("a", 1, &[])]);
     let mut change = whole(Delta::full(&wanted), &wanted);
     change.upserts.clear();
-    assert!(matches!(Held::apply(None, change), Err(Error::OtherVersion { .. })));
+    assert!(matches!(
+        Held::apply(None, change),
+        Err(Error::OtherVersion { .. })
+    ));
 }
 
 #[test]
@@ -92,15 +106,29 @@ fn a_change_needs_something_to_change() {
 #[test]
 fn parts_of_two_changes_do_not_mix() {
     let mut assembler = Assembler::default();
-    assert!(assembler.add(proto::Update { nonce: 1, ..Default::default() }).unwrap().is_none());
-    let mixed = assembler.add(proto::Update { nonce: 2, ..Default::default() });
+    assert!(
+        assembler
+            .add(proto::Update {
+                nonce: 1,
+                ..Default::default()
+            })
+            .unwrap()
+            .is_none()
+    );
+    let mixed = assembler.add(proto::Update {
+        nonce: 2,
+        ..Default::default()
+    });
     assert!(matches!(mixed, Err(Error::Mixed { open: 1, got: 2 })));
 }
 
 #[test]
 fn parts_without_end_are_not_gathered() {
     let mut assembler = Assembler::default();
-    let part = || proto::Update { removals: vec!["x".repeat(1 << 20)], ..Default::default() };
+    let part = || proto::Update {
+        removals: vec!["x".repeat(1 << 20)],
+        ..Default::default()
+    };
     let refused = (0..300).find_map(|_| assembler.add(part()).err());
     assert!(matches!(refused, Some(Error::TooLarge)));
 }
