@@ -52,7 +52,7 @@ fn a_cluster_works_and_is_gone_with_its_lab() -> Result<()> {
 
 #[test]
 fn an_api_server_can_be_held_killed_and_started_again() -> Result<()> {
-    lab::run(Network::Namespace, async |lab| {
+    lab::run(Network::Loopback, async |lab| {
         let mut cluster = Cluster::start(lab, Controllers::Absent).await?;
         let client = cluster.client().await?;
 

@@ -1,0 +1,84 @@
+# Every command that a person or CI runs. `make` lists them.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# A failing test says what it saw; where anyhow made the error adds pages of nothing.
+export RUST_LIB_BACKTRACE := 0
+
+CRATES := protocol process operator dataplane cli tests
+PACKAGES := $(patsubst tcpforward-cli,tcpforward,$(addprefix tcpforward-,$(CRATES)))
+# One selection of packages for all that builds or tests, so that dependencies are compiled once.
+TEST := cargo test --locked --workspace
+
+# Test files by level. Those with a network namespace need root.
+level = $(basename $(notdir $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,$(1))))))
+tests_of = $(addprefix --test ,$(1))
+# Tests of one crate's public face, in its own tests folder.
+CRATE_TESTS := $(basename $(notdir $(filter-out tests/%,$(wildcard $(addsuffix /tests/*.rs,$(CRATES))))))
+ifneq ($(shell id -u),0)
+LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' tests/tests/wire_*.rs tests/tests/admit_*.rs tests/tests/watch_*.rs)))
+endif
+WIRE := $(filter-out $(LEFT_OUT),$(call level,wire))
+API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
+
+.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api tidy alone generate check-generate deny doc
+
+help: ## Lists the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
+
+setup: ## Installs what the tests need and builds their Kubernetes (10 minutes, once)
+	tests/setup.sh test
+
+build: ## Builds the programs for use, into target/release
+	tests/setup.sh build
+	cargo build --release --locked --workspace --bins
+
+run: ## Starts the quickstart: three demo servers and a forwarder over them
+	tests/setup.sh build
+	cargo build --release --locked --package tcpforward
+	./examples/quickstart.sh
+
+programs: ## Builds the programs under test, into target/debug
+	cargo build --locked --workspace --bins
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+lint: ## Checks format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test: setup lint alone deny tidy test-unit test-wire test-api ## Runs every gate
+	@echo 'passed: format and lints; each crate alone; dependencies; the rules of the house;'
+	@echo 'passed: unit ($(words $(CRATES)) crates $(CRATE_TESTS)); wire ($(WIRE)); api ($(API))'
+	@$(if $(LEFT_OUT),echo 'left out because they need root: $(LEFT_OUT)')
+
+test-unit: ## Levels 1 and 2: each crate by itself
+	$(TEST) --lib --bins $(call tests_of,$(CRATE_TESTS))
+
+test-wire: programs ## Level 3: our programs over real sockets, no Kubernetes
+	$(TEST) $(call tests_of,$(WIRE)) -- --test-threads=2
+
+test-api: programs ## Level 4: a real API server
+	$(TEST) $(call tests_of,$(API)) -- --test-threads=2
+
+tidy: programs ## Checks the rules of the house
+	$(TEST) --test tidy
+
+alone: ## Checks each crate without the others, so that no feature is missing in it
+	for package in $(PACKAGES); do cargo check --locked --package $$package; done
+
+generate: ## Makes crds/ from the Rust types
+	cargo run --locked --package tcpforward-operator --bin crdgen > crds/tcpforward.dev_tcpforwards.yaml.new
+	mv crds/tcpforward.dev_tcpforwards.yaml.new crds/tcpforward.dev_tcpforwards.yaml
+
+check-generate: ## Checks that crds/ is what `make generate` makes
+	$(TEST) --test tidy generated
+
+deny: ## Checks licenses, sources and duplicates of dependencies
+	cargo deny --locked check bans licenses sources
+
+doc: ## Makes the API documentation
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps

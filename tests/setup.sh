@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks the tools that `make run` ("setup.sh build") or `make test` ("setup.sh test") needs, installs
+# with apt-get what a root user lacks, and names the command for anybody else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+deny_version=0.20.2
+
+missing() { # what, how to get it
+  echo "setup: $1 is missing: $2" >&2
+  exit 1
+}
+
+package() { # program, Debian package that has it
+  command -v "$1" >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || missing "$1" "'sudo apt-get install $2'"
+  echo "setup: installing $2" >&2
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qqy "$2"; } </dev/null >&2
+  command -v "$1" >/dev/null || missing "$1" "'apt-get install $2' did not bring it"
+}
+
+package cc gcc
+package curl curl
+command -v cargo >/dev/null || missing cargo "install Rust with rustup: https://rustup.rs"
+wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
+[ "$found" = "$wanted" ] || missing "Rust $wanted (found: ${found:-none})" "'rustup toolchain install $wanted'"
+[ "${1:-test}" = build ] && exit
+
+cargo fmt --version >/dev/null 2>&1 || missing rustfmt "'rustup component add rustfmt'"
+cargo clippy --version >/dev/null 2>&1 || missing clippy "'rustup component add clippy'"
+package ip iproute2
+package setpriv util-linux
+package flock util-linux
+package go golang-go
+# From 1.21 on, Go fetches the toolchain that a go.mod asks for.
+IFS=. read -r major minor _ <<<"$(go env GOVERSION | tr -d 'a-z')"
+[ "$major" -gt 1 ] || [ "${minor%%[^0-9]*}" -ge 21 ] || missing "Go 1.21 or newer (found 1.$minor)" "install it from go.dev/dl"
+command -v cargo-deny >/dev/null || cargo install --locked --version "$deny_version" cargo-deny </dev/null
+tests/cluster/build.sh >/dev/null
