@@ -1,6 +1,7 @@
-//! What every program of ours does the same way: logs, signals, and the pages that tell people and
+//! What every program of ours does the same way: logs, signals, metrics, and the pages that tell people and
 //! probes how it is.
 
 pub mod log;
+pub mod metric;
 pub mod pages;
 pub mod signal;
