@@ -1,5 +1,5 @@
-//! What every program of ours does the same way: logs, signals, metrics, and the pages that tell people and
-//! probes how it is.
+//! What every program of ours does the same way: logs, signals, metrics, and the pages that tell
+//! people and probes how it is.
 
 pub mod log;
 pub mod metric;
