@@ -58,7 +58,10 @@ impl Cluster {
         let plan = Plan::new(lab)?;
         let kubeconfig = plan.kubeconfig("admin", Some("system:masters"))?;
         let kubectl = programs::kubernetes("kubectl")?
-            .args(["--kubeconfig".as_ref(), kubeconfig.as_os_str()]);
+            .arg(flag("--kubeconfig", &kubeconfig))
+            .folder(programs::workspace_root())
+            // Where it caches what the API server offers.
+            .env("HOME", lab.folder());
         let controller_manager = plan.controller_manager()?;
         let mut cluster = Self {
             kubeconfig,

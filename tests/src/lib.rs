@@ -23,3 +23,6 @@ pub mod payload;
 pub mod ports;
 pub mod process;
 pub mod programs;
+pub mod repository;
+pub mod stage;
+pub mod walkthrough;

@@ -17,6 +17,8 @@ pub struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+    is_contained: bool,
 }
 
 impl Program {
@@ -27,7 +29,15 @@ impl Program {
             path: path.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            folder: None,
+            is_contained: false,
         }
+    }
+
+    /// The file that is run.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds one argument.
@@ -51,16 +61,33 @@ impl Program {
         self
     }
 
+    /// Runs it in that folder instead of the lab's.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// For scripts: whatever it starts ends with it, by a PID namespace of its own. Needs root.
+    #[must_use]
+    pub fn contained(mut self) -> Self {
+        self.is_contained = true;
+        self
+    }
+
     /// The command that runs it in `folder` and kills it when the calling thread ends: with a test
     /// that is killed, nothing is left running.
     #[must_use]
     pub fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if self.is_contained {
+            command.args(["unshare", "--pid", "--fork", "--kill-child", "--"]);
+        }
         command
-            .args(["--pdeathsig", "KILL", "--"])
             .arg(&self.path)
             .args(&self.arguments)
-            .current_dir(folder)
+            .current_dir(self.folder.as_deref().unwrap_or(folder))
             .env_clear()
             .envs(["PATH", "HOME", "TMPDIR"].iter().filter_map(inherited))
             .env("RUST_BACKTRACE", "1")
