@@ -14,6 +14,8 @@ use crate::crd;
 mod metadata;
 mod schema;
 
+pub(crate) use metadata::check as metadata;
+
 /// What is wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -61,7 +63,7 @@ impl Finding {
 #[must_use]
 pub fn tcp_forward(raw: &Value) -> Vec<Finding> {
     let plain = without_nulls(raw);
-    let mut findings = metadata::check(&plain);
+    let mut findings = metadata(&plain);
     schema::check_root(&RULES.schema, &plain, &mut findings);
     // Rules may only be asked of what has the right types.
     if findings.is_empty() {

@@ -1,0 +1,283 @@
+//! Pure. From the index to what each pool shall serve and what to say of each forward. Only what
+//! an event touched is computed again, and the result is that of computing everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tcpforward_protocol::BACKENDS_PER_FORWARD;
+use tcpforward_protocol::snapshot::{Backend, Forward, ForwardName, Settings, Snapshot};
+
+use crate::forward::{self, Destination, Draft, Rejection};
+use crate::index::{Index, Known};
+use crate::resolve::{self, Resolved, Unresolved};
+use crate::status;
+
+mod ports;
+
+use ports::Ports;
+
+/// What holds for every forward of this operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Of every pool.
+    pub settings: Settings,
+    /// Ports that no forward may have, and what holds each: "the admin page of this process".
+    pub reserved: BTreeMap<u16, String>,
+}
+
+/// What became of a TcpForward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The generation that this is about.
+    pub generation: i64,
+    /// The pool that it wants.
+    pub pool: String,
+    /// Whether it is served at all.
+    pub accepted: Result<(), Rejection>,
+    /// The first target at fault; the others are served.
+    pub unresolved: Option<Unresolved>,
+    /// Backends beyond what one forward may hold.
+    pub left_out: usize,
+    /// What the pool shall serve; none if it was rejected.
+    pub forward: Option<Arc<Forward>>,
+}
+
+/// What a compilation changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Forwards to look at again: those asked about and those that these changed; gone ones, too.
+    pub forwards: BTreeSet<ForwardName>,
+    /// Pools whose snapshot is another one.
+    pub pools: BTreeSet<String>,
+}
+
+/// Holds the results, so that the next compilation costs what changed.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    rules: Rules,
+    ports: Ports,
+    outcomes: BTreeMap<ForwardName, Outcome>,
+    snapshots: BTreeMap<String, Arc<Snapshot>>,
+}
+
+impl Compiler {
+    /// Nothing compiled yet.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            ports: Ports::default(),
+            outcomes: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+        }
+    }
+
+    /// Compiles the forwards that an event touched, and those that share a port with them.
+    pub fn compile(&mut self, index: &Index, touched: &BTreeSet<ForwardName>) -> Changes {
+        let mut changes = Changes {
+            forwards: touched.clone(),
+            pools: BTreeSet::new(),
+        };
+        let mut ports = BTreeSet::new();
+        for name in touched {
+            let draft = index
+                .known(name)
+                .and_then(|known| known.draft.as_ref().ok());
+            ports.extend(self.ports.note(name, draft));
+        }
+        let verdicts: Verdicts = ports
+            .into_iter()
+            .map(|port| {
+                let verdict = self.ports.judge(&port, index);
+                changes.forwards.extend(verdict.keys().cloned());
+                (port, verdict)
+            })
+            .collect();
+        for name in &changes.forwards {
+            let outcome = index
+                .known(name)
+                .map(|known| self.outcome_of(index, &verdicts, name, known));
+            changes.pools.extend(self.publish(name, outcome));
+        }
+        changes
+    }
+
+    /// What became of a forward.
+    #[must_use]
+    pub fn outcome(&self, name: &ForwardName) -> Option<&Outcome> {
+        self.outcomes.get(name)
+    }
+
+    /// What became of every forward.
+    #[must_use]
+    pub fn outcomes(&self) -> &BTreeMap<ForwardName, Outcome> {
+        &self.outcomes
+    }
+
+    /// What a pool shall serve; nothing, if no forward ever named it.
+    #[must_use]
+    pub fn snapshot(&self, pool: &str) -> Arc<Snapshot> {
+        self.snapshots
+            .get(pool)
+            .map_or_else(|| Arc::new(self.nothing()), Arc::clone)
+    }
+
+    /// What each pool that a forward ever named shall serve.
+    #[must_use]
+    pub fn snapshots(&self) -> &BTreeMap<String, Arc<Snapshot>> {
+        &self.snapshots
+    }
+
+    fn nothing(&self) -> Snapshot {
+        Snapshot::new(self.rules.settings)
+    }
+
+    /// Keeps an outcome and puts its forward where it belongs; names the pools that changed.
+    fn publish(&mut self, name: &ForwardName, outcome: Option<Outcome>) -> Vec<String> {
+        let wanted = outcome.as_ref().and_then(Outcome::serving);
+        let former = match outcome {
+            Some(outcome) => self.outcomes.insert(name.clone(), outcome),
+            None => self.outcomes.remove(name),
+        };
+        let former = former.as_ref().and_then(Outcome::serving);
+        let same = match (&former, &wanted) {
+            (Some((pool, old)), Some((wanted, new))) => pool == wanted && old.hash == new.hash,
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return Vec::new();
+        }
+        let mut pools = Vec::new();
+        if let Some((pool, _)) = former {
+            self.edit(&pool).remove(name);
+            pools.push(pool);
+        }
+        if let Some((pool, forward)) = wanted {
+            self.edit(&pool).upsert(forward);
+            pools.push(pool);
+        }
+        pools
+    }
+
+    fn edit(&mut self, pool: &str) -> &mut Snapshot {
+        let nothing = Snapshot::new(self.rules.settings);
+        let shared = self.snapshots.entry(pool.to_owned());
+        Arc::make_mut(shared.or_insert_with(|| Arc::new(nothing)))
+    }
+
+    fn outcome_of(
+        &self,
+        index: &Index,
+        verdicts: &Verdicts,
+        name: &ForwardName,
+        known: &Known,
+    ) -> Outcome {
+        let mut outcome = Outcome {
+            generation: forward::generation(&known.raw),
+            pool: forward::pool(&known.raw).to_owned(),
+            accepted: Ok(()),
+            unresolved: None,
+            left_out: 0,
+            forward: None,
+        };
+        let draft = match &known.draft {
+            Ok(draft) => draft,
+            Err(rejection) => {
+                outcome.accepted = Err(rejection.clone());
+                return outcome;
+            }
+        };
+        outcome.accepted = self.granted(verdicts, name, draft);
+        if outcome.accepted.is_ok() {
+            let Resolved {
+                mut backends,
+                unresolved,
+            } = resolve_all(index, name, draft, &self.rules.settings);
+            outcome.left_out = cut(&mut backends);
+            outcome.unresolved = unresolved;
+            let forward = Forward::new(name.clone(), draft.spec.clone(), backends);
+            outcome.forward = Some(Arc::new(forward));
+        }
+        outcome
+    }
+
+    /// Whether a forward may have its port.
+    fn granted(
+        &self,
+        verdicts: &Verdicts,
+        name: &ForwardName,
+        draft: &Draft,
+    ) -> Result<(), Rejection> {
+        let port = draft.spec.listener.port.get();
+        let unavailable = |holder: &str| Rejection {
+            reason: status::PORT_UNAVAILABLE,
+            field: "spec.listener.port".to_owned(),
+            message: format!("port {port} is taken by {holder}; choose another port"),
+        };
+        if let Some(holder) = self.rules.reserved.get(&port) {
+            return Err(unavailable(holder));
+        }
+        let verdict = match verdicts.get(&(draft.pool.clone(), port)) {
+            Some(verdict) => verdict.get(name),
+            // Nobody else was touched, so what was granted stays granted.
+            None => None,
+        };
+        match verdict.and_then(Option::as_ref) {
+            Some(winner) => Err(unavailable(&format!(
+                "TcpForward {winner} of pool {}",
+                draft.pool
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    fn serving(&self) -> Option<(String, Arc<Forward>)> {
+        Some((self.pool.clone(), self.forward.clone()?))
+    }
+}
+
+/// For each port that was touched: who wants it, and the winner for each that can't have it.
+type Verdicts = BTreeMap<ports::Port, BTreeMap<ForwardName, Option<ForwardName>>>;
+
+fn resolve_all(index: &Index, name: &ForwardName, draft: &Draft, settings: &Settings) -> Resolved {
+    let mut all = Resolved::default();
+    for (i, destination) in draft.destinations.iter().enumerate() {
+        let Some(target) = draft.spec.relay.targets.get(i).map(|t| t.name.as_str()) else {
+            continue;
+        };
+        let field = format!("spec.relay.targets[{i}]");
+        let resolved = match destination {
+            Destination::Address(address) => resolve::address(target, &field, *address, settings),
+            Destination::Service(reference) if reference.namespace != name.namespace() => {
+                resolve::other_namespace(target, &field, reference, name.namespace())
+            }
+            Destination::Service(reference) => resolve::service(
+                target,
+                &field,
+                reference,
+                index.service(&reference.namespace, &reference.name),
+                index.slices(&reference.namespace, &reference.name),
+                settings,
+            ),
+        };
+        all.backends.extend(resolved.backends);
+        all.unresolved = all.unresolved.or(resolved.unresolved);
+    }
+    all
+}
+
+/// Keeps as many as one forward may hold, those that take new sessions first; counts the others.
+fn cut(backends: &mut Vec<Backend>) -> usize {
+    let left_out = backends.len().saturating_sub(BACKENDS_PER_FORWARD);
+    if left_out > 0 {
+        backends.sort_by(|a, b| (a.takes_new, a).cmp(&(b.takes_new, b)));
+        backends.truncate(BACKENDS_PER_FORWARD);
+    }
+    left_out
+}
+
+#[cfg(test)]
+mod tests;

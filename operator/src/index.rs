@@ -1,0 +1,368 @@
+//! Pure. The known world: objects in, which forwards they touch out. The order of events never
+//! changes what is known in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use serde::Deserialize;
+use serde_json::Value;
+use tcpforward_protocol::snapshot::ForwardName;
+
+use crate::crd::TcpForwardStatus;
+use crate::forward::{self, Destination, Draft, Rejection};
+use crate::resolve::{Service, Slice};
+
+mod claim;
+
+pub use claim::{Claim, Standing};
+
+/// Kinds of objects that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `discovery.k8s.io/v1` EndpointSlice.
+    EndpointSlice,
+    /// `v1` Node.
+    Node,
+    /// `v1` Service.
+    Service,
+    /// Ours.
+    TcpForward,
+}
+
+/// An object as it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// An EndpointSlice.
+    EndpointSlice(Box<discovery::EndpointSlice>),
+    /// A Node, of which only the zone matters.
+    Node {
+        /// Its name.
+        name: String,
+        /// Its label `topology.kubernetes.io/zone`.
+        zone: Option<String>,
+    },
+    /// A Service.
+    Service(Box<core::Service>),
+    /// A TcpForward as it was written, whether or not it makes sense.
+    TcpForward(Value),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An object is there, new or other than before.
+    Applied(Object),
+    /// An object is gone.
+    Deleted {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace; empty for a Node.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// These are all objects of a kind.
+    Replaced(Kind, Vec<Object>),
+}
+
+/// A TcpForward as it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// As it was written.
+    pub raw: Value,
+    /// What it asks for.
+    pub draft: Result<Draft, Rejection>,
+    /// Its place in the queue for a port.
+    pub claim: Claim,
+}
+
+/// The known world.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    forwards: BTreeMap<ForwardName, Known>,
+    services: BTreeMap<Key, Service>,
+    /// Slices by the Service that they belong to, then by their own name.
+    slices: BTreeMap<Key, BTreeMap<String, Slice>>,
+    /// Which Service a slice belongs to.
+    owners: BTreeMap<Key, Key>,
+    nodes: BTreeMap<String, String>,
+    /// Which forwards name a Service, whether or not it exists.
+    users: BTreeMap<Key, BTreeSet<ForwardName>>,
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Node { .. } => Kind::Node,
+            Self::Service(_) => Kind::Service,
+            Self::TcpForward(_) => Kind::TcpForward,
+        }
+    }
+
+    /// Its namespace; empty for a Node.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::EndpointSlice(slice) => slice.metadata.namespace.as_deref().unwrap_or_default(),
+            Self::Node { .. } => "",
+            Self::Service(service) => service.metadata.namespace.as_deref().unwrap_or_default(),
+            Self::TcpForward(raw) => forward::namespace(raw),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::EndpointSlice(slice) => slice.metadata.name.as_deref().unwrap_or_default(),
+            Self::Node { name, .. } => name,
+            Self::Service(service) => service.metadata.name.as_deref().unwrap_or_default(),
+            Self::TcpForward(raw) => raw
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        (self.namespace().to_owned(), self.name().to_owned())
+    }
+}
+
+impl Index {
+    /// An empty world.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes note of what happened and names the forwards that it touches; one that is gone, too.
+    pub fn apply(&mut self, event: Event) -> BTreeSet<ForwardName> {
+        let mut touched = BTreeSet::new();
+        match event {
+            Event::Applied(object) => self.put(object, &mut touched),
+            Event::Deleted {
+                kind,
+                namespace,
+                name,
+            } => {
+                self.delete(kind, &(namespace, name), &mut touched);
+            }
+            Event::Replaced(kind, objects) => {
+                let kept: BTreeSet<Key> = objects.iter().map(Object::key).collect();
+                for key in self.keys(kind).difference(&kept) {
+                    self.delete(kind, key, &mut touched);
+                }
+                let objects = objects.into_iter().filter(|object| object.kind() == kind);
+                objects.for_each(|object| self.put(object, &mut touched));
+            }
+        }
+        touched
+    }
+
+    /// The zone of a node.
+    #[must_use]
+    pub fn zone_of(&self, node: &str) -> Option<&str> {
+        self.nodes.get(node).map(String::as_str)
+    }
+
+    /// A TcpForward as it was written.
+    #[must_use]
+    pub fn raw(&self, name: &ForwardName) -> Option<&Value> {
+        self.forwards.get(name).map(|known| &known.raw)
+    }
+
+    /// A TcpForward as it is known.
+    #[must_use]
+    pub fn known(&self, name: &ForwardName) -> Option<&Known> {
+        self.forwards.get(name)
+    }
+
+    /// The status that a TcpForward has at present, if it can be read.
+    #[must_use]
+    pub fn status_of(&self, name: &ForwardName) -> Option<TcpForwardStatus> {
+        TcpForwardStatus::deserialize(self.raw(name)?.get("status")?).ok()
+    }
+
+    /// Every TcpForward.
+    pub fn names(&self) -> impl Iterator<Item = &ForwardName> {
+        self.forwards.keys()
+    }
+
+    /// A Service.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// All slices of a Service, in the order of their names.
+    pub fn slices(&self, namespace: &str, service: &str) -> impl Iterator<Item = &Slice> + Clone {
+        let key = (namespace.to_owned(), service.to_owned());
+        self.slices.get(&key).into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn keys(&self, kind: Kind) -> BTreeSet<Key> {
+        match kind {
+            Kind::EndpointSlice => self.owners.keys().cloned().collect(),
+            Kind::Node => self
+                .nodes
+                .keys()
+                .map(|name| (String::new(), name.clone()))
+                .collect(),
+            Kind::Service => self.services.keys().cloned().collect(),
+            Kind::TcpForward => self
+                .forwards
+                .keys()
+                .map(|name| (name.namespace().to_owned(), name.name().to_owned()))
+                .collect(),
+        }
+    }
+
+    fn put(&mut self, object: Object, touched: &mut BTreeSet<ForwardName>) {
+        let key = object.key();
+        match object {
+            Object::EndpointSlice(slice) => self.put_slice(key, &slice, touched),
+            Object::Node {
+                name,
+                zone: Some(zone),
+            } => {
+                self.nodes.insert(name, zone);
+            }
+            Object::Node { name, zone: None } => {
+                self.nodes.remove(&name);
+            }
+            Object::Service(service) => {
+                let service = Service::from(&*service);
+                if self.services.get(&key) != Some(&service) {
+                    self.touch_users(&key, touched);
+                    self.services.insert(key, service);
+                }
+            }
+            Object::TcpForward(raw) => self.put_forward(raw, touched),
+        }
+    }
+
+    fn put_forward(&mut self, raw: Value, touched: &mut BTreeSet<ForwardName>) {
+        let object = Object::TcpForward(raw);
+        let name = ForwardName::new(object.namespace(), object.name());
+        let Object::TcpForward(raw) = object else {
+            return;
+        };
+        if self.raw(&name) == Some(&raw) {
+            return;
+        }
+        self.forget_uses(&name);
+        let known = Known {
+            draft: forward::parse(&raw),
+            claim: Claim::of(&raw),
+            raw,
+        };
+        for key in services_of(&known) {
+            self.users.entry(key).or_default().insert(name.clone());
+        }
+        touched.insert(name.clone());
+        self.forwards.insert(name, known);
+    }
+
+    /// A slice may move to another Service, or stop belonging to one.
+    fn put_slice(
+        &mut self,
+        key: Key,
+        slice: &discovery::EndpointSlice,
+        touched: &mut BTreeSet<ForwardName>,
+    ) {
+        let labels = slice.metadata.labels.as_ref();
+        let owner = labels
+            .and_then(|labels| labels.get(SERVICE_NAME))
+            .map(|service| (key.0.clone(), service.clone()));
+        let (Some(owner), Some(reduced)) = (owner, Slice::new(slice)) else {
+            return self.delete_slice(&key, touched);
+        };
+        if self.owners.get(&key).is_some_and(|former| *former != owner) {
+            self.delete_slice(&key, touched);
+        }
+        let of_owner = self.slices.entry(owner.clone()).or_default();
+        if of_owner.get(&key.1) == Some(&reduced) {
+            return;
+        }
+        of_owner.insert(key.1.clone(), reduced);
+        self.touch_users(&owner, touched);
+        self.owners.insert(key, owner);
+    }
+
+    fn delete(&mut self, kind: Kind, key: &Key, touched: &mut BTreeSet<ForwardName>) {
+        match kind {
+            Kind::EndpointSlice => self.delete_slice(key, touched),
+            Kind::Node => {
+                self.nodes.remove(&key.1);
+            }
+            Kind::Service => {
+                if self.services.remove(key).is_some() {
+                    self.touch_users(key, touched);
+                }
+            }
+            Kind::TcpForward => {
+                let name = ForwardName::new(&key.0, &key.1);
+                self.forget_uses(&name);
+                if self.forwards.remove(&name).is_some() {
+                    touched.insert(name);
+                }
+            }
+        }
+    }
+
+    fn delete_slice(&mut self, key: &Key, touched: &mut BTreeSet<ForwardName>) {
+        let Some(owner) = self.owners.remove(key) else {
+            return;
+        };
+        if let Some(of_owner) = self.slices.get_mut(&owner) {
+            of_owner.remove(&key.1);
+            if of_owner.is_empty() {
+                self.slices.remove(&owner);
+            }
+        }
+        self.touch_users(&owner, touched);
+    }
+
+    fn touch_users(&self, service: &Key, touched: &mut BTreeSet<ForwardName>) {
+        touched.extend(self.users.get(service).into_iter().flatten().cloned());
+    }
+
+    fn forget_uses(&mut self, name: &ForwardName) {
+        let services: Vec<Key> = self
+            .forwards
+            .get(name)
+            .into_iter()
+            .flat_map(services_of)
+            .collect();
+        for key in services {
+            if let Some(users) = self.users.get_mut(&key) {
+                users.remove(name);
+                if users.is_empty() {
+                    self.users.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+fn services_of(known: &Known) -> impl Iterator<Item = Key> + '_ {
+    let destinations = known.draft.iter().flat_map(|draft| &draft.destinations);
+    destinations.filter_map(|destination| match destination {
+        Destination::Service(service) => Some((service.namespace.clone(), service.name.clone())),
+        Destination::Address(_) => None,
+    })
+}
+
+/// Slices without this label belong to no Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,186 @@
+//! Pure. A document's value to an object of the index, strictly.
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Located, Parsed, Place, text};
+use crate::index::Object;
+use crate::validate;
+
+mod builtin;
+
+/// `TcpForward shop/web`.
+pub(super) fn title(object: &Object) -> String {
+    format!(
+        "{:?} {}/{}",
+        object.kind(),
+        object.namespace(),
+        object.name()
+    )
+}
+
+/// Reads an object, or all objects of a List.
+pub(super) fn read(place: &mut Place<'_>, mut value: Value, parsed: &mut Parsed) {
+    if !value.is_object() {
+        let message = "a manifest is an object with apiVersion, kind and metadata";
+        let remedy = "write these, or take the document out";
+        parsed.findings.push(place.about("", "", message, remedy));
+        return;
+    }
+    let (version, kind) = (text(&value, "/apiVersion"), text(&value, "/kind"));
+    if (version, kind) == ("v1", "List") {
+        return read_list(place, &mut value, parsed);
+    }
+    let (version, kind) = (version.to_owned(), kind.to_owned());
+    fill_namespace(&mut value);
+    place.object = format!(
+        "{kind} {}/{}",
+        text(&value, "/metadata/namespace"),
+        text(&value, "/metadata/name")
+    );
+    let object = match (version.as_str(), kind.as_str()) {
+        ("tcpforward.dev/v1alpha1", "TcpForward") => {
+            let findings = validate::tcp_forward(&value);
+            tell(place, findings, parsed).then_some(Object::TcpForward(value))
+        }
+        ("v1", "Service") => decode::<Service>(place, &value, builtin::service, parsed)
+            .map(|service| Object::Service(Box::new(service))),
+        ("discovery.k8s.io/v1", "EndpointSlice") => {
+            decode::<EndpointSlice>(place, &value, builtin::slice, parsed)
+                .map(|slice| Object::EndpointSlice(Box::new(slice)))
+        }
+        _ => {
+            parsed.findings.push(unknown(place, &version, &kind));
+            None
+        }
+    };
+    if let Some(object) = object {
+        parsed.objects.push(Located {
+            file: place.file.to_owned(),
+            line: place.line(),
+            object,
+        });
+    }
+}
+
+fn read_list(place: &Place<'_>, value: &mut Value, parsed: &mut Parsed) {
+    let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) else {
+        let finding = place.about("items", "", "a List needs items", "write the objects there");
+        return parsed.findings.push(finding);
+    };
+    for (i, item) in items.into_iter().enumerate() {
+        let prefix = match place.prefix {
+            "" => format!("items[{i}]"),
+            prefix => format!("{prefix}.items[{i}]"),
+        };
+        let mut place = Place {
+            prefix: &prefix,
+            object: String::new(),
+            ..*place
+        };
+        read(&mut place, item, parsed);
+    }
+}
+
+fn unknown(place: &Place<'_>, version: &str, kind: &str) -> super::Finding {
+    let (field, value, message) = match (version, kind) {
+        ("", _) => ("apiVersion", "", "apiVersion is required".to_owned()),
+        (_, "") => ("kind", "", "kind is required".to_owned()),
+        (_, "TcpForward" | "Service" | "EndpointSlice") => (
+            "apiVersion",
+            version,
+            format!("this version of {kind} is not known"),
+        ),
+        _ => ("kind", kind, "this kind is not used here".to_owned()),
+    };
+    let remedy = "known are TcpForward of tcpforward.dev/v1alpha1, Service of v1, EndpointSlice of \
+                  discovery.k8s.io/v1 and List of v1; take everything else out";
+    let value = match value {
+        "" => String::new(),
+        value => format!("{value:?}"),
+    };
+    place.about(field, &value, message, remedy)
+}
+
+/// An absent namespace is `default`, as for kubectl.
+fn fill_namespace(value: &mut Value) {
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        let namespace = metadata.entry("namespace").or_insert(Value::Null);
+        if namespace.is_null() {
+            *namespace = json!("default");
+        }
+    }
+}
+
+/// Notes the findings; whether there were none.
+fn tell(place: &Place<'_>, findings: Vec<validate::Finding>, parsed: &mut Parsed) -> bool {
+    let fine = findings.is_empty();
+    for finding in findings {
+        let validate::Finding {
+            path,
+            value,
+            message,
+            remedy,
+        } = finding;
+        parsed
+            .findings
+            .push(place.about(&path, &value, message, remedy));
+    }
+    fine
+}
+
+/// Decodes a built-in object; what does not come back when it is encoded again was unknown.
+fn decode<T: DeserializeOwned + Serialize>(
+    place: &Place<'_>,
+    value: &Value,
+    check: fn(&T) -> Vec<validate::Finding>,
+    parsed: &mut Parsed,
+) -> Option<T> {
+    let mut findings = validate::metadata(value);
+    let decoded = match serde_json::from_value::<T>(value.clone()) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            let remedy = "compare it with `kubectl explain`";
+            findings.push(validate::Finding::new("", None, error.to_string(), remedy));
+            tell(place, findings, parsed);
+            return None;
+        }
+    };
+    let known = serde_json::to_value(&decoded).unwrap_or_default();
+    lost(value, &known, "", &mut findings);
+    findings.extend(check(&decoded));
+    tell(place, findings, parsed).then_some(decoded)
+}
+
+fn lost(written: &Value, known: &Value, path: &str, findings: &mut Vec<validate::Finding>) {
+    match (written, known) {
+        (Value::Object(written), Value::Object(known)) => {
+            for (key, value) in written.iter().filter(|(_, value)| !value.is_null()) {
+                let path = match path {
+                    "" => key.clone(),
+                    path => format!("{path}.{key}"),
+                };
+                match known.get(key) {
+                    Some(known) => lost(value, known, &path, findings),
+                    // Metadata has its own check.
+                    None if path.starts_with("metadata.") => {}
+                    None => findings.push(validate::Finding::new(
+                        path,
+                        Some(value),
+                        "unknown field",
+                        "check the spelling, or take it out",
+                    )),
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(known)) => {
+            for (i, (written, known)) in written.iter().zip(known).enumerate() {
+                lost(written, known, &format!("{path}[{i}]"), findings);
+            }
+        }
+        _ => {}
+    }
+}

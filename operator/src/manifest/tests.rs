@@ -1,0 +1,217 @@
+use super::*;
+
+const FORWARD: &str = "\
+apiVersion: tcpforward.dev/v1alpha1
+kind: TcpForward
+metadata: {name: web}
+spec:
+  listener:
+    port: 8888
+  relay:
+    targets:
+    - {name: a, service: {name: web, port: http}}
+";
+
+const SERVICE: &str = "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  namespace: shop
+spec:
+  ports:
+  - {name: http, port: 80, targetPort: 8080}
+";
+
+fn titles(parsed: &Parsed) -> Vec<String> {
+    let title = |l: &Located| format!("{} {}", l.line, object::title(&l.object));
+    parsed.objects.iter().map(title).collect()
+}
+
+/// The one finding of a text, in words.
+#[track_caller]
+fn finding(text: &str) -> String {
+    let parsed = parse("f.yaml", text);
+    let words: Vec<String> = parsed.findings.iter().map(Finding::to_string).collect();
+    assert_eq!(words.len(), 1, "{words:#?}");
+    words.concat()
+}
+
+#[test]
+fn documents_become_objects_with_their_lines() {
+    let text = format!("# a comment\n---\n{FORWARD}---\n---\n{SERVICE}...\n");
+    let parsed = parse("f.yaml", &text);
+    assert_eq!(parsed.findings, []);
+    assert_eq!(
+        titles(&parsed),
+        ["3 TcpForward default/web", "14 Service shop/web"]
+    );
+}
+
+#[test]
+fn json_and_lists_are_manifests_too() {
+    let parsed = parse("f.yaml", FORWARD);
+    let Object::TcpForward(raw) = &parsed.objects[0].object else {
+        panic!("a TcpForward")
+    };
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [raw]});
+    let listed = parse("f.json", &serde_json::to_string_pretty(&list).unwrap());
+    assert_eq!(listed.findings, []);
+    assert_eq!(listed.objects[0].object, parsed.objects[0].object);
+}
+
+#[test]
+fn a_finding_is_where_the_field_is() {
+    assert_eq!(
+        finding(&FORWARD.replace("8888", "70000")),
+        "f.yaml:6:5: TcpForward default/web: spec.listener.port is 70000: is out of bounds; write \
+         a whole number from 1 to 65535"
+    );
+    assert_eq!(
+        finding(&FORWARD.replace("port: http", "prt: http, port: 80")),
+        "f.yaml:9:38: TcpForward default/web: spec.relay.targets[0].service.prt is \"http\": \
+         unknown field; known here are name, namespace, port"
+    );
+    assert_eq!(
+        finding(&SERVICE.replace("targetPort", "targetport")),
+        "f.yaml:8:28: Service shop/web: spec.ports[0].targetport is 8080: unknown field; check \
+         the spelling, or take it out"
+    );
+}
+
+#[test]
+fn a_field_that_is_not_there_is_where_it_should_be() {
+    assert_eq!(
+        finding(&FORWARD.replace("    port: 8888\n", "    {}\n")),
+        "f.yaml:5:3: TcpForward default/web: spec.listener.port: is required; write a whole \
+         number from 1 to 65535"
+    );
+}
+
+#[test]
+fn what_is_not_yaml_has_a_line() {
+    let words = finding(&format!("{SERVICE}---\nspec: [1, 2\nkind: x\n"));
+    assert!(words.starts_with("f.yaml:1"), "{words}");
+    assert!(words.contains("this is not YAML: "), "{words}");
+    let parsed = parse("f.yaml", &format!("{SERVICE}---\n\tx: 1\n"));
+    assert_eq!(titles(&parsed), ["1 Service shop/web"]);
+    assert_eq!(parsed.findings[0].line, 10);
+}
+
+#[test]
+fn what_is_no_object_of_ours_is_said() {
+    let kinds = "known are TcpForward of tcpforward.dev/v1alpha1, Service of v1, EndpointSlice of \
+                 discovery.k8s.io/v1 and List of v1; take everything else out";
+    for (text, expected) in [
+        (
+            "just text",
+            "f.yaml:1:1: a manifest is an object with apiVersion, kind and metadata; write these, \
+             or take the document out"
+                .to_owned(),
+        ),
+        (
+            "kind: Secret\napiVersion: v1\nmetadata: {name: x}",
+            format!(
+                "f.yaml:1:1: Secret default/x: kind is \"Secret\": this kind is not used here; {kinds}"
+            ),
+        ),
+        (
+            "kind: TcpForward\napiVersion: tcpforward.dev/v1\nmetadata: {name: x}",
+            format!(
+                "f.yaml:2:1: TcpForward default/x: apiVersion is \"tcpforward.dev/v1\": this \
+                 version of TcpForward is not known; {kinds}"
+            ),
+        ),
+        (
+            "kind: Service\nmetadata: {name: x}",
+            format!("f.yaml:1:1: Service default/x: apiVersion: apiVersion is required; {kinds}"),
+        ),
+    ] {
+        assert_eq!(finding(text), expected);
+    }
+}
+
+#[test]
+fn one_object_twice_is_a_finding() {
+    assert_eq!(
+        finding(&format!("{FORWARD}---\n{FORWARD}")),
+        "f.yaml:11:1: TcpForward default/web: metadata.name is \"web\": the same object is at \
+         f.yaml:1, too; take one out, or give it another name"
+    );
+    let both = gather(vec![parse("a.yaml", SERVICE), parse("b.yaml", SERVICE)]);
+    assert_eq!(both.objects.len(), 1);
+    assert!(
+        both.findings[0].message.contains("a.yaml:1"),
+        "{:?}",
+        both.findings
+    );
+}
+
+#[test]
+fn yaml_that_kubectl_refuses_is_refused() {
+    assert_eq!(
+        finding(&FORWARD.replace("    port: 8888\n", "    port: 8888\n    port: 8889\n")),
+        "f.yaml:7:5: port: the key \"port\" is there twice; take one out"
+    );
+    let base = "base: &b {x: 1}\n<<: *b\n";
+    assert!(finding(base).contains("merge keys are not supported"));
+}
+
+#[test]
+fn anchors_are_followed_within_bounds() {
+    let shared = FORWARD.replace("port: http", "port: &p http").replace(
+        "    - {",
+        "    - {name: b, service: {name: other, port: x}}\n    - {",
+    );
+    let parsed = parse(
+        "f.yaml",
+        &format!("{shared}    - {{name: c, service: {{name: d, port: *p}}}}\n"),
+    );
+    assert_eq!(parsed.findings, []);
+
+    let mut laughs = "a0: &a0 [x]\n".to_owned();
+    for i in 1..40 {
+        laughs += &format!("a{i}: &a{i} [*a{}, *a{}]\n", i - 1, i - 1);
+    }
+    assert!(finding(&laughs).contains("too many values"));
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    assert!(finding(&deep).contains("too deeply"));
+}
+
+#[test]
+fn services_and_slices_are_checked_as_far_as_they_matter() {
+    let slice = "kind: EndpointSlice\napiVersion: discovery.k8s.io/v1\nmetadata: {name: s}\n";
+    for (text, expected) in [
+        (
+            SERVICE.replace("port: 80,", "port: 0,"),
+            "spec.ports[0].port is 0: is out of bounds",
+        ),
+        (
+            SERVICE.replace("port: 80,", "port: x,"),
+            "invalid type: string \"x\", expected i32",
+        ),
+        (
+            SERVICE.replace("port: 80,", "port: 80, protocol: tcp,"),
+            "spec.ports[0].protocol is \"tcp\": is not one of the values",
+        ),
+        (
+            SERVICE.replace("  name: web\n", "  name: Web\n"),
+            "metadata.name is \"Web\": must be",
+        ),
+        (
+            format!("{slice}endpoints: []\n"),
+            "addressType is \"\": is not one of the values",
+        ),
+        (
+            format!("{slice}endpoints: []\naddressType: IP\n"),
+            "addressType is \"IP\"",
+        ),
+        (
+            format!("{slice}addressType: IPv4\nendpoints: [{{addresses: [web]}}]\n"),
+            "endpoints[0].addresses[0] is \"web\": is no IPv4 address",
+        ),
+    ] {
+        let words = finding(&text);
+        assert!(words.contains(expected), "{words}");
+    }
+}

@@ -1,0 +1,356 @@
+//! Pure. What to say of a TcpForward: its outcome and what its data planes report, as conditions.
+
+use std::net::SocketAddr;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use tcpforward_protocol::TEXT_CHARS;
+use tcpforward_protocol::answer::{FailingBackend, Refusal, ServedSpec};
+
+use crate::compile::Outcome;
+use crate::crd::TcpForwardStatus;
+use crate::crd::status::Address;
+
+mod backends;
+mod data_planes;
+
+/// The spec is valid and its port is granted.
+pub const ACCEPTED: &str = "Accepted";
+/// Every target is found.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// Every data plane of the pool serves this generation.
+pub const PROGRAMMED: &str = "Programmed";
+/// At least one backend takes new sessions and is reached.
+pub const BACKENDS_AVAILABLE: &str = "BackendsAvailable";
+/// All of the above.
+pub const READY: &str = "Ready";
+
+/// Accepted=False: a value that this version does not take.
+pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
+/// Accepted=False: the port belongs to someone else.
+pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
+/// ResolvedRefs=False: there is no such Service.
+pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+/// ResolvedRefs=False: the Service has no such port.
+pub const PORT_NOT_FOUND: &str = "PortNotFound";
+/// ResolvedRefs=False: a Service, or a port, that can't be relayed to.
+pub const UNSUPPORTED_SERVICE: &str = "UnsupportedService";
+/// ResolvedRefs=False: nothing permits to go there.
+pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+/// Programmed=False: not everyone serves it yet. Also of what is Unknown.
+pub const PENDING: &str = "Pending";
+/// Programmed=False: a data plane refuses it.
+pub const REJECTED: &str = "Rejected";
+/// Programmed=False: nobody is there to serve it.
+pub const NO_DATA_PLANE: &str = "NoDataPlane";
+/// BackendsAvailable=False: nothing to dial.
+pub const NO_ENDPOINTS: &str = "NoEndpoints";
+/// BackendsAvailable=False: nothing that answers.
+pub const NO_HEALTHY_BACKEND: &str = "NoHealthyBackend";
+
+/// The conditions that are ours; those of others are left alone.
+pub const CONDITIONS: [&str; 5] = [
+    ACCEPTED,
+    RESOLVED_REFS,
+    PROGRAMMED,
+    BACKENDS_AVAILABLE,
+    READY,
+];
+
+/// A forward's pool, as far as that forward is concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolView {
+    /// Data planes that hold a set; those that never got one are no members yet.
+    pub members: Vec<Member>,
+    /// Whether more of them are likely to appear.
+    pub gathering: Gathering,
+}
+
+/// Whether a new lease holder still waits for data planes to connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gathering {
+    /// Those that are there are all.
+    #[default]
+    Done,
+    /// They may be on their way: what was said before holds until they are here.
+    Waiting,
+}
+
+/// A data plane, as far as one forward is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name of the pod.
+    pub pod: String,
+    /// What it serves.
+    pub serving: Option<ServedSpec>,
+    /// What it refuses.
+    pub refused: Option<Refusal>,
+    /// Backends that it doesn't reach.
+    pub failing: Vec<FailingBackend>,
+    /// What it listens on.
+    pub listeners: Vec<SocketAddr>,
+}
+
+/// Whether the addresses that data planes report are where clients reach the forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Pods' addresses are not for clients.
+    Omitted,
+    /// `tcpforward run`.
+    Reported,
+}
+
+/// How much two states of a status differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Counts and texts: worth a write now and then.
+    Counts,
+    /// Not at all.
+    Nothing,
+    /// What tools wait for: worth a write at once.
+    Transition,
+}
+
+/// The status of a forward. It holds our conditions only: applied by server-side apply, it leaves
+/// foreign ones as they are.
+#[must_use]
+pub fn compute(
+    outcome: &Outcome,
+    pool: &PoolView,
+    addresses: Addresses,
+    previous: Option<&TcpForwardStatus>,
+    now: Timestamp,
+) -> TcpForwardStatus {
+    // What a former lease holder knew of this very generation.
+    let former = previous
+        .filter(|_| pool.gathering == Gathering::Waiting)
+        .filter(|p| p.observed_generation == Some(outcome.generation));
+    let seen = data_planes::look(outcome, pool, former);
+    let reached = backends::look(outcome, pool, former);
+    let verdicts = [
+        accepted(outcome),
+        resolved(outcome),
+        seen.verdict,
+        reached.verdict,
+    ];
+    let ready = ready(&verdicts);
+    let conditions = verdicts.into_iter().chain([ready]);
+    TcpForwardStatus {
+        observed_generation: Some(outcome.generation),
+        programmed_generation: seen.generation,
+        conditions: conditions
+            .map(|verdict| verdict.into_condition(outcome.generation, previous, now))
+            .collect(),
+        addresses: match addresses {
+            Addresses::Omitted => Vec::new(),
+            Addresses::Reported => listeners(pool),
+        },
+        backends: reached.counts,
+        data_planes: Some(seen.counts),
+    }
+}
+
+/// How the status to write differs from the one that is there, foreign conditions aside.
+#[must_use]
+pub fn difference(previous: Option<&TcpForwardStatus>, next: &TcpForwardStatus) -> Difference {
+    let Some(previous) = previous else {
+        return Difference::Transition;
+    };
+    let mut ours = previous.clone();
+    ours.conditions
+        .retain(|c| CONDITIONS.contains(&c.type_.as_str()));
+    ours.conditions
+        .sort_by_key(|c| CONDITIONS.iter().position(|own| *own == c.type_));
+    if ours == *next {
+        return Difference::Nothing;
+    }
+    let essence = |status: &TcpForwardStatus| {
+        let conditions = status.conditions.iter();
+        let conditions: Vec<_> = conditions
+            .map(|c| {
+                (
+                    c.type_.clone(),
+                    c.status.clone(),
+                    c.reason.clone(),
+                    c.observed_generation,
+                )
+            })
+            .collect();
+        (
+            status.observed_generation,
+            status.programmed_generation,
+            status.addresses.clone(),
+            conditions,
+        )
+    };
+    match essence(&ours) == essence(next) {
+        true => Difference::Counts,
+        false => Difference::Transition,
+    }
+}
+
+/// The condition of that type.
+#[must_use]
+pub fn condition<'a>(status: &'a TcpForwardStatus, type_: &str) -> Option<&'a Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+}
+
+/// A condition before it has a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    type_: &'static str,
+    holds: Holds,
+    reason: String,
+    message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    False,
+    True,
+    Unknown,
+}
+
+impl Verdict {
+    fn good(type_: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            type_,
+            holds: Holds::True,
+            reason: type_.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    fn bad(type_: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            type_,
+            holds: Holds::False,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    fn unknown(type_: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            holds: Holds::Unknown,
+            ..Self::bad(type_, PENDING, message)
+        }
+    }
+
+    /// As a former lease holder said it.
+    fn of(type_: &'static str, status: &TcpForwardStatus) -> Option<Self> {
+        let condition = condition(status, type_)?;
+        Some(Self {
+            type_,
+            holds: match condition.status.as_str() {
+                "True" => Holds::True,
+                "False" => Holds::False,
+                _ => Holds::Unknown,
+            },
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
+    }
+
+    fn into_condition(
+        self,
+        generation: i64,
+        previous: Option<&TcpForwardStatus>,
+        now: Timestamp,
+    ) -> Condition {
+        let status = match self.holds {
+            Holds::False => "False",
+            Holds::True => "True",
+            Holds::Unknown => "Unknown",
+        };
+        let former = previous.and_then(|previous| condition(previous, self.type_));
+        Condition {
+            type_: self.type_.to_owned(),
+            status: status.to_owned(),
+            reason: self.reason,
+            message: bounded(self.message),
+            observed_generation: Some(generation),
+            last_transition_time: match former {
+                Some(former) if former.status == status => former.last_transition_time.clone(),
+                _ => seconds(now),
+            },
+        }
+    }
+}
+
+fn accepted(outcome: &Outcome) -> Verdict {
+    match &outcome.accepted {
+        Ok(()) => Verdict::good(ACCEPTED, "the spec is valid and the port is granted"),
+        Err(rejection) => Verdict::bad(ACCEPTED, rejection.reason, rejection.message.as_str()),
+    }
+}
+
+fn resolved(outcome: &Outcome) -> Verdict {
+    match &outcome.unresolved {
+        _ if outcome.accepted.is_err() => Verdict::unknown(RESOLVED_REFS, NOT_LOOKED_AT),
+        None => Verdict::good(RESOLVED_REFS, "every target is found"),
+        Some(unresolved) => Verdict::bad(
+            RESOLVED_REFS,
+            unresolved.reason,
+            unresolved.message.as_str(),
+        ),
+    }
+}
+
+/// The AND of all, in the words of the first that fails.
+fn ready(verdicts: &[Verdict]) -> Verdict {
+    match verdicts.iter().find(|verdict| verdict.holds != Holds::True) {
+        None => Verdict::good(
+            READY,
+            "accepted, resolved, programmed, and backends are available",
+        ),
+        Some(first) => Verdict {
+            type_: READY,
+            holds: Holds::False,
+            ..first.clone()
+        },
+    }
+}
+
+fn listeners(pool: &PoolView) -> Vec<Address> {
+    let bound = pool.members.iter().flat_map(|member| &member.listeners);
+    let mut addresses: Vec<Address> = bound
+        .map(|address| Address {
+            kind: "IPAddress".to_owned(),
+            value: address.ip().to_string(),
+            port: address.port().into(),
+        })
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses.truncate(ADDRESSES);
+    addresses
+}
+
+/// A text that fits a status.
+fn bounded(text: String) -> String {
+    if text.chars().count() <= TEXT_CHARS {
+        return text;
+    }
+    text.chars().take(TEXT_CHARS - 1).chain(['…']).collect()
+}
+
+/// A time as Kubernetes keeps it: whole seconds.
+fn seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+fn whole(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+const NOT_LOOKED_AT: &str = "not looked at while Accepted is not True";
+
+/// Entries of `status.addresses` at most.
+const ADDRESSES: usize = 16;
+
+#[cfg(test)]
+mod tests;
