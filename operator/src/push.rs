@@ -33,6 +33,8 @@ pub(crate) mod roster;
 mod stream;
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 pub(crate) mod fixtures;
 
 pub use roster::Roster;
@@ -76,18 +78,16 @@ impl Published {
         &self,
         snapshots: impl IntoIterator<Item = (String, Arc<Snapshot>)>,
     ) -> Self {
-        let mut pools = (*self.pools).clone();
+        let mut pools = Arc::clone(&self.pools);
         for (pool, snapshot) in snapshots {
             let wanted = Wanted::new(snapshot);
-            if pools
-                .get(&pool)
-                .is_none_or(|old| old.version != wanted.version)
-            {
-                pools.insert(pool, wanted);
+            let old = pools.get(&pool).map(|old| old.version);
+            if old != Some(wanted.version) {
+                Arc::make_mut(&mut pools).insert(pool, wanted);
             }
         }
         Self {
-            pools: Arc::new(pools),
+            pools,
             ..self.clone()
         }
     }
@@ -98,6 +98,11 @@ impl Published {
             zones,
             ..self.clone()
         }
+    }
+
+    /// Whether nothing has changed.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pools, &other.pools) && Arc::ptr_eq(&self.zones, &other.zones)
     }
 
     /// A pool that nobody has named yet is an empty one.

@@ -1,4 +1,4 @@
-//! Pure but for one lock. Who is connected, what each serves and refuses, and how it fares.
+//! Edge, of one lock. Who is connected, what each serves and refuses, and how it fares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,15 +8,14 @@ use serde::Serialize;
 use tcpforward_protocol::answer::{
     Applied, FailingBackend, Hello, Refusal, RefusalCode, Report, ServedSpec,
 };
-use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::proto;
 use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Forwards that one data plane may claim to serve: more than a pool can hold, so that a broken
-/// one can't fill the memory.
-const SERVED_FORWARDS: usize = 65_536;
+mod member;
+
+use member::{Member, Standing, differences};
 
 /// All connected data planes of this replica.
 #[derive(Debug)]
@@ -40,30 +39,6 @@ struct Pool {
     members: BTreeMap<String, Member>,
     /// Their uids, sorted: a member's place is its share of pool-wide limits.
     order: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Member {
-    seat: u64,
-    replaced: CancellationToken,
-    pod: String,
-    node: String,
-    build: String,
-    standing: Standing,
-    serving: BTreeMap<ForwardName, ServedSpec>,
-    refused: BTreeMap<ForwardName, Refusal>,
-    failing: BTreeMap<ForwardName, Vec<FailingBackend>>,
-    listeners: BTreeMap<ForwardName, Vec<SocketAddr>>,
-    sessions: BTreeMap<ForwardName, (u64, u64)>,
-}
-
-/// Whether a member counts for what a pool serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It holds a set.
-    Member,
-    /// It waits for its first set and is not ready for traffic yet.
-    Newcomer,
 }
 
 /// What has changed since it was asked last.
@@ -336,69 +311,6 @@ impl Roster {
 fn seated<'a>(pools: &'a mut BTreeMap<String, Pool>, seat: &Seat) -> Option<&'a mut Member> {
     let member = pools.get_mut(&seat.pool)?.members.get_mut(&seat.uid)?;
     (member.seat == seat.number).then_some(member)
-}
-
-/// Keys whose values differ.
-fn differences<T: PartialEq>(
-    old: &BTreeMap<ForwardName, T>,
-    new: &BTreeMap<ForwardName, T>,
-) -> Vec<ForwardName> {
-    let changed = new
-        .iter()
-        .filter(|(key, value)| old.get(*key) != Some(*value));
-    let gone = old.keys().filter(|key| !new.contains_key(*key));
-    changed.map(|(key, _)| key).chain(gone).cloned().collect()
-}
-
-impl Member {
-    fn new(seat: u64, replaced: CancellationToken, hello: &Hello) -> Self {
-        Self {
-            seat,
-            replaced,
-            pod: hello.pod.clone(),
-            node: hello.node.clone(),
-            build: hello.build.clone(),
-            standing: match hello.version {
-                Some(_) => Standing::Member,
-                None => Standing::Newcomer,
-            },
-            serving: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            failing: BTreeMap::new(),
-            listeners: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-        }
-    }
-
-    /// The forwards about which that changes anything.
-    fn serve(
-        &mut self,
-        scope: Scope,
-        serving: Vec<tcpforward_protocol::answer::Serving>,
-    ) -> Vec<ForwardName> {
-        let mut next = match scope {
-            Scope::Full => BTreeMap::new(),
-            Scope::Change => std::mem::take(&mut self.serving),
-        };
-        let mut touched: Vec<_> = match scope {
-            Scope::Full => self.serving.keys().cloned().collect(),
-            Scope::Change => Vec::new(),
-        };
-        for one in serving {
-            touched.push(one.forward.clone());
-            match one.spec {
-                Some(spec) if next.len() < SERVED_FORWARDS || next.contains_key(&one.forward) => {
-                    next.insert(one.forward, spec);
-                }
-                Some(_) => {}
-                None => {
-                    next.remove(&one.forward);
-                }
-            }
-        }
-        self.serving = next;
-        touched
-    }
 }
 
 /// The word for a kind of refusal in metrics.

@@ -1,14 +1,11 @@
-use hyper_util::rt::TokioIo;
 use prometheus::Registry;
-use tcpforward_protocol::answer::{Applied, Hello, Source};
-use tcpforward_protocol::delta::Scope;
-use tcpforward_protocol::proto::forward_sync_client::ForwardSyncClient;
+use tcpforward_protocol::answer::{Hello, Source};
 use tcpforward_protocol::proto::{self, to_data_plane, to_operator};
 use tcpforward_protocol::version::Version;
 use tcpforward_protocol::wire;
 use tonic::Code;
-use tonic::transport::Endpoint;
 
+use super::fake::{DataPlane, message};
 use super::fixtures::{SETTINGS, hello, snapshot};
 use super::*;
 
@@ -57,82 +54,7 @@ impl Operator {
     }
 
     async fn connect(&self, hello: &Hello) -> DataPlane {
-        let (near, far) = tokio::io::duplex(64 * 1024);
-        self.dial.send(far).await.unwrap();
-        let mut near = Some(near);
-        let connector = tower::service_fn(move |_| {
-            let io = near.take().map(TokioIo::new);
-            async move { io.ok_or_else(|| io::Error::other("one connection only")) }
-        });
-        let channel = Endpoint::from_static("http://in-process")
-            .connect_with_connector(connector)
-            .await
-            .unwrap();
-        let (say, said) = mpsc::channel(16);
-        say.send(message(to_operator::Message::Hello(wire::hello_to_proto(
-            hello,
-        ))))
-        .await
-        .unwrap();
-        let heard = ForwardSyncClient::new(channel)
-            .subscribe(ReceiverStream::new(said))
-            .await
-            .unwrap()
-            .into_inner();
-        DataPlane { say, heard }
-    }
-}
-
-/// What a data plane does, told step by step.
-struct DataPlane {
-    say: mpsc::Sender<ToOperator>,
-    heard: Streaming<ToDataPlane>,
-}
-
-fn message(message: to_operator::Message) -> ToOperator {
-    ToOperator {
-        message: Some(message),
-    }
-}
-
-impl DataPlane {
-    async fn hear(&mut self) -> Result<to_data_plane::Message, Status> {
-        let heard = timeout(PATIENCE, self.heard.message()).await;
-        let message = heard.expect("nothing is said")?;
-        Ok(message.expect("the stream has ended").message.unwrap())
-    }
-
-    async fn update(&mut self) -> proto::Update {
-        loop {
-            if let to_data_plane::Message::Update(update) = self.hear().await.unwrap() {
-                return update;
-            }
-        }
-    }
-
-    async fn ack(&self, nonce: u64, version: Version) {
-        let applied = Applied {
-            nonce,
-            version: Some(version),
-            epoch: 0,
-            scope: Scope::Change,
-            serving: Vec::new(),
-            refused: Vec::new(),
-        };
-        let applied = wire::applied_to_proto(&applied);
-        self.say
-            .send(message(to_operator::Message::Applied(applied)))
-            .await
-            .unwrap();
-    }
-
-    /// Why the stream ends.
-    async fn end(&mut self) -> Code {
-        loop {
-            if let Err(status) = self.hear().await {
-                return status.code();
-            }
-        }
+        DataPlane::connect(&self.dial, hello).await
     }
 }
 

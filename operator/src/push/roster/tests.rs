@@ -1,4 +1,5 @@
 use tcpforward_protocol::answer::{BoundListener, DialError, Serving, SessionCount};
+use tcpforward_protocol::delta::Scope;
 
 use super::*;
 use crate::push::fixtures::{forward, hello, snapshot};

@@ -1,0 +1,300 @@
+//! Edge. One task owns the known world: events in, snapshots and statuses out.
+//!
+//! Events only mark what to look at again. Nothing is published before every cache is filled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::compile::{Compiler, Rules};
+use crate::crd::TcpForwardStatus;
+use crate::index::{Event, Index, Kind, Object};
+use crate::lease::{LeaseView, now};
+use crate::metrics::Metrics;
+use crate::patch::Queue;
+use crate::push::{Published, Roster};
+use crate::status::Addresses;
+use crate::watch::{self as kinds, Zones};
+
+mod batch;
+mod statuses;
+mod views;
+
+use batch::Batch;
+use statuses::Statuses;
+
+/// Data planes get this long to connect before a new writer says that there are none.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often the loop shows that it is alive, and looks for counts whose time has come.
+const TICK: Duration = Duration::from_secs(1);
+
+const KINDS: [Kind; 4] = [
+    Kind::TcpForward,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Node,
+];
+
+/// One forward as the operator sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForwardView {
+    /// Whose data planes serve it.
+    pub pool: String,
+    /// What is, or would be, its status.
+    pub status: TcpForwardStatus,
+    /// What the data planes were told; absent: it is rejected.
+    pub forward: Option<Arc<Forward>>,
+}
+
+/// All forwards by name.
+pub type Forwards = BTreeMap<ForwardName, ForwardView>;
+
+/// How the loop is.
+#[derive(Clone, Debug)]
+pub(crate) struct Pulse {
+    /// Its latest turn.
+    pub(crate) beat: Instant,
+    /// Kinds that were not read yet.
+    pub(crate) waits_for: Vec<&'static str>,
+}
+
+/// What the controller tells the rest.
+pub(crate) struct Outputs {
+    pub(crate) published: watch::Sender<Option<Published>>,
+    pub(crate) forwards: watch::Sender<Forwards>,
+    pub(crate) pulse: watch::Sender<Pulse>,
+}
+
+/// Whether and where statuses are written.
+pub(crate) enum Writing {
+    /// To the API server.
+    Cluster(Arc<Queue>),
+    /// Nowhere: `tcpforward run` shows them.
+    Local,
+}
+
+/// The owner of the known world.
+pub(crate) struct Controller {
+    index: Index,
+    compiler: Compiler,
+    missing: BTreeSet<&'static str>,
+    affected: BTreeSet<ForwardName>,
+    touched: BTreeSet<ForwardName>,
+    zones: Zones,
+    statuses: Option<Statuses>,
+    addresses: Addresses,
+    grace: Option<Instant>,
+    holds: Holds,
+    roster: Arc<Roster>,
+    lease: watch::Receiver<LeaseView>,
+    outputs: Outputs,
+    published: Published,
+    metrics: Metrics,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    No,
+    Yes,
+}
+
+impl Controller {
+    pub(crate) fn new(
+        rules: Rules,
+        writing: Writing,
+        roster: Arc<Roster>,
+        lease: watch::Receiver<LeaseView>,
+        outputs: Outputs,
+        metrics: Metrics,
+    ) -> Self {
+        let (statuses, addresses) = match writing {
+            Writing::Cluster(queue) => (Some(Statuses::new(queue)), Addresses::Omitted),
+            Writing::Local => (None, Addresses::Reported),
+        };
+        Self {
+            published: Published::new(rules.settings),
+            index: Index::new(),
+            compiler: Compiler::new(rules),
+            missing: KINDS.into_iter().map(kinds::word).collect(),
+            affected: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            zones: Zones::default(),
+            statuses,
+            addresses,
+            grace: None,
+            holds: Holds::No,
+            roster,
+            lease,
+            outputs,
+            metrics,
+        }
+    }
+
+    /// Takes events until they end or shutdown.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        shutdown: CancellationToken,
+    ) {
+        let mut news = self.roster.news();
+        let mut tick = tokio::time::interval(TICK);
+        let mut batch = Batch::default();
+        loop {
+            let due = batch.due();
+            let pass = async {
+                match due {
+                    Some(time) => tokio::time::sleep_until(time.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = events.recv() => match event {
+                    Some(event) => {
+                        self.take(event);
+                        batch.note(now());
+                    }
+                    None => return,
+                },
+                Ok(()) = news.changed() => batch.note(now()),
+                Ok(()) = self.lease.changed() => batch.note(now()),
+                _ = tick.tick() => self.beat(&mut batch),
+                () = pass => {
+                    batch.close();
+                    self.pass();
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self, batch: &mut Batch) {
+        let now = now();
+        self.outputs.pulse.send_modify(|pulse| pulse.beat = now);
+        if self.grace.is_some_and(|end| now >= end) {
+            self.grace = None;
+            self.touched.extend(self.index.names().cloned());
+            batch.note(now);
+        }
+        if let Some(statuses) = &mut self.statuses {
+            let due = statuses.take_due(now);
+            if !due.is_empty() {
+                self.touched.extend(due);
+                batch.note(now);
+            }
+        }
+        // Holding ends by the clock as well as by news of the Lease.
+        if self.holds != self.holding() {
+            batch.note(now);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match &event {
+            Event::Replaced(kind, objects) => {
+                self.missing.remove(kinds::word(*kind));
+                self.touched.extend(objects.iter().filter_map(forward_name));
+            }
+            Event::Applied(object) => self.touched.extend(forward_name(object)),
+            Event::Deleted { .. } => {}
+        }
+        if let Some(zones) = self.zones.take(&event) {
+            self.published = self.published.with_zones(Arc::new(zones));
+        }
+        self.affected.extend(self.index.apply(event));
+    }
+
+    /// Looks again at everything that was marked.
+    fn pass(&mut self) {
+        let waits_for = self.missing.iter().copied().collect();
+        self.outputs
+            .pulse
+            .send_modify(|pulse| pulse.waits_for = waits_for);
+        if !self.missing.is_empty() {
+            return;
+        }
+        self.metrics.passes.inc();
+        let first = self.outputs.published.borrow().is_none();
+        if first {
+            self.affected.extend(self.index.names().cloned());
+            self.grace = Some(now() + GRACE);
+        }
+        let affected = std::mem::take(&mut self.affected);
+        let mut look_at = std::mem::take(&mut self.touched);
+        look_at.extend(self.compile(&affected));
+        look_at.extend(self.lease_news());
+        look_at.extend(self.roster_news());
+        self.publish();
+        self.look_at(&look_at);
+        self.count();
+    }
+
+    fn compile(&mut self, affected: &BTreeSet<ForwardName>) -> BTreeSet<ForwardName> {
+        if affected.is_empty() {
+            return BTreeSet::new();
+        }
+        let changes = self.compiler.compile(&self.index, affected);
+        let n = u64::try_from(changes.forwards.len()).unwrap_or(u64::MAX);
+        self.metrics.compiled.inc_by(n);
+        let pools = changes.pools.into_iter().map(|pool| {
+            let snapshot = self.compiler.snapshot(&pool);
+            (pool, snapshot)
+        });
+        self.published = self.published.with_pools(pools);
+        changes.forwards
+    }
+
+    /// A new writer looks at everything, and gives data planes time to connect.
+    fn lease_news(&mut self) -> BTreeSet<ForwardName> {
+        let holds = self.holding();
+        let before = std::mem::replace(&mut self.holds, holds);
+        if self.statuses.is_none() || before == holds || holds == Holds::No {
+            return BTreeSet::new();
+        }
+        self.grace = Some(now() + GRACE);
+        if let Some(statuses) = &mut self.statuses {
+            statuses.start_over();
+        }
+        self.index.names().cloned().collect()
+    }
+
+    fn holding(&self) -> Holds {
+        match self.lease.borrow().holds(now()) {
+            true => Holds::Yes,
+            false => Holds::No,
+        }
+    }
+
+    fn roster_news(&self) -> BTreeSet<ForwardName> {
+        let dirty = self.roster.take_dirty();
+        let outcomes = self.compiler.outcomes().iter();
+        let of_pools = outcomes.filter(|(_, outcome)| dirty.pools.contains(&outcome.pool));
+        let mut names: BTreeSet<_> = of_pools.map(|(name, _)| name.clone()).collect();
+        names.extend(dirty.forwards);
+        names
+    }
+
+    fn publish(&self) {
+        self.outputs.published.send_if_modified(|published| {
+            let changed = published
+                .as_ref()
+                .is_none_or(|old| !old.same(&self.published));
+            if changed {
+                *published = Some(self.published.clone());
+            }
+            changed
+        });
+    }
+}
+
+fn forward_name(object: &Object) -> Option<ForwardName> {
+    matches!(object, Object::TcpForward(_))
+        .then(|| ForwardName::new(object.namespace(), object.name()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Edge. Which statuses are to be written, and when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tcpforward_protocol::snapshot::ForwardName;
+
+use crate::crd::TcpForwardStatus;
+use crate::patch::{Queue, StatusPatch};
+use crate::status::{self, Difference};
+
+/// Counts alone change all the time; nobody needs them more often.
+const COUNTS_EVERY: Duration = Duration::from_secs(10);
+
+/// The statuses on their way to the API server.
+#[derive(Debug)]
+pub(super) struct Statuses {
+    queue: Arc<Queue>,
+    /// What was handed over, by the object's version then: the watch needs a moment to show it.
+    assumed: BTreeMap<ForwardName, Assumed>,
+    /// When counts that have changed are to be written.
+    due: BTreeMap<ForwardName, Instant>,
+    written: BTreeMap<ForwardName, Instant>,
+}
+
+#[derive(Debug)]
+struct Assumed {
+    resource_version: String,
+    status: TcpForwardStatus,
+}
+
+/// The object as the watch has shown it last.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    pub(super) resource_version: String,
+    pub(super) uid: String,
+    pub(super) status: Option<TcpForwardStatus>,
+}
+
+impl Statuses {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self {
+            queue,
+            assumed: BTreeMap::new(),
+            due: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// What the object's status is, or will be once our latest write has arrived.
+    pub(super) fn previous(
+        &self,
+        name: &ForwardName,
+        current: &Current,
+    ) -> Option<TcpForwardStatus> {
+        match self.assumed.get(name) {
+            Some(assumed) if assumed.resource_version == current.resource_version => {
+                Some(assumed.status.clone())
+            }
+            _ => current.status.clone(),
+        }
+    }
+
+    /// Hands a status over if it says something new and its time has come.
+    pub(super) fn offer(
+        &mut self,
+        name: &ForwardName,
+        current: Current,
+        next: &TcpForwardStatus,
+        now: Instant,
+    ) {
+        let previous = self.previous(name, &current);
+        match status::difference(previous.as_ref(), next) {
+            Difference::Nothing => {
+                self.due.remove(name);
+                return;
+            }
+            Difference::Counts => {
+                let allowed = self.written.get(name).map(|at| *at + COUNTS_EVERY);
+                if let Some(allowed) = allowed.filter(|allowed| now < *allowed) {
+                    self.due.insert(name.clone(), allowed);
+                    return;
+                }
+            }
+            Difference::Transition => {}
+        }
+        self.due.remove(name);
+        self.written.insert(name.clone(), now);
+        self.queue.put(StatusPatch {
+            name: name.clone(),
+            resource_version: current.resource_version.clone(),
+            uid: current.uid,
+            status: next.clone(),
+        });
+        let assumed = Assumed {
+            resource_version: current.resource_version,
+            status: next.clone(),
+        };
+        self.assumed.insert(name.clone(), assumed);
+    }
+
+    /// The object is gone.
+    pub(super) fn forget(&mut self, name: &ForwardName) {
+        self.assumed.remove(name);
+        self.due.remove(name);
+        self.written.remove(name);
+        self.queue.forget(name);
+    }
+
+    /// Another replica may have written meanwhile: nothing is assumed any more.
+    pub(super) fn start_over(&mut self) {
+        self.assumed.clear();
+    }
+
+    /// Those whose counts may be written now.
+    pub(super) fn take_due(&mut self, now: Instant) -> BTreeSet<ForwardName> {
+        let ready = self.due.iter().filter(|(_, at)| **at <= now);
+        let ready: BTreeSet<_> = ready.map(|(name, _)| name.clone()).collect();
+        self.due.retain(|name, _| !ready.contains(name));
+        ready
+    }
+}

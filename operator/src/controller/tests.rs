@@ -1,0 +1,340 @@
+use prometheus::Registry;
+use serde_json::json;
+use tcpforward_protocol::answer::{Applied, ServedSpec, Serving};
+use tcpforward_protocol::delta::Scope;
+use tcpforward_protocol::snapshot::{LocalTargets, Settings};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::*;
+use crate::patch::StatusPatch;
+use crate::push::fixtures::hello;
+use crate::status;
+
+struct Operator {
+    events: mpsc::Sender<Event>,
+    published: watch::Receiver<Option<Published>>,
+    forwards: watch::Receiver<Forwards>,
+    lease: watch::Sender<LeaseView>,
+    queue: Arc<Queue>,
+    roster: Arc<Roster>,
+    metrics: Metrics,
+    _tasks: JoinSet<()>,
+}
+
+impl Operator {
+    fn start(lease: LeaseView) -> Self {
+        let rules = Rules {
+            settings: Settings {
+                local_targets: LocalTargets::Refuse,
+            },
+            reserved: BTreeMap::new(),
+        };
+        let queue = Arc::<Queue>::default();
+        let roster = Arc::<Roster>::default();
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let (lease, view) = watch::channel(lease);
+        let (published, seen) = watch::channel(None);
+        let (forwards, views) = watch::channel(Forwards::new());
+        let pulse = Pulse {
+            beat: now(),
+            waits_for: Vec::new(),
+        };
+        let outputs = Outputs {
+            published,
+            forwards,
+            pulse: watch::channel(pulse).0,
+        };
+        let writing = Writing::Cluster(Arc::clone(&queue));
+        let controller = Controller::new(
+            rules,
+            writing,
+            Arc::clone(&roster),
+            view,
+            outputs,
+            metrics.clone(),
+        );
+        let (events, inbox) = mpsc::channel(64);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(controller.run(inbox, CancellationToken::new()));
+        Self {
+            events,
+            published: seen,
+            forwards: views,
+            lease,
+            queue,
+            roster,
+            metrics,
+            _tasks: tasks,
+        }
+    }
+
+    /// An operator that knows two forwards to two Services.
+    async fn with_two_forwards(lease: LeaseView) -> Self {
+        let operator = Self::start(lease);
+        let forwards = vec![forward("a", 1, 8001), forward("b", 1, 8002)];
+        let slices = vec![slice("a", &["10.0.0.1"]), slice("b", &["10.0.0.2"])];
+        operator
+            .say(Event::Replaced(Kind::TcpForward, forwards))
+            .await;
+        operator
+            .say(Event::Replaced(
+                Kind::Service,
+                vec![service("a"), service("b")],
+            ))
+            .await;
+        operator
+            .say(Event::Replaced(Kind::EndpointSlice, slices))
+            .await;
+        operator.say(Event::Replaced(Kind::Node, Vec::new())).await;
+        operator.settle().await;
+        operator
+    }
+
+    async fn say(&self, event: Event) {
+        self.events.send(event).await.unwrap();
+    }
+
+    /// Longer than a batch may take; time is paused.
+    async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    /// A data plane that has applied what is wanted of it.
+    fn serve(&self, names: &[&str]) -> crate::push::roster::Seat {
+        let seat = self.roster.join(&hello("u"));
+        let forwards = self.forwards.borrow();
+        let serving = names.iter().map(|name| {
+            let forward = ForwardName::new("shop", name);
+            let wanted = forwards[&forward].forward.clone().unwrap();
+            Serving {
+                forward,
+                spec: Some(ServedSpec {
+                    hash: wanted.spec_hash,
+                    generation: wanted.spec.generation,
+                }),
+            }
+        });
+        let version = tcpforward_protocol::snapshot::Snapshot::new(Settings {
+            local_targets: LocalTargets::Refuse,
+        });
+        let applied = Applied {
+            nonce: 0,
+            version: Some(version.version()),
+            epoch: 0,
+            scope: Scope::Full,
+            serving: serving.collect(),
+            refused: Vec::new(),
+        };
+        drop(self.roster.applied(&seat, applied));
+        seat
+    }
+
+    fn compiled(&self) -> u64 {
+        self.metrics.compiled.get()
+    }
+
+    fn condition(&self, name: &str, type_: &str) -> (String, String) {
+        let forwards = self.forwards.borrow();
+        let status = &forwards[&ForwardName::new("shop", name)].status;
+        word(status, type_)
+    }
+}
+
+fn word(status: &TcpForwardStatus, type_: &str) -> (String, String) {
+    let condition = status::condition(status, type_).unwrap();
+    (condition.status.clone(), condition.reason.clone())
+}
+
+fn names(patches: &[StatusPatch]) -> Vec<&str> {
+    patches.iter().map(|patch| patch.name.name()).collect()
+}
+
+fn forward(name: &str, generation: i64, port: u16) -> Object {
+    Object::TcpForward(json!({
+        "apiVersion": "tcpforward.dev/v1alpha1", "kind": "TcpForward",
+        "metadata": {"namespace": "shop", "name": name, "uid": name, "generation": generation,
+                     "resourceVersion": generation.to_string(), "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"listener": {"port": port},
+                 "relay": {"targets": [{"name": "t", "service": {"name": name, "port": 80}}]}},
+    }))
+}
+
+fn service(name: &str) -> Object {
+    let service = json!({
+        "metadata": {"namespace": "shop", "name": name},
+        "spec": {"clusterIP": "10.96.0.1", "ipFamilies": ["IPv4"],
+                 "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]},
+    });
+    Object::Service(Box::new(serde_json::from_value(service).unwrap()))
+}
+
+fn slice(service: &str, addresses: &[&str]) -> Object {
+    let endpoints = addresses
+        .iter()
+        .map(|a| json!({"addresses": [a], "conditions": {"ready": true}}));
+    let slice = json!({
+        "metadata": {"namespace": "shop", "name": format!("{service}-1"),
+                     "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": endpoints.collect::<Vec<_>>(),
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+    });
+    Object::EndpointSlice(Box::new(serde_json::from_value(slice).unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_before_every_kind_is_listed() {
+    let operator = Operator::start(LeaseView::alone());
+    for kind in [Kind::TcpForward, Kind::Service, Kind::EndpointSlice] {
+        operator.say(Event::Replaced(kind, Vec::new())).await;
+        operator.settle().await;
+        assert!(operator.published.borrow().is_none());
+    }
+    operator.say(Event::Replaced(Kind::Node, Vec::new())).await;
+    operator.settle().await;
+    assert!(operator.published.borrow().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_one_service_recompiles_only_the_forwards_that_use_it() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    assert_eq!(operator.compiled(), 2);
+    operator
+        .say(Event::Applied(slice("b", &["10.0.0.3"])))
+        .await;
+    operator.settle().await;
+    assert_eq!(operator.compiled(), 3);
+    operator.say(Event::Applied(service("unused"))).await;
+    operator.settle().await;
+    assert_eq!(operator.compiled(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_a_burst_is_one_pass_and_no_change_is_no_news() {
+    let mut operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let passes = operator.metrics.passes.get();
+    operator.published.mark_unchanged();
+    for address in ["10.0.0.3", "10.0.0.4", "10.0.0.1"] {
+        operator.say(Event::Applied(slice("a", &[address]))).await;
+    }
+    operator.settle().await;
+    assert_eq!(operator.metrics.passes.get(), passes + 1);
+    assert!(
+        !operator.published.has_changed().unwrap(),
+        "the same set is published again"
+    );
+    operator
+        .say(Event::Applied(slice("a", &["10.0.0.9"])))
+        .await;
+    let changed = timeout(Duration::from_secs(1), operator.published.changed()).await;
+    changed.expect("the change is not published").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_holder_gives_data_planes_ten_seconds() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let first = operator.queue.take_all();
+    assert_eq!(names(&first), ["a", "b"]);
+    assert_eq!(word(&first[0].status, "Programmed").1, "Pending");
+    assert_eq!(first[0].resource_version, "1");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(operator.queue.take_all(), []);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let second = operator.queue.take_all();
+    assert_eq!(word(&second[0].status, "Programmed").1, "NoDataPlane");
+}
+
+#[tokio::test(start_paused = true)]
+async fn statuses_follow_what_data_planes_say() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let seat = operator.serve(&["a"]);
+    operator.settle().await;
+    assert_eq!(operator.condition("a", "Programmed").0, "True");
+    assert_eq!(
+        operator.condition("b", "Programmed"),
+        ("False".to_owned(), "Pending".to_owned())
+    );
+    operator.roster.leave(&seat);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(operator.condition("a", "Programmed").1, "NoDataPlane");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_holder_hands_statuses_over_and_a_new_one_hands_all_of_them() {
+    let operator = Operator::with_two_forwards(LeaseView::unseen()).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(operator.queue.take_all(), []);
+    operator.lease.send_replace(LeaseView::alone());
+    operator.settle().await;
+    assert_eq!(names(&operator.queue.take_all()), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_someone_has_changed_is_written_again() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    operator.serve(&["a", "b"]);
+    operator.settle().await;
+    let latest = operator.queue.take_all();
+    let a = latest
+        .iter()
+        .find(|patch| patch.name.name() == "a")
+        .unwrap();
+    let Object::TcpForward(mut raw) = forward("a", 1, 8001) else {
+        unreachable!()
+    };
+    raw["metadata"]["resourceVersion"] = json!("50");
+    raw["status"] = serde_json::to_value(&a.status).unwrap();
+    operator
+        .say(Event::Applied(Object::TcpForward(raw.clone())))
+        .await;
+    operator.settle().await;
+    assert_eq!(operator.queue.take_all(), []);
+    raw["metadata"]["resourceVersion"] = json!("51");
+    raw["status"] = json!({});
+    operator.say(Event::Applied(Object::TcpForward(raw))).await;
+    operator.settle().await;
+    let again = operator.queue.take_all();
+    assert_eq!(names(&again), ["a"]);
+    assert_eq!(again[0].resource_version, "51");
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_alone_are_written_every_ten_seconds() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    operator.serve(&["a", "b"]);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    operator.queue.take_all();
+    let mut written = Vec::new();
+    for i in 1..=30_u8 {
+        let addresses: Vec<_> = (1..=i).map(|n| format!("10.0.0.{n}")).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        operator.say(Event::Applied(slice("a", &addresses))).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        written.extend(operator.queue.take_all());
+    }
+    assert!((3..=4).contains(&written.len()), "{} writes", written.len());
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let last = operator
+        .queue
+        .take_all()
+        .pop()
+        .or_else(|| written.pop())
+        .unwrap();
+    assert_eq!(last.status.backends.unwrap().total, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forward_that_is_gone_leaves_nothing_behind() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    operator
+        .say(Event::Deleted {
+            kind: Kind::TcpForward,
+            namespace: "shop".to_owned(),
+            name: "a".to_owned(),
+        })
+        .await;
+    operator.settle().await;
+    assert_eq!(names(&operator.queue.take_all()), ["b"]);
+    assert_eq!(operator.forwards.borrow().len(), 1);
+}

@@ -1,0 +1,109 @@
+//! Edge. What each forward looks like now, for pages and for its status.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use tcpforward_protocol::snapshot::ForwardName;
+
+use super::statuses::Current;
+use super::{Controller, ForwardView, Holds};
+use crate::crd::TcpForwardStatus;
+use crate::lease::now;
+use crate::push::Roster;
+use crate::status::{self, Gathering, Member, PoolView};
+
+impl Controller {
+    pub(super) fn look_at(&mut self, names: &BTreeSet<ForwardName>) {
+        let mut changed = BTreeMap::new();
+        for name in names {
+            changed.insert(name.clone(), self.judge(name));
+        }
+        self.outputs.forwards.send_if_modified(|forwards| {
+            let mut modified = false;
+            for (name, view) in changed {
+                modified |= forwards.get(&name) != view.as_ref();
+                match view {
+                    Some(view) => forwards.insert(name, view),
+                    None => forwards.remove(&name),
+                };
+            }
+            modified
+        });
+    }
+
+    /// The forward as it stands; hands its status over to be written. `None`: it is gone.
+    fn judge(&mut self, name: &ForwardName) -> Option<ForwardView> {
+        let Some(outcome) = self.compiler.outcome(name) else {
+            if let Some(statuses) = &mut self.statuses {
+                statuses.forget(name);
+            }
+            return None;
+        };
+        let pool = PoolView {
+            members: members(&self.roster, &outcome.pool, name),
+            gathering: match self.grace {
+                Some(_) => Gathering::Waiting,
+                None => Gathering::Done,
+            },
+        };
+        let (now, wall) = (now(), Timestamp::now());
+        let current = self.index.raw(name).map(|raw| Current {
+            resource_version: metadata(raw, "resourceVersion"),
+            uid: metadata(raw, "uid"),
+            status: self.index.status_of(name),
+        });
+        let previous = match (&self.statuses, &current) {
+            (Some(statuses), Some(current)) => statuses.previous(name, current),
+            _ => self.shown(name),
+        };
+        let next = status::compute(outcome, &pool, self.addresses, previous.as_ref(), wall);
+        let view = ForwardView {
+            pool: outcome.pool.clone(),
+            status: next,
+            forward: outcome.forward.clone(),
+        };
+        if let (Some(statuses), Some(current)) = (&mut self.statuses, current)
+            && self.holds == Holds::Yes
+        {
+            statuses.offer(name, current, &view.status, now);
+        }
+        Some(view)
+    }
+
+    fn shown(&self, name: &ForwardName) -> Option<TcpForwardStatus> {
+        let forwards = self.outputs.forwards.borrow();
+        forwards.get(name).map(|view| view.status.clone())
+    }
+
+    pub(super) fn count(&self) {
+        let outcomes = self.compiler.outcomes();
+        let served = outcomes.values().filter(|o| o.forward.is_some()).count();
+        let gauge = |state: &str, n: usize| {
+            let n = i64::try_from(n).unwrap_or(i64::MAX);
+            self.metrics.forwards.with_label_values(&[state]).set(n);
+        };
+        gauge("served", served);
+        gauge("rejected", outcomes.len() - served);
+    }
+}
+
+fn metadata(raw: &Value, field: &str) -> String {
+    let value = raw
+        .pointer("/metadata")
+        .and_then(|metadata| metadata.get(field));
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn members(roster: &Roster, pool: &str, name: &ForwardName) -> Vec<Member> {
+    let accounts = roster.accounts(pool, name).into_iter();
+    accounts
+        .map(|account| Member {
+            pod: account.pod,
+            serving: account.serving,
+            refused: account.refused,
+            failing: account.failing,
+            listeners: account.listeners,
+        })
+        .collect()
+}

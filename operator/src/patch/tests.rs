@@ -1,0 +1,162 @@
+use prometheus::Registry;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::scripted::{ApiServer, Call, api_server};
+
+const PATH: &str = "PATCH /apis/tcpforward.dev/v1alpha1/namespaces/shop/tcpforwards";
+const PATIENCE: Duration = Duration::from_secs(1);
+
+struct Writing {
+    server: ApiServer,
+    queue: Arc<Queue>,
+    lease: watch::Sender<LeaseView>,
+    metrics: Metrics,
+    _tasks: JoinSet<()>,
+}
+
+fn start() -> Writing {
+    let (client, server) = api_server();
+    let (lease, view) = watch::channel(LeaseView::alone());
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let queue = Arc::<Queue>::default();
+    let writer = Writer {
+        client,
+        queue: Arc::clone(&queue),
+        lease: view,
+        metrics: metrics.clone(),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(writer.run(CancellationToken::new()));
+    Writing {
+        server,
+        queue,
+        lease,
+        metrics,
+        _tasks: tasks,
+    }
+}
+
+fn patch(name: &str, generation: i64) -> StatusPatch {
+    StatusPatch {
+        name: ForwardName::new("shop", name),
+        resource_version: "7".to_owned(),
+        uid: "u".to_owned(),
+        status: TcpForwardStatus {
+            observed_generation: Some(generation),
+            ..Default::default()
+        },
+    }
+}
+
+impl Writing {
+    async fn call(&mut self, name: &str, patience: Duration) -> Call {
+        self.server
+            .expect(&format!("{PATH}/{name}/status"), patience)
+            .await
+    }
+
+    fn counted(&self, result: &str) -> u64 {
+        self.metrics.patches.with_label_values(&[result]).get()
+    }
+}
+
+fn stored(call: &Call) -> serde_json::Value {
+    call.body.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_applied_with_the_version_it_was_computed_from() {
+    let mut writing = start();
+    writing.queue.put(patch("web", 3));
+    let call = writing.call("web", PATIENCE).await;
+    assert_eq!(call.query, "&force=true&fieldManager=tcpforward-operator");
+    assert_eq!(call.body["metadata"]["resourceVersion"], "7");
+    assert_eq!(call.body["metadata"]["uid"], "u");
+    assert_eq!(call.body["apiVersion"], "tcpforward.dev/v1alpha1");
+    assert_eq!(call.body["status"]["observedGeneration"], 3);
+    let answer = stored(&call);
+    call.answer(&answer);
+    writing.server.stays_quiet(Duration::from_secs(120)).await;
+    assert_eq!(writing.counted("written"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn conflicts_and_objects_that_are_gone_are_dropped() {
+    for (code, reason, result) in [(409, "Conflict", "conflict"), (404, "NotFound", "gone")] {
+        let mut writing = start();
+        writing.queue.put(patch("web", 3));
+        writing.call("web", PATIENCE).await.refuse(code, reason);
+        writing.server.stays_quiet(Duration::from_secs(120)).await;
+        assert_eq!(writing.counted(result), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_tried_again_with_the_latest_status() {
+    let mut writing = start();
+    writing.queue.put(patch("web", 3));
+    writing.call("web", PATIENCE).await.refuse(403, "Forbidden");
+    writing.server.stays_quiet(Duration::from_millis(900)).await;
+    writing.queue.put(patch("web", 4));
+    let call = writing.call("web", PATIENCE).await;
+    assert_eq!(call.body["status"]["observedGeneration"], 4);
+    call.refuse(403, "Forbidden");
+    writing
+        .server
+        .stays_quiet(Duration::from_millis(1900))
+        .await;
+    let call = writing.call("web", PATIENCE).await;
+    let answer = stored(&call);
+    call.answer(&answer);
+    writing.server.stays_quiet(Duration::from_secs(120)).await;
+    assert_eq!(
+        (writing.counted("failed"), writing.counted("written")),
+        (2, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_asked_again_and_others_do_not_wait() {
+    let mut writing = start();
+    writing.queue.put(patch("web", 3));
+    let hanging = writing.call("web", PATIENCE).await.hang();
+    writing.queue.put(patch("db", 1));
+    let call = writing.call("db", PATIENCE).await;
+    let answer = stored(&call);
+    call.answer(&answer);
+    writing
+        .call("web", Duration::from_secs(7))
+        .await
+        .refuse(404, "NotFound");
+    drop(hanging);
+    assert_eq!(
+        (writing.counted("failed"), writing.counted("written")),
+        (1, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_but_the_holder_writes() {
+    let mut writing = start();
+    writing.lease.send_replace(LeaseView::unseen());
+    writing.queue.put(patch("web", 3));
+    writing.server.stays_quiet(Duration::from_secs(120)).await;
+    writing.lease.send_replace(LeaseView::alone());
+    writing.queue.put(patch("web", 4));
+    let call = writing.call("web", PATIENCE).await;
+    assert_eq!(call.body["status"]["observedGeneration"], 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_object_is_written_by_one_call_at_a_time() {
+    let mut writing = start();
+    writing.queue.put(patch("web", 3));
+    let first = writing.call("web", PATIENCE).await;
+    writing.queue.put(patch("web", 4));
+    writing.server.stays_quiet(Duration::from_secs(1)).await;
+    let answer = stored(&first);
+    first.answer(&answer);
+    let second = writing.call("web", PATIENCE).await;
+    assert_eq!(second.body["status"]["observedGeneration"], 4);
+}
