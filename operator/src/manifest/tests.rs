@@ -215,3 +215,69 @@ fn services_and_slices_are_checked_as_far_as_they_matter() {
         assert!(words.contains(expected), "{words}");
     }
 }
+
+/// Files of a folder of the repository, with their text.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .map(|path| {
+            (
+                path.display().to_string(),
+                std::fs::read_to_string(&path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// A real API server is asked the same in `tests/tests/admit_tcpforward.rs`.
+#[test]
+fn every_case_is_judged_as_it_says() {
+    let cases = files("testdata/admit");
+    assert!(cases.len() > 60, "only {}", cases.len());
+    for (path, text) in cases {
+        let parsed = parse("case.yaml", &text);
+        let mut lines = text.lines();
+        let Some(field) = lines.next().unwrap().strip_prefix("# refused: ") else {
+            assert!(text.starts_with("# accepted\n"), "{path}");
+            assert_eq!(
+                (parsed.findings.as_slice(), parsed.objects.len()),
+                (&[][..], 1),
+                "{path}"
+            );
+            continue;
+        };
+        let says = lines.next().unwrap().strip_prefix("# says: ").unwrap();
+        let fields: Vec<&str> = parsed.findings.iter().map(|f| f.field.as_str()).collect();
+        assert_eq!(fields, [field], "{path}");
+        let words = parsed.findings[0].to_string();
+        assert!(
+            words.contains(says),
+            "{path}\n  says     {words}\n  expected {says}"
+        );
+    }
+}
+
+#[test]
+fn every_example_is_fine_and_none_takes_anothers_place() {
+    let mut all = Vec::new();
+    for folder in ["../examples", "../examples/local"] {
+        let examples = files(folder);
+        assert_eq!(examples.len(), 3, "{folder}");
+        all.extend(examples.iter().map(|(path, text)| parse(path, text)));
+    }
+    let all = gather(all);
+    assert_eq!(all.findings, []);
+    let forwards = all
+        .objects
+        .iter()
+        .filter(|l| l.object.kind() == Kind::TcpForward);
+    assert_eq!(forwards.count(), 6);
+}
