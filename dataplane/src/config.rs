@@ -13,7 +13,11 @@ use crate::sync::InProcess;
 
 /// The command line of the data plane.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "dataplane", version, about = "Forwards TCP as the operator says")]
+#[command(
+    name = "dataplane",
+    version,
+    about = "Forwards TCP as the operator says"
+)]
 pub struct Args {
     /// An operator, as HOST:PORT; repeatable. A name stands for all its addresses.
     #[arg(
@@ -118,7 +122,12 @@ impl Config {
     pub fn all_reserved(&self) -> Vec<Reserved> {
         let own = [("--health", self.health), ("--admin", self.admin)];
         own.into_iter()
-            .filter_map(|(holder, address)| Some(Reserved { holder, address: address? }))
+            .filter_map(|(holder, address)| {
+                Some(Reserved {
+                    holder,
+                    address: address?,
+                })
+            })
             .chain(self.reserved.iter().copied())
             .collect()
     }
@@ -142,17 +151,29 @@ impl TryFrom<Args> for Config {
                 return Err(Error::Length { key });
             }
         }
-        if args.pod_uid.as_ref().is_some_and(|v| v.is_empty() || v.len() > 253) {
+        if args
+            .pod_uid
+            .as_ref()
+            .is_some_and(|v| v.is_empty() || v.len() > 253)
+        {
             return Err(Error::Length { key: "--pod-uid" });
         }
         if let Some(operator) = args.operators.iter().find(|o| o.is_remote_literal()) {
-            return Err(Error::PlainText { operator: operator.clone() });
+            return Err(Error::PlainText {
+                operator: operator.clone(),
+            });
         }
         if args.health == args.admin {
-            return Err(Error::SameAddress { address: args.health });
+            return Err(Error::SameAddress {
+                address: args.health,
+            });
         }
         Ok(Self {
-            operators: args.operators.into_iter().map(OperatorAddress::Name).collect(),
+            operators: args
+                .operators
+                .into_iter()
+                .map(OperatorAddress::Name)
+                .collect(),
             pool: args.pool,
             pod: args.pod,
             pod_uid: args.pod_uid,
@@ -214,7 +235,9 @@ pub struct HostPort {
 
 impl HostPort {
     fn is_remote_literal(&self) -> bool {
-        self.host.parse::<IpAddr>().is_ok_and(|ip| !ip.to_canonical().is_loopback())
+        self.host
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| !ip.to_canonical().is_loopback())
     }
 }
 
@@ -240,22 +263,32 @@ impl FromStr for HostPort {
         if host.is_empty() || port == 0 || (bare.is_none() && host.contains(':')) {
             return Err(expected());
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
 fn ip(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    bare.unwrap_or(text).parse().map_err(|_| "expected an IP address".to_owned())
+    bare.unwrap_or(text)
+        .parse()
+        .map_err(|_| "expected an IP address".to_owned())
 }
 
-/// A Gateway API duration: up to four numbers of at most five digits, each with h, m, s or ms.
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a Gateway API duration: up to four numbers of at most five digits, each with h, m, s or ms.
+///
+/// # Errors
+/// What a duration looks like.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a duration like 5s, 1m30s or 500ms".to_owned();
     let mut total = Duration::ZERO;
     let mut rest = text;
     for _ in 0..4 {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or_else(expected)?;
         let (number, tail) = rest.split_at(digits);
         let amount: u64 = number.parse().map_err(|_| expected())?;
         if number.len() > 5 {

@@ -1,5 +1,33 @@
-//! Snapshot in, bytes moved.
+//! The forwarder: a snapshot in, bytes moved.
+//!
+//! ```text
+//!  operator ══Update══► sync ─► plan ─► serving ─► workers (one thread per core)
+//!     ▲                   │                │            │
+//!     └═Applied, Report═══┘◄──── view ◄────┘            ▼
+//!                                                    listener
+//!  client ─► listener ─► session ─► balancer.pick ─► dial ─► relay ─► access_log, metrics
+//!                                        ▲ reached | failed ──┘
+//! ```
+//!
+//! One thread runs `sync`, `serving` and the pages; each worker runs its own listeners and sessions.
 
+pub mod access_log;
+pub mod admin;
+pub mod app;
 pub mod balancer;
+pub mod config;
+pub mod dial;
+pub mod drain;
+mod last_good;
+pub mod listener;
+pub mod metrics;
+pub mod plan;
 pub mod relay;
+pub mod served;
+pub mod serving;
+pub mod session;
+pub mod shared;
 pub mod socket;
+pub mod sync;
+pub mod view;
+pub mod workers;

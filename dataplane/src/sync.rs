@@ -6,6 +6,8 @@ mod assemble;
 mod operators;
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod source;
 mod stream;
 

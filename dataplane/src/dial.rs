@@ -1,0 +1,204 @@
+//! Edge. Reaches a backend for a session: another one each time, within attempts and deadline.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tcpforward_protocol::answer::DialError;
+use tcpforward_protocol::guard::{self, Forbidden};
+use tcpforward_protocol::snapshot::Settings;
+use tokio::time::{Instant, timeout_at};
+
+use crate::balancer::Candidates;
+use crate::balancer::backend::{Backend, Observed, Occupied};
+use crate::served::{Active, DialResult, Served};
+use crate::shared::Context;
+use crate::socket::{self, Connection};
+
+/// The first pause before the only backend is tried again; it doubles.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A backend that was reached.
+#[derive(Debug)]
+pub struct Dialled {
+    /// Its socket.
+    pub connection: Connection,
+    /// The session's place on it.
+    pub place: Occupied,
+    /// Attempts, this one included.
+    pub attempts: u32,
+}
+
+/// No backend was reached.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none to try.
+    #[error("no backend takes new sessions")]
+    NoBackend,
+    /// All attempts failed, or the time was over.
+    #[error("{attempts} attempts failed, the last to {target} {address}: {cause}")]
+    Exhausted {
+        /// How many.
+        attempts: u32,
+        /// Target of the last one.
+        target: Arc<str>,
+        /// Address of the last one.
+        address: SocketAddr,
+        /// Why it failed.
+        cause: Cause,
+    },
+}
+
+/// Why one attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The guard says no.
+    #[error("the address must not be dialled: {0}")]
+    Forbidden(#[from] Forbidden),
+    /// The kernel says no.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Connected to ourselves, as the kernel does on loopback when nobody listens.
+    #[error("nobody listens there")]
+    Itself,
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl Cause {
+    /// What it says of the backend.
+    #[must_use]
+    pub fn result(&self) -> DialResult {
+        use io::ErrorKind::{
+            ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
+        };
+        let error = match self {
+            Self::Forbidden(_) => DialError::Other,
+            Self::Itself => DialError::Refused,
+            Self::Timeout(_) => DialError::Timeout,
+            Self::Io(error) if socket::is_local(error) => return DialResult::Local,
+            Self::Io(error) => match error.kind() {
+                ConnectionRefused => DialError::Refused,
+                HostUnreachable | NetworkDown | NetworkUnreachable => DialError::Unreachable,
+                TimedOut => DialError::Timeout,
+                _ => DialError::Other,
+            },
+        };
+        DialResult::Failed(error)
+    }
+}
+
+/// Picks and connects until a backend answers.
+///
+/// # Errors
+/// There is no backend, or none was reached in time.
+pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result<Dialled, Error> {
+    let limits = active.forward.spec.relay.dial;
+    let start = Instant::now();
+    let deadline = start + limits.deadline;
+    let mut tried: Vec<Arc<Backend>> = Vec::new();
+    let mut pause = BACK_OFF;
+    let mut attempts = 0;
+    loop {
+        let picked = match served.pick(&tried) {
+            None if tried.is_empty() => return Err(Error::NoBackend),
+            None => {
+                tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
+                pause *= 2;
+                // All over again, beginning with another one than the last if there is one.
+                let last = tried.pop();
+                tried.clear();
+                served.pick(last.as_slice()).or_else(|| served.pick(&[]))
+            }
+            picked => picked,
+        };
+        let (backend, candidates) = picked.ok_or(Error::NoBackend)?;
+        attempts += 1;
+        let is_last = attempts >= limits.attempts.get();
+        let until = match candidates {
+            Candidates::More if !is_last => deadline.min(Instant::now() + limits.timeout),
+            Candidates::Last | Candidates::More => deadline,
+        };
+        let outcome = connect(backend.address, &active.settings, until).await;
+        observe(&backend, &outcome, served, context);
+        match outcome {
+            Ok(connection) => {
+                let place = backend.occupy();
+                return Ok(Dialled {
+                    connection,
+                    place,
+                    attempts,
+                });
+            }
+            Err(cause) if is_last || Instant::now() >= deadline => {
+                let (target, address) = (Arc::clone(&backend.target), backend.address);
+                return Err(Error::Exhausted {
+                    attempts,
+                    target,
+                    address,
+                    cause,
+                });
+            }
+            Err(_) => tried.push(backend),
+        }
+    }
+}
+
+async fn connect(
+    address: SocketAddr,
+    settings: &Settings,
+    until: Instant,
+) -> Result<Connection, Cause> {
+    guard::check(address.ip(), settings)?;
+    let socket = socket::upstream(address)?;
+    let start = Instant::now();
+    let stream = timeout_at(until, socket.connect(address))
+        .await
+        .map_err(|_| Cause::Timeout(until - start))??;
+    let is_itself = address.ip().is_loopback() && stream.local_addr()? == stream.peer_addr()?;
+    let connection = Connection::new(stream);
+    if is_itself {
+        Err(Cause::Itself)
+    } else {
+        Ok(connection)
+    }
+}
+
+fn observe(
+    backend: &Backend,
+    outcome: &Result<Connection, Cause>,
+    served: &Served,
+    context: &Context,
+) {
+    let result = outcome
+        .as_ref()
+        .map_or_else(Cause::result, |_| DialResult::Reached);
+    served.dialled(context.worker, result);
+    let observed = match (result, outcome) {
+        (DialResult::Failed(reason), Err(cause)) => {
+            let mut text = String::new();
+            // Writing to a string can't fail.
+            let _ = write!(text, "{cause}");
+            tracing::debug!(forward = %served.name, target = %backend.target,
+                address = %backend.address, cause = %text, "a dial failed");
+            backend.failed(reason, text, unix_ms())
+        }
+        (DialResult::Reached, _) => backend.reached(),
+        _ => Observed::Same,
+    };
+    if observed == Observed::Changed {
+        context.shared.news.notify_one();
+    }
+}
+
+/// The wall clock, because people read it on another host.
+fn unix_ms() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "goes into a report as a date")]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}

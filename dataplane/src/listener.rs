@@ -1,0 +1,168 @@
+//! Edge. One accept loop: wait for a connection, wait for descriptors, accept, start a session.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+
+use crate::drain::{Cut, Phase};
+use crate::served::Served;
+use crate::session::{self, Session};
+use crate::shared::Context;
+use crate::socket;
+use crate::workers::Listen;
+
+/// How long a listener rests after an accept error. The socket stays readable, so without a pause
+/// the loop would spin until somebody closes something.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the phase says otherwise, then ends when the last session has.
+pub async fn run(listen: Listen, context: Context) {
+    let Listen {
+        socket,
+        served,
+        mut phase,
+        holding,
+    } = listen;
+    let (cut, _) = watch::channel(None);
+    let mut sessions = Sessions {
+        served,
+        context,
+        tasks: JoinSet::new(),
+        cut,
+    };
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; a TcpListener owns its descriptor until it is dropped"
+    )]
+    let registered = AsyncFd::with_interest(socket, Interest::READABLE);
+    match registered {
+        Ok(listener) => {
+            accept_all(&listener, &mut sessions, &mut phase).await;
+            // What has been queued was promised a session; closing would reset it.
+            while let Ok((stream, client)) = socket::accept(listener.get_ref()) {
+                sessions.start(stream, client, sessions.context.shared.try_descriptors(2));
+            }
+        }
+        Err(error) => {
+            tracing::error!(forward = %sessions.served.name, %error, "a worker can't watch a listener");
+        }
+    }
+    drop(holding);
+    sessions.end(phase).await;
+}
+
+struct Sessions {
+    served: Arc<Served>,
+    context: Context,
+    tasks: JoinSet<()>,
+    cut: watch::Sender<Option<Cut>>,
+}
+
+async fn accept_all(
+    listener: &AsyncFd<TcpListener>,
+    sessions: &mut Sessions,
+    phase: &mut watch::Receiver<Phase>,
+) {
+    let shared = Arc::clone(&sessions.context.shared);
+    loop {
+        let accepted = tokio::select! {
+            _ = stopped(phase) => return,
+            Some(ended) = sessions.tasks.join_next() => {
+                log_panic(ended);
+                continue;
+            }
+            accepted = next(listener, sessions.context.clone()) => accepted,
+        };
+        match accepted {
+            Ok((stream, client, permit)) => sessions.start(stream, client, permit),
+            // The client has gone between its SYN and our accept.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                shared.accept_errors.fetch_add(1, Ordering::Relaxed);
+                if shared.may_log() {
+                    tracing::warn!(forward = %sessions.served.name, %error,
+                        exhausted = socket::is_exhausted(&error), "can't accept, trying on");
+                }
+                tokio::select! {
+                    _ = stopped(phase) => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>);
+
+async fn next(listener: &AsyncFd<TcpListener>, context: Context) -> io::Result<Accepted> {
+    loop {
+        let mut ready = listener.readable().await?;
+        // While the process is near its limit, connections wait in the kernel's queue.
+        let permit = context.shared.session_descriptors().await;
+        match ready.try_io(|fd| socket::accept(fd.get_ref())) {
+            Ok(accepted) => {
+                let (stream, client) = accepted?;
+                return Ok((stream, client, permit));
+            }
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// Completes when the listener must not accept any more.
+async fn stopped(phase: &mut watch::Receiver<Phase>) {
+    // An owner that went away without a word has stopped as well.
+    let _ = phase.wait_for(|phase| *phase != Phase::Accept).await;
+}
+
+impl Sessions {
+    fn start(
+        &mut self,
+        stream: TcpStream,
+        client: SocketAddr,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let session = session::run(Session {
+            stream,
+            client,
+            served: Arc::clone(&self.served),
+            context: self.context.clone(),
+            cut: self.cut.subscribe(),
+        });
+        self.tasks.spawn(async move {
+            session.await;
+            drop(permit);
+        });
+    }
+
+    /// Waits for the sessions, and cuts them when told to.
+    async fn end(mut self, mut phase: watch::Receiver<Phase>) {
+        let mut owned = true;
+        loop {
+            if let Phase::Cut(cut) = *phase.borrow_and_update() {
+                self.cut.send_replace(Some(cut));
+            }
+            tokio::select! {
+                changed = phase.changed(), if owned => owned = changed.is_ok(),
+                ended = self.tasks.join_next() => match ended {
+                    Some(ended) => log_panic(ended),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a session died of a fault of ours");
+    }
+}

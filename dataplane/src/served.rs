@@ -1,0 +1,211 @@
+//! Pure. One forward as this process serves it: what sessions read, and what they count.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tcpforward_protocol::answer::DialError;
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
+
+use crate::balancer::backend::Backend;
+use crate::balancer::{Balancer, Candidates};
+use crate::relay::ending::{Ending, Side};
+
+/// A forward in service. Its configuration is swapped; its balancer and counts stay.
+#[derive(Debug)]
+pub struct Served {
+    /// Which.
+    pub name: ForwardName,
+    active: RwLock<Arc<Active>>,
+    balancer: Mutex<Balancer>,
+    counts: Box<[Counts]>,
+}
+
+/// A forward's configuration, as a session sees it from its beginning to its end.
+#[derive(Debug)]
+pub struct Active {
+    /// What the operator said.
+    pub forward: Arc<Forward>,
+    /// What holds for all forwards.
+    pub settings: Settings,
+}
+
+/// How an attempt to reach a backend went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialResult {
+    /// The backend's fault.
+    Failed(DialError),
+    /// Trouble of this host, which says nothing about the backend.
+    Local,
+    /// Connected.
+    Reached,
+}
+
+impl DialResult {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Failed(DialError::Other),
+        Self::Failed(DialError::Refused),
+        Self::Failed(DialError::Timeout),
+        Self::Failed(DialError::Unreachable),
+        Self::Local,
+        Self::Reached,
+    ];
+
+    /// The metric's label.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed(DialError::Other) => "other",
+            Self::Failed(DialError::Refused) => "refused",
+            Self::Failed(DialError::Timeout) => "timeout",
+            Self::Failed(DialError::Unreachable) => "unreachable",
+            Self::Local => "local",
+            Self::Reached => "ok",
+        }
+    }
+}
+
+/// One worker's counts of one forward. Aligned, so that no two workers write to one cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counts {
+    opened: AtomicU64,
+    finished: [AtomicU64; Ending::ALL.len()],
+    dials: [AtomicU64; DialResult::ALL.len()],
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+/// The counts of all workers together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sessions that began.
+    pub opened: u64,
+    /// Sessions that ended, in the order of `Ending::ALL`.
+    pub finished: [u64; Ending::ALL.len()],
+    /// Attempts to reach a backend, in the order of `DialResult::ALL`.
+    pub dials: [u64; DialResult::ALL.len()],
+    /// Bytes from downstream to upstream.
+    pub up: u64,
+    /// Bytes from upstream to downstream.
+    pub down: u64,
+}
+
+impl Totals {
+    /// Sessions at present.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.opened.saturating_sub(self.finished.iter().sum())
+    }
+}
+
+impl Served {
+    /// A forward that `workers` threads will serve. `seed`: where its rings begin.
+    #[must_use]
+    pub fn new(forward: Arc<Forward>, settings: Settings, workers: usize, seed: u64) -> Self {
+        let mut balancer = Balancer::default();
+        balancer.update(&forward, seed);
+        Self {
+            name: forward.name.clone(),
+            active: RwLock::new(Arc::new(Active { forward, settings })),
+            balancer: Mutex::new(balancer),
+            counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
+        }
+    }
+
+    /// Swaps the configuration; sessions keep theirs.
+    pub fn update(&self, forward: Arc<Forward>, settings: Settings, seed: u64) {
+        if self.active().forward.hash != forward.hash {
+            let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
+            balancer.update(&forward, seed);
+        }
+        let active = Arc::new(Active { forward, settings });
+        *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
+    }
+
+    /// The configuration of a session that begins now.
+    #[must_use]
+    pub fn active(&self) -> Arc<Active> {
+        Arc::clone(&self.active.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The backend for a session that has tried those.
+    #[must_use]
+    pub fn pick(&self, tried: &[Arc<Backend>]) -> Option<(Arc<Backend>, Candidates)> {
+        self.balancer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pick(tried)
+    }
+
+    /// All backends, in no order.
+    #[must_use]
+    pub fn backends(&self) -> Vec<Arc<Backend>> {
+        let balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
+        balancer.backends().cloned().collect()
+    }
+
+    /// Counts a session that begins.
+    pub fn opened(&self, worker: usize) {
+        self.count(worker, |c| &c.opened, 1);
+    }
+
+    /// Counts a session that ended.
+    pub fn finished(&self, worker: usize, ending: Ending) {
+        if let Some(counts) = self.counts.get(worker)
+            && let Some(finished) = counts.finished.get(ending.index())
+        {
+            finished.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an attempt to reach a backend.
+    pub fn dialled(&self, worker: usize, result: DialResult) {
+        let index = DialResult::ALL
+            .iter()
+            .position(|r| *r == result)
+            .unwrap_or_default();
+        if let Some(counts) = self.counts.get(worker)
+            && let Some(dials) = counts.dials.get(index)
+        {
+            dials.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts bytes that were passed on.
+    pub fn passed(&self, worker: usize, from: Side, bytes: u64) {
+        match from {
+            Side::Downstream => self.count(worker, |c| &c.up, bytes),
+            Side::Upstream => self.count(worker, |c| &c.down, bytes),
+        }
+    }
+
+    fn count(&self, worker: usize, counter: impl Fn(&Counts) -> &AtomicU64, by: u64) {
+        if let Some(counts) = self.counts.get(worker) {
+            counter(counts).fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts of all workers together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        let add = |to: &mut u64, from: &AtomicU64| *to += from.load(Ordering::Relaxed);
+        for counts in &self.counts {
+            totals
+                .finished
+                .iter_mut()
+                .zip(&counts.finished)
+                .for_each(|(to, from)| add(to, from));
+            totals
+                .dials
+                .iter_mut()
+                .zip(&counts.dials)
+                .for_each(|(to, from)| add(to, from));
+            add(&mut totals.opened, &counts.opened);
+            add(&mut totals.up, &counts.up);
+            add(&mut totals.down, &counts.down);
+        }
+        totals
+    }
+}

@@ -1,0 +1,187 @@
+//! Edge. One connection's whole life: pick, dial, relay, a line in the access log.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::access_log::{self, Line};
+use crate::balancer::backend::Backend;
+use crate::dial::{self, Dialled};
+use crate::drain::{self, Cut};
+use crate::relay::ending::{Ending, Side};
+use crate::relay::{self, Meter, Relay};
+use crate::served::Served;
+use crate::shared::Context;
+use crate::socket::{self, Connection};
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Session {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub client: SocketAddr,
+    /// For which forward.
+    pub served: Arc<Served>,
+    /// On which thread.
+    pub context: Context,
+    /// Tells it to end.
+    pub cut: watch::Receiver<Option<Cut>>,
+}
+
+/// What the access log wants to know and the ending doesn't say.
+#[derive(Default)]
+struct Record {
+    backend: Option<Arc<Backend>>,
+    attempts: u32,
+    dial: Duration,
+    up: u64,
+    down: u64,
+    error: Option<String>,
+}
+
+/// Runs it to its end. Whoever drops the future resets both sides.
+pub async fn run(session: Session) {
+    let Session {
+        stream,
+        client,
+        served,
+        context,
+        cut,
+    } = session;
+    let start = Instant::now();
+    served.opened(context.worker);
+    let local = stream.local_addr().map_or(client, socket::canonical);
+    let mut record = Record::default();
+    let cut = std::pin::pin!(drain::cut(cut));
+    let downstream = Connection::new(stream);
+    let ending = serve(downstream, &served, &context, cut, &mut record).await;
+    served.finished(context.worker, ending);
+    if ending == Ending::Drain {
+        context.shared.cut.fetch_add(1, Ordering::Relaxed);
+    }
+    access_log::write(&Line {
+        forward: &served.name,
+        client,
+        local,
+        backend: record.backend.as_deref(),
+        attempts: record.attempts,
+        dial: record.dial,
+        duration: start.elapsed(),
+        up: record.up,
+        down: record.down,
+        ending,
+        error: record.error,
+    });
+}
+
+async fn serve(
+    downstream: Connection,
+    served: &Arc<Served>,
+    context: &Context,
+    mut cut: Pin<&mut impl Future<Output = Ending>>,
+    record: &mut Record,
+) -> Ending {
+    let start = Instant::now();
+    let active = served.active();
+    let dialled = tokio::select! {
+        dialled = dial::dial(served, &active, context) => dialled,
+        // A half-close is no error and lets the dial go on; a reset ends it.
+        _ = downstream.ready(Interest::ERROR) => return Ending::DownstreamRst,
+        ending = &mut cut => return ending,
+    };
+    record.dial = start.elapsed();
+    let Dialled {
+        connection: upstream,
+        place,
+        attempts,
+    } = match dialled {
+        Ok(dialled) => dialled,
+        Err(error) => return refused(&error, record),
+    };
+    record.attempts = attempts;
+    record.backend = Some(Arc::clone(place.backend()));
+
+    let timeouts = active.forward.spec.timeouts;
+    let meter = Counter {
+        served,
+        worker: context.worker,
+    };
+    let mut relay = Relay::new(&downstream, &upstream, timeouts, meter);
+    let ended = tokio::select! {
+        ended = relay.run() => Ok(ended),
+        ending = &mut cut => Err(ending),
+    };
+    record.up = relay.passed(Side::Downstream);
+    record.down = relay.passed(Side::Upstream);
+    drop(relay);
+    match ended {
+        Ok(ended) => {
+            tokio::select! {
+                () = relay::close(ended, downstream, upstream) => {}
+                _ = cut => {}
+            }
+            ended.ending
+        }
+        // Both connections are dropped, and so reset.
+        Err(ending) => ending,
+    }
+}
+
+/// The client is reset by the drop of its connection.
+fn refused(error: &dial::Error, record: &mut Record) -> Ending {
+    record.error = Some(error.to_string());
+    match error {
+        dial::Error::Exhausted { attempts, .. } => {
+            record.attempts = *attempts;
+            Ending::DialFailed
+        }
+        dial::Error::NoBackend => Ending::NoBackend,
+    }
+}
+
+struct Counter<'a> {
+    served: &'a Served,
+    worker: usize,
+}
+
+impl Meter for Counter<'_> {
+    fn passed(&self, from: Side, bytes: u64) {
+        self.served.passed(self.worker, from, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::Shared;
+
+    #[tokio::test]
+    async fn an_idle_session_costs_little_memory() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = listener.local_addr().unwrap();
+        let (stream, _) = tokio::join!(TcpStream::connect(client), listener.accept());
+        let forward = crate::sync::samples::forward("f", 1, &[]);
+        let set = crate::sync::samples::snapshot([forward.clone()]);
+        let served = Served::new(Arc::new(forward), set.settings(), 1, 0);
+        let session = Session {
+            stream: stream.unwrap(),
+            client,
+            served: Arc::new(served),
+            context: Context {
+                worker: 0,
+                shared: Arc::new(Shared::new(1000, 1)),
+            },
+            cut: watch::channel(None).1,
+        };
+        let bytes = std::mem::size_of_val(&run(session));
+        assert!(bytes < 4096, "{bytes} bytes");
+    }
+}
