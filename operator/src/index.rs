@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,57 +13,11 @@ use crate::forward::{self, Destination, Draft, Rejection};
 use crate::resolve::{Service, Slice};
 
 mod claim;
+mod event;
 
 pub use claim::{Claim, Standing};
-
-/// Kinds of objects that matter here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `discovery.k8s.io/v1` EndpointSlice.
-    EndpointSlice,
-    /// `v1` Node.
-    Node,
-    /// `v1` Service.
-    Service,
-    /// Ours.
-    TcpForward,
-}
-
-/// An object as it was seen.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Object {
-    /// An EndpointSlice.
-    EndpointSlice(Box<discovery::EndpointSlice>),
-    /// A Node, of which only the zone matters.
-    Node {
-        /// Its name.
-        name: String,
-        /// Its label `topology.kubernetes.io/zone`.
-        zone: Option<String>,
-    },
-    /// A Service.
-    Service(Box<core::Service>),
-    /// A TcpForward as it was written, whether or not it makes sense.
-    TcpForward(Value),
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// An object is there, new or other than before.
-    Applied(Object),
-    /// An object is gone.
-    Deleted {
-        /// Its kind.
-        kind: Kind,
-        /// Its namespace; empty for a Node.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// These are all objects of a kind.
-    Replaced(Kind, Vec<Object>),
-}
+use event::Key;
+pub use event::{Event, Kind, Object};
 
 /// A TcpForward as it is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,51 +42,6 @@ pub struct Index {
     nodes: BTreeMap<String, String>,
     /// Which forwards name a Service, whether or not it exists.
     users: BTreeMap<Key, BTreeSet<ForwardName>>,
-}
-
-/// Namespace and name.
-type Key = (String, String);
-
-impl Object {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Node { .. } => Kind::Node,
-            Self::Service(_) => Kind::Service,
-            Self::TcpForward(_) => Kind::TcpForward,
-        }
-    }
-
-    /// Its namespace; empty for a Node.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        match self {
-            Self::EndpointSlice(slice) => slice.metadata.namespace.as_deref().unwrap_or_default(),
-            Self::Node { .. } => "",
-            Self::Service(service) => service.metadata.namespace.as_deref().unwrap_or_default(),
-            Self::TcpForward(raw) => forward::namespace(raw),
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::EndpointSlice(slice) => slice.metadata.name.as_deref().unwrap_or_default(),
-            Self::Node { name, .. } => name,
-            Self::Service(service) => service.metadata.name.as_deref().unwrap_or_default(),
-            Self::TcpForward(raw) => raw
-                .pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        }
-    }
-
-    fn key(&self) -> Key {
-        (self.namespace().to_owned(), self.name().to_owned())
-    }
 }
 
 impl Index {

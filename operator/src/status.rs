@@ -13,6 +13,9 @@ use crate::crd::status::Address;
 
 mod backends;
 mod data_planes;
+mod verdict;
+
+use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
 pub const ACCEPTED: &str = "Accepted";
@@ -196,89 +199,6 @@ pub fn condition<'a>(status: &'a TcpForwardStatus, type_: &str) -> Option<&'a Co
         .conditions
         .iter()
         .find(|condition| condition.type_ == type_)
-}
-
-/// A condition before it has a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Verdict {
-    type_: &'static str,
-    holds: Holds,
-    reason: String,
-    message: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    False,
-    True,
-    Unknown,
-}
-
-impl Verdict {
-    fn good(type_: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            type_,
-            holds: Holds::True,
-            reason: type_.to_owned(),
-            message: message.into(),
-        }
-    }
-
-    fn bad(type_: &'static str, reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            type_,
-            holds: Holds::False,
-            reason: reason.to_owned(),
-            message: message.into(),
-        }
-    }
-
-    fn unknown(type_: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            holds: Holds::Unknown,
-            ..Self::bad(type_, PENDING, message)
-        }
-    }
-
-    /// As a former lease holder said it.
-    fn of(type_: &'static str, status: &TcpForwardStatus) -> Option<Self> {
-        let condition = condition(status, type_)?;
-        Some(Self {
-            type_,
-            holds: match condition.status.as_str() {
-                "True" => Holds::True,
-                "False" => Holds::False,
-                _ => Holds::Unknown,
-            },
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-        })
-    }
-
-    fn into_condition(
-        self,
-        generation: i64,
-        previous: Option<&TcpForwardStatus>,
-        now: Timestamp,
-    ) -> Condition {
-        let status = match self.holds {
-            Holds::False => "False",
-            Holds::True => "True",
-            Holds::Unknown => "Unknown",
-        };
-        let former = previous.and_then(|previous| condition(previous, self.type_));
-        Condition {
-            type_: self.type_.to_owned(),
-            status: status.to_owned(),
-            reason: self.reason,
-            message: bounded(self.message),
-            observed_generation: Some(generation),
-            last_transition_time: match former {
-                Some(former) if former.status == status => former.last_transition_time.clone(),
-                _ => seconds(now),
-            },
-        }
-    }
 }
 
 fn accepted(outcome: &Outcome) -> Verdict {

@@ -1,9 +1,8 @@
-//! Edge. Prints the CustomResourceDefinition that `make generate` puts into `crds/`.
+//! Edge. Prints the CustomResourceDefinition that `make generate` puts into crds/.
 
-use std::io::Write;
+use tcpforward_operator::crd;
 
 fn main() -> anyhow::Result<()> {
-    let yaml = tcpforward_operator::crd::yaml()?;
-    std::io::stdout().write_all(yaml.as_bytes())?;
+    print!("{}", crd::yaml()?);
     Ok(())
 }

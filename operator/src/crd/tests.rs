@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::*;
 
 /// Calls `see` with the path and schema of every property and item.
