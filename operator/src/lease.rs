@@ -99,6 +99,8 @@ pub struct Election {
     view: watch::Sender<LeaseView>,
     metrics: Metrics,
     failing: bool,
+    /// What was logged last; belief also ends by the clock, without any news.
+    held: bool,
 }
 
 impl Election {
@@ -121,6 +123,7 @@ impl Election {
             view,
             metrics,
             failing: false,
+            held: false,
         };
         (election, seen)
     }
@@ -208,16 +211,17 @@ impl Election {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let (now, next) = (now(), self.rule.view());
         self.metrics.leader.set(i64::from(next.holds(now)));
         self.metrics
             .epoch
             .set(i64::try_from(next.epoch()).unwrap_or(i64::MAX));
-        let before = self.view.send_replace(next);
-        match (before.holds(now), next.holds(now)) {
+        self.view.send_replace(next);
+        let holds = next.holds(now);
+        match (std::mem::replace(&mut self.held, holds), holds) {
             (false, true) => tracing::info!(epoch = next.epoch(), "holds the Lease"),
-            (true, false) => tracing::warn!(epoch = next.epoch(), "holds the Lease no more"),
+            (true, false) => tracing::info!(epoch = next.epoch(), "holds the Lease no more"),
             _ => {}
         }
     }

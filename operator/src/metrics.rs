@@ -87,7 +87,7 @@ const PASSES: Metric = Metric::counter(
 const STREAMS_REFUSED: Metric = Metric::counter(
     "tcpforward_operator_streams_refused_total",
     &["reason"],
-    "Streams that were ended for what the other side did: limit, protocol or replaced",
+    "Streams that were ended for what the other side did: limit, protocol, replaced or timeout",
 );
 const WATCH_ERRORS: Metric = Metric::counter(
     "tcpforward_operator_watch_errors_total",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tcpforward_protocol::answer::RefusalCode;
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::proto::{
     ToDataPlane, ToOperator, to_data_plane::Message as Down, to_operator::Message as Up,
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
 use super::Shared;
-use super::roster::{Seat, word};
+use super::roster::Seat;
 use super::stream::{ACK_TIMEOUT, Close, Lease, Stream, Wanted, World};
 use crate::lease::now;
 
@@ -207,4 +208,13 @@ fn hear(
         None => {}
     }
     Ok(())
+}
+
+/// The word for a kind of refusal in metrics.
+fn word(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::BindFailed => "bind_failed",
+        RefusalCode::Invalid => "invalid",
+        RefusalCode::Unsupported => "unsupported",
+    }
 }

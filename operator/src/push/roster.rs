@@ -1,20 +1,18 @@
 //! Edge, of one lock. Who is connected, what each serves and refuses, and how it fares.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
-use tcpforward_protocol::answer::{
-    Applied, FailingBackend, Hello, Refusal, RefusalCode, Report, ServedSpec,
-};
+use tcpforward_protocol::answer::{Applied, Hello, Refusal, Report};
 use tcpforward_protocol::proto;
 use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+mod answers;
 mod member;
 
+pub(crate) use answers::{Account, Card, Dirty};
 use member::{Member, Standing, differences};
 
 /// All connected data planes of this replica.
@@ -39,36 +37,6 @@ struct Pool {
     members: BTreeMap<String, Member>,
     /// Their uids, sorted: a member's place is its share of pool-wide limits.
     order: Vec<String>,
-}
-
-/// What has changed since it was asked last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Dirty {
-    /// Forwards about which a data plane says something new.
-    pub(crate) forwards: BTreeSet<ForwardName>,
-    /// Pools where one came or went.
-    pub(crate) pools: BTreeSet<String>,
-}
-
-/// What one data plane says about one forward.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) pod: String,
-    pub(crate) serving: Option<ServedSpec>,
-    pub(crate) refused: Option<Refusal>,
-    pub(crate) failing: Vec<FailingBackend>,
-    pub(crate) listeners: Vec<SocketAddr>,
-}
-
-/// A data plane, for people.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Card {
-    pool: String,
-    pod: String,
-    node: String,
-    build: String,
-    served: usize,
-    refused: usize,
 }
 
 /// A stream's place in the roster.
@@ -311,15 +279,6 @@ impl Roster {
 fn seated<'a>(pools: &'a mut BTreeMap<String, Pool>, seat: &Seat) -> Option<&'a mut Member> {
     let member = pools.get_mut(&seat.pool)?.members.get_mut(&seat.uid)?;
     (member.seat == seat.number).then_some(member)
-}
-
-/// The word for a kind of refusal in metrics.
-pub(crate) fn word(code: RefusalCode) -> &'static str {
-    match code {
-        RefusalCode::BindFailed => "bind_failed",
-        RefusalCode::Invalid => "invalid",
-        RefusalCode::Unsupported => "unsupported",
-    }
 }
 
 #[cfg(test)]

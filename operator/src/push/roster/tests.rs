@@ -1,4 +1,6 @@
-use tcpforward_protocol::answer::{BoundListener, DialError, Serving, SessionCount};
+use tcpforward_protocol::answer::{
+    BoundListener, DialError, FailingBackend, RefusalCode, ServedSpec, Serving, SessionCount,
+};
 use tcpforward_protocol::delta::Scope;
 
 use super::*;
