@@ -234,6 +234,24 @@ fn what_changes_nothing_leaves_the_pool_alone() {
 }
 
 #[test]
+fn a_slice_that_comes_back_under_another_name_is_the_same_world() {
+    let mut world = World::of([
+        slice("web-1", "web", &["10.0.0.1"]),
+        service("web"),
+        forward("one", 1, to("web")),
+    ]);
+    let version = world.compiler.snapshot("default").version();
+    world.apply(gone(Kind::EndpointSlice, "web-1"));
+    assert_eq!(world.addresses("one"), [""; 0]);
+    world.apply(slice("web-2", "web", &["10.0.0.1"]));
+    assert_eq!(world.compiler.snapshot("default").version(), version);
+    // The address goes to a pod of another slice before the old one is gone.
+    world.apply(slice("web-3", "web", &["10.0.0.1", "10.0.0.2"]));
+    world.apply(gone(Kind::EndpointSlice, "web-2"));
+    assert_eq!(world.addresses("one"), ["10.0.0.1:8080", "10.0.0.2:8080"]);
+}
+
+#[test]
 fn backends_beyond_the_bound_are_counted() {
     let addresses: Vec<String> = (0..10_020)
         .map(|i| format!("10.{}.{}.{}", i / 65536, i / 256 % 256, i % 256))

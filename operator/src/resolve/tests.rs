@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -359,20 +359,20 @@ type State = (Option<bool>, Option<bool>, Option<bool>);
 
 /// What kube-proxy would do, written the slow way: who is listed, and who of them takes sessions.
 fn model(slices: &[(u16, Vec<(u8, State)>)]) -> (BTreeSet<String>, BTreeSet<String>) {
-    let mut ready: BTreeMap<String, bool> = BTreeMap::new();
+    let (mut listed, mut ready, mut ending) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (port, endpoints) in slices {
-        for (host, (is_ready, ..)) in endpoints {
-            let known = ready.entry(format!("10.0.0.{host}:{port}")).or_default();
-            *known |= is_ready.unwrap_or(true);
+        for (host, (is_ready, serving, terminating)) in endpoints {
+            let address = format!("10.0.0.{host}:{port}");
+            listed.insert(address.clone());
+            if is_ready.unwrap_or(true) {
+                ready.insert(address);
+            } else if serving.unwrap_or(true) && terminating.unwrap_or(false) {
+                ending.insert(address);
+            }
         }
     }
-    let listed: BTreeSet<String> = ready.keys().cloned().collect();
-    let usable: BTreeSet<String> = ready
-        .iter()
-        .filter(|(_, r)| **r)
-        .map(|(a, _)| a.clone())
-        .collect();
-    (listed, usable)
+    let takes = if ready.is_empty() { ending } else { ready };
+    (listed, takes)
 }
 
 proptest! {
@@ -400,22 +400,14 @@ proptest! {
         let resolved = resolve(&json!("http"), http(), &to_json(&one));
         prop_assert_eq!(&resolved, &resolve(&json!("http"), http(), &to_json(&other)));
 
-        let (listed, usable) = model(&one);
-        let addresses: Vec<String> = resolved.backends.iter().map(|b| b.address.to_string()).collect();
-        prop_assert_eq!(&listed, &addresses.iter().cloned().collect());
-        prop_assert_eq!(listed.len(), addresses.len());
-        let takes: BTreeSet<String> = resolved
-            .backends
-            .iter()
-            .filter(|b| b.takes_new == TakesNew::Yes)
-            .map(|b| b.address.to_string())
-            .collect();
-        if usable.is_empty() {
-            let ending = |b: &Backend| b.state == BackendState::Terminating;
-            let chosen = resolved.backends.iter().filter(|b| b.takes_new == TakesNew::Yes);
-            prop_assert!(chosen.into_iter().all(ending));
-        } else {
-            prop_assert_eq!(takes, usable);
-        }
+        let (listed, takes) = model(&one);
+        let of = |backends: Vec<&Backend>| -> Vec<String> {
+            backends.iter().map(|backend| backend.address.to_string()).collect()
+        };
+        let all = of(resolved.backends.iter().collect());
+        prop_assert_eq!(listed.len(), all.len());
+        prop_assert_eq!(listed, all.into_iter().collect());
+        let chosen = resolved.backends.iter().filter(|b| b.takes_new == TakesNew::Yes);
+        prop_assert_eq!(takes, of(chosen.collect()).into_iter().collect());
     }
 }
