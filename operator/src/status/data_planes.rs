@@ -30,10 +30,9 @@ pub(super) fn look(outcome: &Outcome, pool: &PoolView, former: Option<&TcpForwar
         .collect();
     members.sort_by(|(a, _), (b, _)| a.pod.cmp(&b.pod));
     let verdict = verdict(outcome, pool, &members);
-    if let Some(kept) = former
-        .filter(|_| verdict.holds != Holds::True)
-        .and_then(kept)
-    {
+    // A refusal is a fact, whoever else is still to come.
+    let settled = verdict.holds == Holds::True || verdict.reason == REJECTED;
+    if let Some(kept) = former.filter(|_| !settled).and_then(kept) {
         return kept;
     }
     let generations = pool

@@ -348,6 +348,27 @@ fn a_new_lease_holder_keeps_what_was_said_until_the_pool_is_there() {
 }
 
 #[test]
+fn a_refusal_is_said_although_others_may_still_come() {
+    let outcome = good();
+    let before = status(&outcome, &pool(vec![]));
+    let waiting = PoolView {
+        members: vec![refusing("a", &outcome, "port 8888 is taken")],
+        gathering: Gathering::Waiting,
+    };
+    let after = compute(
+        &outcome,
+        &waiting,
+        Addresses::Omitted,
+        Some(&before),
+        at(60),
+    );
+    assert_eq!(
+        words(&after)[2],
+        "Programmed=False Rejected: 1 of 1 pods refuse it: a: port 8888 is taken"
+    );
+}
+
+#[test]
 fn a_write_is_worth_what_differs() {
     let outcome = good();
     let serving = || {
