@@ -70,11 +70,12 @@ tidy: programs ## Checks the rules of the house
 alone: ## Checks each crate without the others, so that no feature is missing in it
 	for package in $(PACKAGES); do cargo check --locked --package $$package; done
 
-generate: ## Makes crds/ from the Rust types
-	cargo run --locked --package tcpforward-operator --bin crdgen > crds/tcpforward.dev_tcpforwards.yaml.new
+generate: ## Makes crds/ and docs/reference/ from the code
+	cargo run --locked --quiet --package tcpforward-operator --bin crdgen > crds/tcpforward.dev_tcpforwards.yaml.new
 	mv crds/tcpforward.dev_tcpforwards.yaml.new crds/tcpforward.dev_tcpforwards.yaml
+	cargo run --locked --quiet --package tcpforward-tests --bin reference
 
-check-generate: ## Checks that crds/ is what `make generate` makes
+check-generate: ## Checks that they are what `make generate` makes
 	$(TEST) --test tidy generated
 
 deny: ## Checks licenses, sources and duplicates of dependencies

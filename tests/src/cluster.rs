@@ -113,7 +113,24 @@ impl Cluster {
         &self.kubeconfig
     }
 
-    /// Runs kubectl and returns what it prints.
+    /// Applies `crds/` and waits until TcpForwards can be written.
+    ///
+    /// # Errors
+    /// The API server refuses it, or the deadline passes.
+    pub async fn install_crds(&self, lab: &Lab) -> Result<()> {
+        self.kubectl(lab, &["apply", "--server-side", "-f", "crds/"])
+            .await?;
+        let client = self.client().await?;
+        eventually("TcpForwards to be served", KUBECTL_DEADLINE, async || {
+            let path = "/apis/tcpforward.dev/v1alpha1/tcpforwards";
+            let request = http::Request::get(path).body(Vec::new())?;
+            client.request_text(request).await?;
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
+    /// Runs kubectl in the repository's folder and returns what it prints.
     ///
     /// # Errors
     /// It fails; the message is what it wrote to standard error.

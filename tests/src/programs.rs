@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::lab::Lab;
 use crate::process::Program;
 
 /// The control plane.
@@ -78,6 +79,26 @@ fn build_kube() -> Result<PathBuf> {
         .with_context(|| format!("can't run {}", script.display()))?;
     ensure!(output.status.success(), "tests/cluster/build.sh failed");
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
+}
+
+/// The tests of `tests/nettest`, built into the folder of a lab.
+///
+/// # Errors
+/// Go is missing, or they don't build.
+pub fn nettest(lab: &Lab) -> Result<Program> {
+    let path = lab.folder().join("nettest.test");
+    // With the environment of the test: it says where Go's caches are.
+    let output = Command::new("go")
+        .args(["test", "-c", "-o"])
+        .arg(&path)
+        .arg(".")
+        .current_dir(workspace_root().join("tests/nettest"))
+        .stdin(Stdio::null())
+        .output()
+        .context("can't run `go`: install it with `apt-get install golang-go` (1.21 or newer)")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "go test -c: {error}");
+    Ok(Program::new(path))
 }
 
 /// The folder that holds the repository.

@@ -100,7 +100,7 @@ impl Source {
         all.iter()
             .filter(|file| parents.contains(&file.path))
             .flat_map(Self::test_code)
-            .any(|(_, line)| line.trim() == declaration)
+            .any(|(_, line)| line.ends_with(&declaration))
     }
 
     /// The lines that are built into programs, with their numbers from 1.

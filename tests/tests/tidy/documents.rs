@@ -1,16 +1,12 @@
 //! What pages for people say is there and works.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result};
-use serde_json::Value;
 use tcpforward_tests::programs::workspace_root;
 use tcpforward_tests::repository::{self, Source, commands};
 use tcpforward_tests::walkthrough;
 
 use crate::assert_none;
 
-const FIELDS: &str = "docs/reference/fields.md";
 const METRICS: &str = "docs/reference/metrics.md";
 
 fn pages() -> Result<Vec<Source>> {
@@ -110,32 +106,4 @@ fn is_metric(text: &str) -> bool {
     let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     text.strip_prefix("tcpforward_")
         .is_some_and(|rest| rest.chars().all(name))
-}
-
-#[test]
-fn every_field_is_in_the_reference() -> Result<()> {
-    let reference = page(FIELDS)?;
-    let crd = serde_json::to_value(tcpforward_operator::crd::definition())?;
-    let mut fields = BTreeSet::new();
-    for version in crd["spec"]["versions"].as_array().context("versions")? {
-        let schema = &version["schema"]["openAPIV3Schema"]["properties"]["spec"];
-        collect_fields(schema, "", &mut fields);
-    }
-    let missing = fields
-        .iter()
-        .filter(|field| !reference.contains(&format!("`{field}`")));
-    let findings: Vec<_> = missing.cloned().collect();
-    assert_none(&format!("not in {FIELDS}"), &findings);
-    Ok(())
-}
-
-fn collect_fields(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        let path = format!("{path}{name}");
-        collect_fields(field, &format!("{path}."), fields);
-        if let Some(items) = field.get("items") {
-            collect_fields(items, &format!("{path}[]."), fields);
-        }
-        fields.insert(path);
-    }
 }

@@ -3,21 +3,25 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tcpforward_tests::programs::workspace_root;
+use tcpforward_tests::reference::{self, Page};
 
 use crate::assert_none;
-
-const CRD: &str = "crds/tcpforward.dev_tcpforwards.yaml";
 
 const YAML_BOOLEANS: [&str; 6] = ["On", "Off", "Yes", "No", "True", "False"];
 
 #[test]
 fn generated_files_are_fresh() -> Result<()> {
-    let written = std::fs::read_to_string(workspace_root().join(CRD))?;
-    let generated = tcpforward_operator::crd::yaml()?;
-    assert!(
-        written == generated,
-        "{CRD} is not what the types in operator/src/crd.rs say: run `make generate`"
-    );
+    let crd = Page {
+        path: "crds/tcpforward.dev_tcpforwards.yaml",
+        text: tcpforward_operator::crd::yaml()?,
+    };
+    let pages = std::iter::once(crd).chain(reference::pages());
+    let stale = pages.filter(|page| {
+        let written = std::fs::read_to_string(workspace_root().join(page.path));
+        written.unwrap_or_default() != page.text
+    });
+    let findings: Vec<_> = stale.map(|page| page.path.to_owned()).collect();
+    assert_none("not what the code says: run `make generate`", &findings);
     Ok(())
 }
 

@@ -1,0 +1,153 @@
+//! Pure. The reference pages, made from what the programs themselves hold.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use tcpforward_process::metric::Metric;
+
+/// One page of docs/reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// From the root of the repository.
+    pub path: &'static str,
+    /// All of it.
+    pub text: String,
+}
+
+/// Every page.
+#[must_use]
+pub fn pages() -> Vec<Page> {
+    vec![
+        Page {
+            path: "docs/reference/fields.md",
+            text: fields(&tcpforward_operator::crd::schema()),
+        },
+        Page {
+            path: "docs/reference/metrics.md",
+            text: metrics(&[
+                ("Data plane", tcpforward_dataplane::metrics::ALL),
+                ("Operator", tcpforward_operator::metrics::ALL),
+            ]),
+        },
+    ]
+}
+
+const GENERATED: &str = "<!-- Made by `make generate`; not to be edited. -->";
+
+/// All fields of a schema as a table, in the order of their paths.
+#[must_use]
+pub fn fields(schema: &Value) -> String {
+    let mut text = format!(
+        "{GENERATED}\n\n# Fields of a TcpForward\n\n`tcpforward.dev/v1alpha1`, short name `tcpf`. \
+         The same text is in `kubectl explain tcpforward`.\n\n| field | type | what |\n|---|---|---|\n"
+    );
+    for part in ["spec", "status"] {
+        if let Some(schema) = schema.pointer(&format!("/properties/{part}")) {
+            rows(part, schema, &mut text);
+        }
+    }
+    text
+}
+
+fn rows(path: &str, schema: &Value, text: &mut String) {
+    let description = schema.get("description").and_then(Value::as_str);
+    let what = format!("{}{}", description.unwrap_or_default(), rules(schema)).replace('|', "\\|");
+    let _ = writeln!(text, "| `{path}` | {} | {what} |", kind(schema));
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, field) in properties.into_iter().flatten() {
+        rows(&format!("{path}.{name}"), field, text);
+    }
+    let items = schema
+        .pointer("/items/properties")
+        .and_then(Value::as_object);
+    for (name, field) in items.into_iter().flatten() {
+        rows(&format!("{path}[].{name}"), field, text);
+    }
+}
+
+fn kind(schema: &Value) -> String {
+    let name = match schema.get("type").and_then(Value::as_str) {
+        Some("array") => format!(
+            "list of {}",
+            schema.get("items").map(kind).unwrap_or_default()
+        ),
+        Some(name) => name.to_owned(),
+        None => "integer or string".to_owned(),
+    };
+    let words = [
+        ("minimum", "≥"),
+        ("maximum", "≤"),
+        ("minItems", "at least"),
+        ("maxItems", "at most"),
+        ("maxLength", "length ≤"),
+    ];
+    let bounds = words.into_iter().filter_map(|(key, word)| {
+        let bound = schema.get(key)?;
+        Some(format!("{word} {bound}"))
+    });
+    let choices = schema.get("enum").and_then(Value::as_array);
+    let choices = choices.into_iter().flatten();
+    let choices = choices.filter_map(|choice| Some(format!("`{}`", choice.as_str()?)));
+    let parts: Vec<_> = std::iter::once(name).chain(bounds).chain(choices).collect();
+    parts.join(", ")
+}
+
+fn rules(schema: &Value) -> String {
+    let rules = schema.get("x-kubernetes-validations");
+    let rules = rules.and_then(Value::as_array).into_iter().flatten();
+    let messages = rules.filter_map(|rule| rule.get("message")?.as_str());
+    messages.map(|message| format!(" *{message}*")).collect()
+}
+
+/// All metrics as tables, one for each program.
+#[must_use]
+pub fn metrics(programs: &[(&str, &[Metric])]) -> String {
+    let mut text = format!(
+        "{GENERATED}\n\n# Metrics\n\nServed as `/metrics` on the health address of each program, in \
+         Prometheus' text format. All are *unstable* until `v1beta1`.\n"
+    );
+    for (program, metrics) in programs {
+        let head = "| metric | type | labels | what |\n|---|---|---|---|";
+        let _ = write!(text, "\n## {program}\n\n{head}\n");
+        for metric in *metrics {
+            let labels: Vec<_> = metric
+                .labels
+                .iter()
+                .map(|label| format!("`{label}`"))
+                .collect();
+            let (name, kind, help) = (metric.name, metric.kind.word(), metric.help);
+            let labels = labels.join(", ");
+            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nested_fields_have_their_path_and_bounds() {
+        let port = json!({"type": "integer", "minimum": 1, "description": "a|b"});
+        let items = json!({"type": "object", "properties": {"port": port}});
+        let list = json!({"type": "array", "maxItems": 3, "items": items});
+        let spec = json!({"type": "object", "properties": {"list": list}});
+        let page = fields(&json!({"properties": {"spec": spec}}));
+        let port = "| `spec.list[].port` | integer, ≥ 1 | a\\|b |";
+        assert!(page.contains(port), "{page}");
+        let list = "| `spec.list` | list of object, at most 3 |";
+        assert!(page.contains(list), "{page}");
+    }
+
+    #[test]
+    fn a_metric_is_a_row() {
+        let metric = Metric::counter("x_total", &["a", "b"], "What it counts");
+        let page = metrics(&[("One", &[metric])]);
+        let row = "## One\n\n| metric | type | labels | what |\n|---|---|---|---|\n\
+                   | `x_total` | counter | `a`, `b` | What it counts |\n";
+        assert!(page.ends_with(row), "{page}");
+    }
+}
