@@ -1,0 +1,274 @@
+//! Edge. Manifests on disk, as the same events that a cluster gives.
+//!
+//! Files are looked at four times a second: that sees every way of saving there is (written in
+//! place, renamed over, a link swapped, a network file system), which change notices do not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::index::{Event, Object};
+use crate::manifest::{self, Finding, Parsed};
+
+mod world;
+
+use world::World;
+
+/// An edit shall take effect within a second.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A manifest larger than this is a mistake: a log, an image, a disk.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// Files of a folder at most.
+const FILES: usize = 10_000;
+
+/// A path that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not there, or no right to read it.
+    #[error("can't read {path}: {source}")]
+    Io {
+        /// As given, or found in a folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Far larger than any manifest.
+    #[error("{path} has {bytes} bytes: a manifest has at most {FILE_BYTES}")]
+    TooLarge {
+        /// As given, or found in a folder.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A folder of something else.
+    #[error("{path} has more than {FILES} manifests")]
+    TooMany {
+        /// As given.
+        path: PathBuf,
+    },
+}
+
+/// The manifests of these files and folders, by name: in a folder every visible `.yaml`, `.yml`
+/// and `.json`.
+///
+/// # Errors
+/// A path can't be read.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
+    let files = find(paths)?;
+    files
+        .keys()
+        .map(|path| Ok((path.display().to_string(), text(path)?)))
+        .collect()
+}
+
+/// Announces what the manifests hold, then every change, until nobody listens. A file with findings
+/// keeps what it held when it last had none.
+///
+/// # Errors
+/// At the start, a path can't be read; later that is a finding.
+pub async fn run(
+    paths: Vec<PathBuf>,
+    events: mpsc::Sender<Event>,
+    mut findings: impl FnMut(&[Finding]) + Send,
+) -> Result<(), Error> {
+    let mut files = Files {
+        paths,
+        seen: BTreeMap::new(),
+        unreadable: None,
+    };
+    let (first, found) = files.look()?;
+    let mut world = World::default();
+    report(&found, &mut findings);
+    world.load(first);
+    for event in world.everything() {
+        if events.send(event).await.is_err() {
+            return Ok(());
+        }
+    }
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some((parsed, found)) = files.look_again() else {
+            continue;
+        };
+        report(&found, &mut findings);
+        for event in world.load(parsed) {
+            if events.send(event).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn report(found: &[Finding], findings: &mut impl FnMut(&[Finding])) {
+    if !found.is_empty() {
+        findings(found);
+    }
+}
+
+/// What tells one state of a file from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    bytes: u64,
+}
+
+#[derive(Clone)]
+struct Seen {
+    stamp: Stamp,
+    /// What it held when it last had no findings.
+    good: Arc<Parsed>,
+}
+
+struct Files {
+    paths: Vec<PathBuf>,
+    seen: BTreeMap<PathBuf, Seen>,
+    /// The last complaint about a path, so that it is made once.
+    unreadable: Option<String>,
+}
+
+impl Files {
+    /// What all files hold, if anything changed; what is wrong with what changed.
+    fn look_again(&mut self) -> Option<(Vec<Object>, Vec<Finding>)> {
+        match find(&self.paths) {
+            Ok(found) => {
+                self.unreadable = None;
+                let same = found.len() == self.seen.len()
+                    && found.iter().all(|(path, stamp)| {
+                        self.seen.get(path).is_some_and(|seen| seen.stamp == *stamp)
+                    });
+                if same {
+                    return None;
+                }
+            }
+            Err(error) => return self.complain(&error),
+        }
+        match self.look() {
+            Ok(looked) => Some(looked),
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    /// A path that can't be read any more keeps what it held, and is complained of once.
+    fn complain(&mut self, error: &Error) -> Option<(Vec<Object>, Vec<Finding>)> {
+        let text = error.to_string();
+        if self.unreadable.as_ref() != Some(&text) {
+            tracing::error!(error = text, "what was read before stays in force");
+            self.unreadable = Some(text);
+        }
+        None
+    }
+
+    fn look(&mut self) -> Result<(Vec<Object>, Vec<Finding>), Error> {
+        let mut findings = Vec::new();
+        let mut seen = BTreeMap::new();
+        for (path, stamp) in find(&self.paths)? {
+            let now = match self.seen.get(&path) {
+                Some(before) if before.stamp == stamp => before.clone(),
+                before => {
+                    let parsed = manifest::parse(&path.display().to_string(), &text(&path)?);
+                    let good = if parsed.findings.is_empty() {
+                        Arc::new(parsed)
+                    } else {
+                        findings.extend(parsed.findings);
+                        before
+                            .map(|before| Arc::clone(&before.good))
+                            .unwrap_or_default()
+                    };
+                    Seen { stamp, good }
+                }
+            };
+            seen.insert(path, now);
+        }
+        self.seen = seen;
+        let good = self.seen.values().map(|seen| Parsed::clone(&seen.good));
+        let all = manifest::gather(good.collect());
+        findings.extend(all.findings);
+        Ok((
+            all.objects
+                .into_iter()
+                .map(|located| located.object)
+                .collect(),
+            findings,
+        ))
+    }
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    // Bytes that are no UTF-8 become marks, and the marks a finding with its line.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn find(paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, Stamp>, Error> {
+    let mut found = BTreeMap::new();
+    for path in paths {
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
+        let metadata = fs::metadata(path).map_err(io)?;
+        if !metadata.is_dir() {
+            found.insert(path.clone(), stamp(path, &metadata)?);
+            continue;
+        }
+        for entry in fs::read_dir(path).map_err(io)? {
+            let file = entry.map_err(io)?.path();
+            // A file that vanishes between the listing and this is simply not there.
+            let Ok(metadata) = fs::metadata(&file) else {
+                continue;
+            };
+            if metadata.is_file() && is_manifest(&file) {
+                let stamp = stamp(&file, &metadata)?;
+                found.insert(file, stamp);
+            }
+            if found.len() > FILES {
+                return Err(Error::TooMany { path: path.clone() });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let visible = path
+        .file_name()
+        .is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    visible && matches!(ending, Some("yaml" | "yml" | "json"))
+}
+
+fn stamp(path: &Path, metadata: &fs::Metadata) -> Result<Stamp, Error> {
+    if metadata.len() > FILE_BYTES {
+        return Err(Error::TooLarge {
+            path: path.to_owned(),
+            bytes: metadata.len(),
+        });
+    }
+    Ok(Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        bytes: metadata.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
