@@ -16,13 +16,20 @@ pub(crate) struct Args {
 /// Prints each finding on a line of its own. Exit code 1 if there is one.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let texts = files::read(&args.paths)?;
-    let parsed = texts.iter().map(|(file, text)| manifest::parse(file, text)).collect();
+    let parsed = texts
+        .iter()
+        .map(|(file, text)| manifest::parse(file, text))
+        .collect();
     let parsed = manifest::gather(parsed);
     for finding in &parsed.findings {
         println!("{finding}");
     }
     if parsed.findings.is_empty() {
-        println!("{} objects in {} files: nothing to object to", parsed.objects.len(), texts.len());
+        println!(
+            "{} objects in {} files: nothing to object to",
+            parsed.objects.len(),
+            texts.len()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)

@@ -37,7 +37,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     if let Err(error) = log::start(&args.log) {
@@ -54,12 +58,18 @@ fn main() -> ExitCode {
 }
 
 fn command(command: Command) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     match command {
-        Command::Run(args) => runtime.block_on(async { run::run(args, signal::termination()?).await }),
+        Command::Run(args) => {
+            runtime.block_on(async { run::run(args, signal::termination()?).await })
+        }
         Command::Check(args) => check::run(&args),
         Command::DemoServer(args) => runtime.block_on(async {
-            demo_server::run(args, signal::termination()?).await.map(|()| ExitCode::SUCCESS)
+            demo_server::run(args, signal::termination()?)
+                .await
+                .map(|()| ExitCode::SUCCESS)
         }),
     }
 }
