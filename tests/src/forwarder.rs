@@ -54,7 +54,11 @@ impl Forwarder {
             .args(options)
             .arg(&path);
         let process = lab.start("tcpforward", &program)?;
-        let forwarder = Self { process, admin, manifest: path };
+        let forwarder = Self {
+            process,
+            admin,
+            manifest: path,
+        };
         eventually("the forwarder to be ready", START, async || {
             let ready = client::get(admin, "/readyz").await?;
             ensure!(ready.status == 200, "{}", ready.body);

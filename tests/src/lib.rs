@@ -27,4 +27,5 @@ pub mod process;
 pub mod programs;
 pub mod reference;
 pub mod repository;
+pub mod stage;
 pub mod walkthrough;

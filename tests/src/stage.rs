@@ -1,0 +1,261 @@
+//! Edge. Operators and data planes as processes around one API server, in a namespace of the test.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::client;
+use crate::cluster::{Cluster, Controllers};
+use crate::eventually::eventually;
+use crate::lab::Lab;
+use crate::process::Process;
+use crate::programs;
+
+/// What a busy machine may need for a condition, an election included.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A cluster with the CRD, and what is started in it.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// The API server.
+    pub cluster: Cluster,
+    lab: &'a Lab,
+}
+
+/// A data plane process.
+#[derive(Debug)]
+pub struct DataPlane {
+    /// The program.
+    pub process: Process,
+    /// Where forwards listen: each data plane of a test has an address of its own.
+    pub ip: IpAddr,
+    /// Where /readyz and /metrics are.
+    pub health: SocketAddr,
+}
+
+/// An operator process.
+#[derive(Debug)]
+pub struct Operator {
+    /// The program.
+    pub process: Process,
+    /// Where data planes dial.
+    pub push: SocketAddr,
+    /// Where /readyz and /metrics are.
+    pub health: SocketAddr,
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+impl<'a> Stage<'a> {
+    /// Starts an API server without controllers and installs the CRD.
+    ///
+    /// # Errors
+    /// It doesn't start, or refuses the CRD.
+    pub async fn new(lab: &'a Lab) -> Result<Self> {
+        let cluster = Cluster::start(lab, Controllers::Absent).await?;
+        let stage = Self { cluster, lab };
+        stage.kubectl(&["apply", "-f", "crds"]).await?;
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd",
+            "--all",
+        ];
+        stage.kubectl(&established).await?;
+        Ok(stage)
+    }
+
+    /// Runs kubectl from the root of the repository.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.cluster.kubectl(self.lab, arguments).await
+    }
+
+    /// Applies manifests given as text.
+    ///
+    /// # Errors
+    /// The API server refuses one.
+    pub async fn apply(&self, manifests: &str) -> Result<()> {
+        let path = self.lab.file("applied.yaml", manifests)?;
+        let path = path.to_str().context("a path that is text")?;
+        self.kubectl(&["apply", "-f", path]).await.map(drop)
+    }
+
+    /// Starts operator number `n` and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends, or isn't ready in time.
+    pub async fn operator(&self, n: u16) -> Result<Operator> {
+        let (push, health, admin) = (
+            loopback(9000 + n * 10),
+            loopback(9002 + n * 10),
+            loopback(9003 + n * 10),
+        );
+        let program = programs::operator()?
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .args(["--push", &push.to_string(), "--health", &health.to_string()])
+            .args([
+                "--admin",
+                &admin.to_string(),
+                "--identity",
+                &format!("operator-{n}"),
+            ]);
+        let process = self.lab.start(&format!("operator-{n}"), &program)?;
+        ready(health)
+            .await
+            .with_context(|| format!("operator-{n}"))?;
+        Ok(Operator {
+            process,
+            push,
+            health,
+        })
+    }
+
+    /// Starts data plane number `n` with these operators and waits until it has a set.
+    ///
+    /// # Errors
+    /// It ends, or isn't ready in time.
+    pub async fn dataplane(&self, n: u16, operators: &[SocketAddr]) -> Result<DataPlane> {
+        let dataplane = self.dataplane_without_waiting(n, operators)?;
+        ready(dataplane.health)
+            .await
+            .with_context(|| format!("dataplane-{n}"))?;
+        Ok(dataplane)
+    }
+
+    /// Starts data plane number `n`.
+    ///
+    /// # Errors
+    /// It isn't built.
+    pub fn dataplane_without_waiting(&self, n: u16, operators: &[SocketAddr]) -> Result<DataPlane> {
+        let ip = IpAddr::from([10, 77, 0, 100 + u8::try_from(n)?]);
+        let (health, admin) = (loopback(9504 + n * 10), loopback(9505 + n * 10));
+        let state = format!("state-{n}");
+        let mut program = programs::dataplane()?
+            .args([
+                "--bind",
+                &ip.to_string(),
+                "--pod",
+                &format!("dataplane-{n}"),
+            ])
+            .args([
+                "--health",
+                &health.to_string(),
+                "--admin",
+                &admin.to_string(),
+            ])
+            .args([
+                "--state-dir",
+                &state,
+                "--threads",
+                "2",
+                "--drain-delay",
+                "0s",
+            ]);
+        for operator in operators {
+            program = program.args(["--operator", &operator.to_string()]);
+        }
+        let process = self.lab.start(&format!("dataplane-{n}"), &program)?;
+        Ok(DataPlane {
+            process,
+            ip,
+            health,
+        })
+    }
+
+    /// The TcpForward of that name in the namespace `default`.
+    ///
+    /// # Errors
+    /// It isn't there.
+    pub async fn forward(&self, name: &str) -> Result<Value> {
+        let text = self.kubectl(&["get", "tcpf", name, "-o", "json"]).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Waits until a condition of a TcpForward has this status and reason for its present
+    /// generation, and returns its message.
+    ///
+    /// # Errors
+    /// It doesn't in time; the message holds the status as it is.
+    pub async fn condition(
+        &self,
+        name: &str,
+        kind: &str,
+        status: &str,
+        reason: &str,
+    ) -> Result<String> {
+        let what = format!("{name} to have {kind}={status} {reason}");
+        eventually(&what, SOON, async || {
+            let forward = self.forward(name).await?;
+            let generation = &forward["metadata"]["generation"];
+            let conditions = forward["status"]["conditions"].as_array().cloned();
+            let found = conditions
+                .unwrap_or_default()
+                .into_iter()
+                .find(|condition| {
+                    condition["type"] == kind
+                        && condition["status"] == status
+                        && condition["reason"] == reason
+                        && condition["observedGeneration"] == *generation
+                });
+            let found = found.with_context(|| format!("{:#}", forward["status"]))?;
+            Ok::<_, anyhow::Error>(found["message"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+}
+
+/// Waits until a program says that it is ready.
+///
+/// # Errors
+/// It doesn't in time.
+pub async fn ready(health: SocketAddr) -> Result<()> {
+    eventually("ready", SOON, async || {
+        let ready = client::get(health, "/readyz").await?;
+        ensure!(ready.status == 200, "{}", ready.body);
+        Ok(())
+    })
+    .await
+}
+
+/// A Service without a selector and one EndpointSlice of it with these ready endpoints.
+#[must_use]
+pub fn service(name: &str, endpoints: &[SocketAddr]) -> String {
+    let port = endpoints.first().map_or(80, SocketAddr::port);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
+    });
+    let endpoint =
+        |address: &SocketAddr| json!({"addresses": [address.ip()], "conditions": {"ready": true}});
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4", "ports": [{"name": "http", "port": port}],
+        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+    });
+    format!("{service}\n---\n{slice}\n---\n")
+}
+
+/// A TcpForward on `port` to the port `http` of a Service.
+#[must_use]
+pub fn forward(name: &str, port: u16, service: &str) -> String {
+    let forward = json!({
+        "apiVersion": "tcpforward.dev/v1alpha1", "kind": "TcpForward", "metadata": {"name": name},
+        "spec": {
+            "listener": {"port": port},
+            "relay": {
+                "dial": {"timeout": "300ms", "deadline": "3s"},
+                "targets": [{"name": "a", "service": {"name": service, "port": "http"}}],
+            },
+        },
+    });
+    format!("{forward}\n---\n")
+}
