@@ -1,10 +1,23 @@
 //! The control plane: Kubernetes (or manifests on disk) in, snapshots and status out.
+//!
+//! ```text
+//!  kube API ─► watch ─┐                                            ┌─► push ══ data planes
+//!                     ├─► controller{ index ─► forward, resolve ─► compile }      ║
+//!  files ─────────────┘        │                                          roster ◄╝ answers, reports
+//!                              └─► status ◄── roster
+//!                                    └─► patch ─► kube API, while `lease` is held
+//! ```
+//!
+//! Pure: `crd`, `validate`, `manifest`, `forward`, `resolve`, `index`, `compile`, `status`. The rest
+//! does IO and decides nothing that a pure module could; `app` is the only wiring.
 
 pub mod admin;
+pub mod app;
 pub mod compile;
 pub mod config;
 pub mod controller;
 pub mod crd;
+pub mod files;
 pub mod forward;
 pub mod index;
 pub mod lease;

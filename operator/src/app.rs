@@ -1,0 +1,231 @@
+//! Edge. The only wiring: builds everything, starts tasks, drains.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::Client;
+use prometheus::Registry;
+use tcpforward_protocol::snapshot::{LocalTargets, Settings};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Insight;
+use crate::compile::Rules;
+use crate::config::Config;
+use crate::controller::{Controller, Forwards, Outputs, Pulse, Writing};
+use crate::files;
+use crate::lease::{Election, LeaseView, Timing, now};
+use crate::metrics::Metrics;
+use crate::patch::{Queue, Writer};
+use crate::push::{self, Roster, Shared};
+use crate::watch as kubernetes;
+
+mod local;
+mod tasks;
+
+pub use local::Local;
+use tasks::{Tasks, done};
+
+/// Events that wait for the controller: it takes them faster than any API server sends them.
+const EVENTS: usize = 1024;
+
+/// Why an operator ends, or does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address of a page can't be bound.
+    #[error("{flag} is {address}: {source}")]
+    Bind {
+        /// Which flag.
+        flag: &'static str,
+        /// As given.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Neither a kubeconfig nor a service account is there, or the one that is can't be used.
+    #[error("can't find a cluster: set KUBECONFIG or run in a pod")]
+    Cluster(#[source] kube::Error),
+    /// The manifests can't be read.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// Two operators share a registry.
+    #[error("metrics can't be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// Data planes can't be served.
+    #[error(transparent)]
+    Push(#[from] push::Error),
+    /// A task has ended before its time.
+    #[error("{task} has ended")]
+    Task {
+        /// Which.
+        task: &'static str,
+    },
+}
+
+/// Runs an operator in, or beside, a cluster until shutdown.
+///
+/// # Errors
+/// It can't start, or a part of it has failed.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let push = push::bind(config.push).await?;
+    let health = bind("--health", config.health).await?;
+    let admin = bind("--admin", config.admin).await?;
+    let client = connect().await?;
+    let identity = config.identity.clone().unwrap_or_else(own_name);
+    tracing::info!(
+        identity,
+        push = %address(&push, config.push),
+        health = %address(&health, config.health),
+        admin = %address(&admin, config.admin),
+        scope = ?config.scope,
+        "operator starts"
+    );
+    let mut tasks = Tasks::default();
+    let (shared, insight) = lead(client, config, identity, &mut tasks)?;
+    let stop = shared.shutdown.clone();
+    tasks.serve(health, insight.health_pages(), &stop);
+    tasks.serve(admin, insight.debug_pages(), &stop);
+    tasks.spawn("the push", async move {
+        Ok(push::serve_tcp(shared, push).await?)
+    });
+    let ended = tasks.until(shutdown).await;
+    tracing::info!("operator ends");
+    stop.cancel();
+    tasks.goodbye().await;
+    ended
+}
+
+/// Starts all that talks to the API server.
+fn lead(
+    client: Client,
+    config: Config,
+    identity: String,
+    tasks: &mut Tasks,
+) -> Result<(Arc<Shared>, Insight), Error> {
+    let metrics = Metrics::new(&Registry::new())?;
+    let (election, lease) = Election::new(
+        client.clone(),
+        &config.lease_namespace,
+        &config.lease_name,
+        &identity,
+        Timing::default(),
+        metrics.clone(),
+    );
+    let rules = Rules {
+        settings: Settings {
+            local_targets: LocalTargets::Refuse,
+        },
+        reserved: BTreeMap::new(),
+    };
+    let queue = Arc::<Queue>::default();
+    let writer = Writer {
+        client: client.clone(),
+        queue: Arc::clone(&queue),
+        lease: lease.clone(),
+        metrics: metrics.clone(),
+    };
+    let writing = Writing::Cluster(queue);
+    let core = Core::new(rules, writing, lease, identity, metrics.clone());
+    let stop = &core.shared.shutdown;
+    let (events, inbox) = mpsc::channel(EVENTS);
+    let watches = kubernetes::run(client, config.scope, events, metrics, stop.clone());
+    tasks.spawn("the Lease", done(election.run(stop.clone())));
+    tasks.spawn("a watch", done(watches));
+    let controller = core.controller.run(inbox, stop.clone());
+    tasks.spawn("the controller", done(controller));
+    tasks.spawn("the writer", done(writer.run(stop.clone())));
+    Ok((core.shared, core.insight))
+}
+
+/// What an operator has with and without a cluster.
+struct Core {
+    controller: Controller,
+    shared: Arc<Shared>,
+    insight: Insight,
+}
+
+impl Core {
+    fn new(
+        rules: Rules,
+        writing: Writing,
+        lease: watch::Receiver<LeaseView>,
+        identity: String,
+        metrics: Metrics,
+    ) -> Self {
+        let (published, seen) = watch::channel(None);
+        let (forwards, views) = watch::channel(Forwards::new());
+        let (pulse, beats) = watch::channel(Pulse {
+            beat: now(),
+            waits_for: Vec::new(),
+        });
+        let roster = Arc::<Roster>::default();
+        let outputs = Outputs {
+            published,
+            forwards,
+            pulse,
+        };
+        Self {
+            controller: Controller::new(
+                rules,
+                writing,
+                Arc::clone(&roster),
+                lease.clone(),
+                outputs,
+                metrics.clone(),
+            ),
+            shared: Arc::new(Shared {
+                identity,
+                published: seen.clone(),
+                lease: lease.clone(),
+                roster: Arc::clone(&roster),
+                metrics: metrics.clone(),
+                shutdown: CancellationToken::new(),
+            }),
+            insight: Insight {
+                forwards: views,
+                published: seen,
+                pulse: beats,
+                lease,
+                roster,
+                metrics,
+            },
+        }
+    }
+}
+
+async fn connect() -> Result<Client, Error> {
+    let found = kube::Config::infer().await;
+    let config = found.map_err(|error| Error::Cluster(kube::Error::InferConfig(error)))?;
+    Client::try_from(config).map_err(Error::Cluster)
+}
+
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| Error::Bind {
+        flag,
+        address,
+        source,
+    })
+}
+
+/// As bound: port 0 is a request for any.
+fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+/// The host's name for people, and a part that tells two lives of it apart.
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "operator",
+        host => host,
+    };
+    let host: String = host.chars().take(63).collect();
+    format!("{host}-{:08x}", fastrand::u32(..))
+}
+
+#[cfg(test)]
+mod tests;
