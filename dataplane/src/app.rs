@@ -3,9 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex, RwLock};
 
 use prometheus::Registry;
 use tcpforward_process::pages::{self, Pages};
@@ -13,30 +12,24 @@ use tcpforward_protocol::answer::Report;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::admin;
 use crate::config::Config;
 use crate::last_good::{self, LastGood};
-use crate::metrics::Values;
+use crate::metrics::values::Values;
 use crate::serving::Serving;
 use crate::shared::Shared;
 use crate::socket;
-use crate::sync::{self, Applied, Channels, Identity, Wanted};
-use crate::view::{ForwardView, View};
-use crate::workers::{Beats, Workers};
+use crate::sync::{self, Applied, Channels, Identity};
+use crate::view::View;
+use crate::workers::Workers;
 
-/// A worker that has not been seen for so long is stuck.
-const STUCK: Duration = Duration::from_secs(10);
+mod control;
+mod handle;
 
-/// How often what is due is looked for: binds to retry, removed forwards to cut.
-const TICK: Duration = Duration::from_millis(250);
-
-/// How often operators hear how things go.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
-
-/// News are gathered for so long before they are told.
-const NEWS_PAUSE: Duration = Duration::from_millis(200);
+use control::Control;
+use handle::{Stage, State};
 
 /// Why a data plane can't start.
 #[derive(Debug, thiserror::Error)]
@@ -79,45 +72,11 @@ pub struct App {
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<State>);
 
-#[derive(Debug)]
-struct State {
-    shared: Arc<Shared>,
-    view: Arc<RwLock<View>>,
-    operators: watch::Receiver<sync::View>,
-    beats: Beats,
-    stage: AtomicU8,
-    applied_at: Mutex<Option<Instant>>,
-}
-
-/// Where a data plane is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Stage {
-    Waiting,
-    Ready,
-    Draining,
-}
-
 /// How a data plane ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Sessions that lasted longer than they might.
     pub cut: u64,
-}
-
-/// Numbers of the whole process, for metrics.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
-    pub(crate) cut: u64,
-    pub(crate) accept_errors: u64,
-    pub(crate) accept_waits: u64,
-    pub(crate) descriptors_free: u64,
-    pub(crate) epoch: u64,
-    pub(crate) snapshot_age_seconds: Option<u64>,
-    pub(crate) last_good_failing: u64,
-    pub(crate) operators: u64,
-    pub(crate) share_index: u64,
-    pub(crate) share_of: u64,
 }
 
 impl App {
@@ -280,142 +239,6 @@ async fn serve_pages(
         std::future::pending(),
     ));
     Ok(())
-}
-
-/// The one task that decides what runs.
-struct Control {
-    serving: Serving,
-    wanted: watch::Receiver<Option<Arc<Wanted>>>,
-    applied: watch::Sender<Arc<Applied>>,
-    report: watch::Sender<Arc<Report>>,
-    handle: Handle,
-}
-
-impl Control {
-    /// Goes on until it is dropped.
-    async fn run(&mut self) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut report_at = Instant::now() + NEWS_PAUSE;
-        let shared = Arc::clone(&self.handle.0.shared);
-        loop {
-            tokio::select! {
-                Ok(()) = self.wanted.changed() => self.apply().await,
-                _ = tick.tick() => {
-                    if self.serving.tick().await {
-                        self.applied.send_replace(Arc::new(self.serving.applied()));
-                    }
-                }
-                () = shared.news.notified() => {
-                    report_at = report_at.min(Instant::now() + NEWS_PAUSE);
-                }
-                () = tokio::time::sleep_until(report_at) => {
-                    self.report.send_replace(Arc::new(self.handle.view().report()));
-                    report_at = Instant::now() + REPORT_EVERY;
-                }
-            }
-        }
-    }
-
-    async fn apply(&mut self) {
-        let Some(wanted) = self.wanted.borrow_and_update().clone() else {
-            return;
-        };
-        self.serving.apply(wanted).await;
-        self.applied.send_replace(Arc::new(self.serving.applied()));
-        self.handle.applied();
-    }
-}
-
-impl Handle {
-    /// Whether clients may be sent here.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn ready(&self) -> Result<(), String> {
-        match self.0.stage.load(Ordering::Relaxed) {
-            stage if stage == Stage::Ready as u8 => Ok(()),
-            stage if stage == Stage::Draining as u8 => Err("draining".to_owned()),
-            _ => Err("no set of forwards yet: no operator has sent one".to_owned()),
-        }
-    }
-
-    /// Whether all workers turn.
-    ///
-    /// # Errors
-    /// Which one doesn't.
-    pub fn live(&self) -> Result<(), String> {
-        match self.0.beats.stuck(STUCK) {
-            None => Ok(()),
-            Some(worker) => Err(format!("worker {worker} has not been seen for {STUCK:?}")),
-        }
-    }
-
-    /// Every forward with its listeners, refusal and backends.
-    #[must_use]
-    pub fn forwards(&self) -> Vec<ForwardView> {
-        self.view().for_people()
-    }
-
-    /// What is served and refused.
-    #[must_use]
-    pub fn view(&self) -> View {
-        self.0
-            .view
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// How things stand with the operators.
-    #[must_use]
-    pub fn operators(&self) -> sync::View {
-        self.0.operators.borrow().clone()
-    }
-
-    /// All pages, for a program that serves them itself.
-    #[must_use]
-    pub fn pages(&self, registry: Registry) -> Pages {
-        admin::health(self, registry).and(admin::debug(self))
-    }
-
-    fn applied(&self) {
-        *self
-            .0
-            .applied_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let (waiting, ready) = (Stage::Waiting as u8, Stage::Ready as u8);
-        let stage = &self.0.stage;
-        // A data plane that drains stays not ready.
-        let _ = stage.compare_exchange(waiting, ready, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    fn set(&self, stage: Stage) {
-        self.0.stage.store(stage as u8, Ordering::Relaxed);
-    }
-
-    pub(crate) fn numbers(&self) -> Numbers {
-        let State {
-            shared, applied_at, ..
-        } = &*self.0;
-        let operators = self.operators();
-        let share = operators.share.unwrap_or_default();
-        let applied_at = *applied_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let large = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        Numbers {
-            cut: shared.cut.load(Ordering::Relaxed),
-            accept_errors: shared.accept_errors.load(Ordering::Relaxed),
-            accept_waits: shared.accept_waits.load(Ordering::Relaxed),
-            descriptors_free: large(shared.free_descriptors()),
-            epoch: operators.epoch,
-            snapshot_age_seconds: applied_at.map(|at| at.elapsed().as_secs()),
-            last_good_failing: operators.store_error.is_some().into(),
-            operators: large(operators.connected),
-            share_index: share.0.into(),
-            share_of: share.1.into(),
-        }
-    }
 }
 
 #[cfg(test)]

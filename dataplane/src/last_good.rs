@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tcpforward_protocol::version::{self, Hash, Version};
 use tcpforward_protocol::{CHANGE_BYTES, proto, wire};
 
-use crate::sync::Held;
+use crate::sync::assemble::Held;
 
 /// A snapshot from an earlier life.
 #[derive(Debug)]

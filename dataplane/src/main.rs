@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tcpforward_dataplane::app::App;
-use tcpforward_dataplane::config::{Args, Config};
+use tcpforward_dataplane::config::Config;
+use tcpforward_dataplane::config::args::Args;
 use tcpforward_process::{log, signal};
 
 /// sysexits' EX_USAGE: the command line can't work.

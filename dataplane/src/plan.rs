@@ -99,6 +99,12 @@ fn order(mut moving: Addresses, running: &Addresses, mut held: Held, steps: &mut
                 continue;
             }
             match running.get(&name) {
+                Some(&old) if held.is_held(&name, old) && overlap(old, address) => {
+                    // Its own old listener is in the way of the new one.
+                    held.remove(&name, old);
+                    steps.push(Step::Close(name.clone()));
+                    steps.push(Step::Start(name, address));
+                }
                 Some(&old) if held.is_held(&name, old) => {
                     held.remove(&name, old);
                     steps.push(Step::Move(name, address));

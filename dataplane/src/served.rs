@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tcpforward_protocol::answer::DialError;
+use tcpforward_protocol::answer::{DialError, ServedSpec};
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
 
 use crate::balancer::backend::Backend;
@@ -113,14 +113,28 @@ impl Served {
         }
     }
 
-    /// Swaps the configuration; sessions keep theirs.
+    /// Swaps the configuration, if it is another one; sessions keep theirs.
     pub fn update(&self, forward: Arc<Forward>, settings: Settings, seed: u64) {
-        if self.active().forward.hash != forward.hash {
+        let before = self.active();
+        if before.forward.hash == forward.hash && before.settings == settings {
+            return;
+        }
+        if before.forward.hash != forward.hash {
             let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
             balancer.update(&forward, seed);
         }
         let active = Arc::new(Active { forward, settings });
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
+    }
+
+    /// Which state of the forward is served.
+    #[must_use]
+    pub fn spec(&self) -> ServedSpec {
+        let forward = &self.active().forward;
+        ServedSpec {
+            hash: forward.spec_hash,
+            generation: forward.spec.generation,
+        }
     }
 
     /// The configuration of a session that begins now.

@@ -5,31 +5,29 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tcpforward_protocol::answer::{Refusal, RefusalCode, ServedSpec};
+use tcpforward_protocol::answer::Refusal;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
-use tcpforward_protocol::version::Hash;
-use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Reserved;
-use crate::drain::{Cut, Phase};
+use crate::drain::Cut;
 use crate::plan::{self, Step};
 use crate::served::Served;
 use crate::shared::Shared;
 use crate::sync::{Applied, Wanted};
 use crate::view::{Row, View};
-use crate::workers::{Listen, Workers};
+use crate::workers::Workers;
 
 mod bind;
+mod retry;
+mod running;
 
-/// How long sessions of a removed forward may go on.
-const REMOVED_DRAIN: Duration = Duration::from_secs(30);
+use retry::{Failure, Retries};
+use running::{Closing, Leaving, Running};
 
-/// How long a listener that was told to close may take before its address is bound all the same.
+/// How long a listener that was told to close may take before its address is bound all the same,
+/// and sessions that were cut before the process ends.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
-
-/// Between two attempts to bind an address: at first, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// Everything that is bound, and everyone who is still being served.
 #[derive(Debug)]
@@ -41,46 +39,11 @@ pub struct Serving {
     wanted: Option<Arc<Wanted>>,
     running: BTreeMap<ForwardName, Running>,
     leaving: BTreeMap<ForwardName, Leaving>,
-    retries: BTreeMap<ForwardName, Retry>,
-    /// Sockets on their way to be closed.
-    closing: Vec<watch::Sender<()>>,
+    retries: Retries,
+    closing: Vec<Closing>,
     refused: BTreeMap<ForwardName, Refusal>,
     view: Arc<RwLock<View>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    served: Arc<Served>,
-    /// Absent: given up to let others pass.
-    listener: Option<Listening>,
-    /// Of listeners that it had before; their sessions go on.
-    former: Vec<watch::Sender<Phase>>,
-}
-
-#[derive(Debug)]
-struct Listening {
-    /// As wanted.
-    address: SocketAddr,
-    /// As bound.
-    bound: SocketAddr,
-    phase: watch::Sender<Phase>,
-    holding: watch::Sender<()>,
-    _permit: OwnedSemaphorePermit,
-}
-
-#[derive(Debug)]
-struct Leaving {
-    served: Arc<Served>,
-    phases: Vec<watch::Sender<Phase>>,
-    cut_at: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Retry {
-    spec_hash: Hash,
-    at: Instant,
-    pause: Duration,
-    text: String,
+    start: Instant,
 }
 
 impl Serving {
@@ -101,19 +64,16 @@ impl Serving {
             wanted: None,
             running: BTreeMap::new(),
             leaving: BTreeMap::new(),
-            retries: BTreeMap::new(),
+            retries: Retries::default(),
             closing: Vec::new(),
             refused: BTreeMap::new(),
             view,
+            start: Instant::now(),
         }
     }
 
     /// Makes a set what is served, as far as it can be.
     pub(crate) async fn apply(&mut self, wanted: Arc<Wanted>) {
-        self.retries.retain(|name, retry| {
-            let forward = wanted.forwards.get(name);
-            forward.is_some_and(|forward| forward.spec_hash == retry.spec_hash)
-        });
         self.wanted = Some(wanted);
         self.run_plan().await;
     }
@@ -127,7 +87,7 @@ impl Serving {
         Applied {
             seq: self.wanted.as_ref().map_or(0, |wanted| wanted.seq),
             serving: bound
-                .map(|(name, running)| (name.clone(), spec_of(&running.served)))
+                .map(|(name, running)| (name.clone(), running.served.spec()))
                 .collect(),
             refused: self.refused.values().cloned().collect(),
         }
@@ -136,24 +96,14 @@ impl Serving {
     /// Does what is due: binds that failed are tried again, sessions of removed forwards are cut.
     /// True: something is served or refused that wasn't before.
     pub async fn tick(&mut self) -> bool {
-        let now = Instant::now();
         let before = self.leaving.len();
-        for leaving in self.leaving.values_mut() {
-            if leaving.cut_at.is_some_and(|at| at <= now) {
-                leaving.cut_at = None;
-                let cut = Cut::removed(leaving.served.totals().open());
-                for phase in &leaving.phases {
-                    phase.send_replace(Phase::Cut(cut));
-                }
-            }
-        }
+        let now = Instant::now();
         self.leaving
-            .retain(|_, leaving| leaving.phases.iter().any(|p| !p.is_closed()));
-        self.closing.retain(|holding| !holding.is_closed());
-        for running in self.running.values_mut() {
-            running.former.retain(|phase| !phase.is_closed());
-        }
-        if self.retries.values().any(|retry| retry.at <= now) {
+            .values_mut()
+            .for_each(|leaving| leaving.cut_if_due(now));
+        self.leaving.retain(|_, leaving| !leaving.is_over());
+        self.closing.retain(|closing| !closing.is_done());
+        if self.retries.is_due(self.start.elapsed()) {
             let before = self.refused.clone();
             self.run_plan().await;
             return before != self.refused;
@@ -182,13 +132,14 @@ impl Serving {
             .collect();
         for (name, conflict) in &plan.conflicts {
             if let Some(forward) = wanted.forwards.get(name) {
-                refused.insert(name.clone(), bind_refusal(forward, conflict.to_string()));
+                refused.insert(name.clone(), bind::refusal(forward, conflict.to_string()));
             }
         }
         for step in plan.steps {
             self.step(step, &wanted, &mut refused).await;
         }
-        self.retries.retain(|name, _| refused.contains_key(name));
+        self.leave_unwanted(&wanted);
+        self.retries.keep(|name| refused.contains_key(name));
         self.refused = refused;
         self.publish();
     }
@@ -205,13 +156,15 @@ impl Serving {
             Step::Stop(name) => self.stop(&name),
             Step::Update(name) => {
                 if let (Some(forward), Some(running)) = (valid(&name), self.running.get(&name)) {
-                    update(&running.served, forward, wanted.settings);
+                    running
+                        .served
+                        .update(forward, wanted.settings, fastrand::u64(..));
                 }
             }
             Step::Move(name, address) | Step::Start(name, address) => {
                 let Some(forward) = valid(&name) else { return };
                 if let Err(text) = self.start(&forward, address, wanted.settings).await {
-                    refused.insert(name, bind_refusal(&forward, text));
+                    refused.insert(name, bind::refusal(&forward, text));
                 }
             }
         }
@@ -224,115 +177,70 @@ impl Serving {
         address: SocketAddr,
         settings: Settings,
     ) -> Result<(), String> {
-        let name = &forward.name;
-        if let Some(retry) = self.retries.get(name)
-            && retry.at > Instant::now()
-        {
-            return Err(retry.text.clone());
+        let now = self.start.elapsed();
+        if let Some(text) = self.retries.blocked(forward, now) {
+            return Err(text.to_owned());
         }
         self.wait_for_closing().await;
-        let bound = match bind::bind(address, self.workers.count(), &self.shared) {
-            Ok(bound) => bound,
-            Err(error) => return Err(self.try_later(forward, &error)),
-        };
-        self.retries.remove(name);
-        self.close(name);
-        let running = self.running_of(forward, settings);
-        let (phase, _) = watch::channel(Phase::Accept);
-        let (holding, _) = watch::channel(());
-        let served = Arc::clone(&running.served);
-        tracing::info!(forward = %name, address = %bound.address, "listening");
-        running.listener = Some(Listening {
-            address,
-            bound: bound.address,
-            phase: phase.clone(),
-            holding: holding.clone(),
-            _permit: bound.permit,
-        });
-        self.workers
-            .listen(bound.sockets.into_iter().map(|socket| Listen {
-                socket,
-                served: Arc::clone(&served),
-                phase: phase.subscribe(),
-                holding: holding.subscribe(),
-            }));
+        let bound = bind::bind(address, self.workers.count(), &self.shared).map_err(|error| {
+            let text = error.to_string();
+            if self.retries.failed(forward, text.clone(), now) == Failure::First {
+                tracing::warn!(forward = %forward.name, error = %text, "a forward is refused");
+            }
+            text
+        })?;
+        self.close(&forward.name);
+        let shares = self.running_of(forward, settings).listen(address, bound);
+        self.workers.listen(shares.into_iter());
         Ok(())
-    }
-
-    fn try_later(&mut self, forward: &Forward, error: &bind::Error) -> String {
-        let text = error.to_string();
-        let former = self.retries.get(&forward.name);
-        if former.is_none() {
-            tracing::warn!(forward = %forward.name, error = %text, "a forward is refused");
-        }
-        let pause = former.map_or(RETRY.0, |retry| (retry.pause * 2).min(RETRY.1));
-        let retry = Retry {
-            spec_hash: forward.spec_hash,
-            at: Instant::now() + pause,
-            pause,
-            text: text.clone(),
-        };
-        self.retries.insert(forward.name.clone(), retry);
-        text
     }
 
     /// The forward in service, with this configuration: the one that runs, or the one that is
     /// leaving and comes back, or a new one.
     fn running_of(&mut self, forward: &Arc<Forward>, settings: Settings) -> &mut Running {
-        let back = self.leaving.remove(&forward.name);
+        let back = self.leaving.remove(&forward.name).map(Leaving::come_back);
         let workers = self.workers.count();
         let running = self.running.entry(forward.name.clone()).or_insert_with(|| {
-            let (served, former) = match back {
-                Some(leaving) => (leaving.served, leaving.phases),
-                None => {
-                    let (forward, seed) = (Arc::clone(forward), fastrand::u64(..));
-                    (
-                        Arc::new(Served::new(forward, settings, workers, seed)),
-                        Vec::new(),
-                    )
-                }
-            };
-            Running {
-                served,
-                listener: None,
-                former,
-            }
+            back.unwrap_or_else(|| {
+                let (forward, seed) = (Arc::clone(forward), fastrand::u64(..));
+                Running::new(Arc::new(Served::new(forward, settings, workers, seed)))
+            })
         });
-        update(&running.served, Arc::clone(forward), settings);
+        running
+            .served
+            .update(Arc::clone(forward), settings, fastrand::u64(..));
         running
     }
 
     /// Gives up a forward's address; its sessions go on.
     fn close(&mut self, name: &ForwardName) {
-        let Some(running) = self.running.get_mut(name) else {
-            return;
-        };
-        if let Some(listener) = running.listener.take() {
-            tracing::info!(forward = %name, address = %listener.bound, "no longer listening");
-            listener.phase.send_replace(Phase::Stop);
-            running.former.push(listener.phase);
-            self.closing.push(listener.holding);
-        }
+        let closing = self.running.get_mut(name).and_then(Running::close);
+        self.closing.extend(closing);
     }
 
     fn stop(&mut self, name: &ForwardName) {
         self.close(name);
         if let Some(running) = self.running.remove(name) {
-            let leaving = Leaving {
-                served: running.served,
-                phases: running.former,
-                cut_at: Some(Instant::now() + REMOVED_DRAIN),
-            };
-            self.leaving.insert(name.clone(), leaving);
+            self.leaving.insert(name.clone(), running.leave());
         }
+    }
+
+    /// Those that have no listener at present are in no plan.
+    fn leave_unwanted(&mut self, wanted: &Wanted) {
+        let names = self
+            .running
+            .keys()
+            .filter(|name| !wanted.forwards.contains_key(*name));
+        let names: Vec<_> = names.cloned().collect();
+        names.iter().for_each(|name| self.stop(name));
     }
 
     /// A worker closes a listening socket only after it has emptied its queue.
     async fn wait_for_closing(&mut self) {
         let deadline = Instant::now() + CLOSE_TIME;
-        for holding in self.closing.drain(..) {
+        for closing in self.closing.drain(..) {
             // Past the deadline the bind fails and says why.
-            let _ = timeout_at(deadline, holding.closed()).await;
+            let _ = timeout_at(deadline, closing.done()).await;
         }
     }
 
@@ -381,34 +289,10 @@ impl Serving {
         if timeout_at(deadline, self.workers.end()).await.is_ok() {
             return;
         }
-        for phase in self.leaving.values().flat_map(|leaving| &leaving.phases) {
-            phase.send_replace(Phase::Cut(Cut::DRAIN));
-        }
+        self.leaving
+            .values()
+            .for_each(|leaving| leaving.cut(Cut::DRAIN));
         // Sessions end as soon as they hear of it; a worker that is stuck is left behind.
         let _ = tokio::time::timeout(CLOSE_TIME, self.workers.end()).await;
-    }
-}
-
-fn update(served: &Served, forward: Arc<Forward>, settings: Settings) {
-    let active = served.active();
-    if active.forward.hash != forward.hash || active.settings != settings {
-        served.update(forward, settings, fastrand::u64(..));
-    }
-}
-
-fn spec_of(served: &Served) -> ServedSpec {
-    let forward = &served.active().forward;
-    ServedSpec {
-        hash: forward.spec_hash,
-        generation: forward.spec.generation,
-    }
-}
-
-fn bind_refusal(forward: &Forward, text: String) -> Refusal {
-    Refusal {
-        forward: forward.name.clone(),
-        spec_hash: forward.spec_hash,
-        code: RefusalCode::BindFailed,
-        text,
     }
 }

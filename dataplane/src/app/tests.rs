@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
 
 use tcpforward_protocol::delta::Delta;
 use tcpforward_protocol::proto::Applied as AppliedMessage;
@@ -205,9 +206,10 @@ async fn end_of(stream: &mut TcpStream) -> Option<ErrorKind> {
 
 async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
+    let mut pause = tokio::time::interval(Duration::from_millis(10));
     while !is() {
         assert!(Instant::now() < deadline, "{what} never came");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        pause.tick().await;
     }
 }
 
@@ -256,15 +258,8 @@ async fn traffic_follows_the_set_and_unrelated_sessions_survive() {
     let third = samples::snapshot([forward("one", free_port().await, &[c.address])]);
     push_all(&mut stream, 7, &third).await;
     echo(&mut kept).await;
-    let mut closed = false;
-    for _ in 0..500 {
-        closed = TcpStream::connect(("127.0.0.1", one)).await.is_err();
-        if closed {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(closed, "the old port is given up");
+    let is_closed = || std::net::TcpStream::connect(("127.0.0.1", one)).is_err();
+    eventually("the end of the old port", is_closed).await;
     drop(kept);
     let up = "tcpforward_dataplane_relayed_bytes_total{forward=\"n/one\",direction=\"up\"} 22";
     assert_eq!(metric(&rig, &up[..up.len() - 2]), up);

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use rustix::io::Errno;
+use tcpforward_protocol::answer::{Refusal, RefusalCode};
+use tcpforward_protocol::snapshot::Forward;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::shared::Shared;
@@ -82,6 +84,16 @@ fn group(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, Soc
         sockets.push(socket::listen(address, Share::Join)?);
     }
     Ok((sockets, address))
+}
+
+/// A forward that can't have its address, and why.
+pub(super) fn refusal(forward: &Forward, text: String) -> Refusal {
+    Refusal {
+        forward: forward.name.clone(),
+        spec_hash: forward.spec_hash,
+        code: RefusalCode::BindFailed,
+        text,
+    }
 }
 
 fn hint(error: &io::Error) -> String {

@@ -1,4 +1,4 @@
-//! A scripted operator on in-memory pipes, for tests of whatever listens to one.
+//! Edge. A scripted operator on in-memory pipes, for tests of whatever listens to one.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tcpforward_protocol::answer::Source;
 use tcpforward_protocol::proto::forward_sync_client::ForwardSyncClient;
 use tcpforward_protocol::proto::{ToDataPlane, ToOperator};
 use tcpforward_protocol::{MESSAGE_BYTES, proto};
@@ -16,6 +17,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::InProcess;
+use super::assemble::Assembler;
 use super::source::StreamId;
 
 /// Where a stream leads.
@@ -41,6 +43,28 @@ pub(crate) enum Event {
     },
     /// Over; it will be tried again.
     Ended { stream: StreamId },
+}
+
+/// A stream as its owner sees it.
+pub(super) struct Stream {
+    pub(super) outbound: mpsc::Sender<ToOperator>,
+    pub(super) broken: CancellationToken,
+    pub(super) assembler: Assembler,
+    pub(super) welcomed: Option<String>,
+    pub(super) told_source: Source,
+}
+
+impl Stream {
+    /// One that nothing has been said on.
+    pub(super) fn new(outbound: mpsc::Sender<ToOperator>, broken: CancellationToken) -> Self {
+        Self {
+            outbound,
+            broken,
+            assembler: Assembler::default(),
+            welcomed: None,
+            told_source: Source::Listening,
+        }
+    }
 }
 
 /// Messages that wait for a slow operator. More than these and the stream is given up: answers

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::samples::{forward, snapshot};
 use super::scripted::{DEADLINE, operator};
 use super::*;
+use crate::last_good;
 
 /// The rest of the program: serves at once whatever is wanted.
 struct Applier {

@@ -1,0 +1,67 @@
+//! Edge. The one task that decides what runs: it applies what is wanted, does what is due, and tells
+//! the operators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tcpforward_protocol::answer::Report;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Handle;
+use crate::serving::Serving;
+use crate::sync::{Applied, Wanted};
+
+/// How often what is due is looked for: binds to retry, removed forwards to cut.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often operators hear how things go.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// News are gathered for so long before they are told.
+const NEWS_PAUSE: Duration = Duration::from_millis(200);
+
+/// The one task that decides what runs.
+pub(super) struct Control {
+    pub(super) serving: Serving,
+    pub(super) wanted: watch::Receiver<Option<Arc<Wanted>>>,
+    pub(super) applied: watch::Sender<Arc<Applied>>,
+    pub(super) report: watch::Sender<Arc<Report>>,
+    pub(super) handle: Handle,
+}
+
+impl Control {
+    /// Goes on until it is dropped.
+    pub(super) async fn run(&mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut report_at = Instant::now() + NEWS_PAUSE;
+        let shared = Arc::clone(&self.handle.0.shared);
+        loop {
+            tokio::select! {
+                Ok(()) = self.wanted.changed() => self.apply().await,
+                _ = tick.tick() => {
+                    if self.serving.tick().await {
+                        self.applied.send_replace(Arc::new(self.serving.applied()));
+                    }
+                }
+                () = shared.news.notified() => {
+                    report_at = report_at.min(Instant::now() + NEWS_PAUSE);
+                }
+                () = tokio::time::sleep_until(report_at) => {
+                    self.report.send_replace(Arc::new(self.handle.view().report()));
+                    report_at = Instant::now() + REPORT_EVERY;
+                }
+            }
+        }
+    }
+
+    async fn apply(&mut self) {
+        let Some(wanted) = self.wanted.borrow_and_update().clone() else {
+            return;
+        };
+        self.serving.apply(wanted).await;
+        self.applied.send_replace(Arc::new(self.serving.applied()));
+        self.handle.applied();
+    }
+}

@@ -1,0 +1,141 @@
+//! Edge. A forward that runs, and one that is on its way out: who tells their listeners what to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+
+use super::bind::Bound;
+use crate::drain::{Cut, Phase};
+use crate::served::Served;
+use crate::workers::Listen;
+
+/// How long sessions of a removed forward may go on.
+const REMOVED_DRAIN: Duration = Duration::from_secs(30);
+
+/// A forward in service.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) served: Arc<Served>,
+    /// Absent: given up to let others pass.
+    pub(super) listener: Option<Listening>,
+    /// Of listeners that it had before; their sessions go on.
+    former: Vec<watch::Sender<Phase>>,
+}
+
+/// A bound address.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// As wanted.
+    pub(super) address: SocketAddr,
+    /// As bound.
+    pub(super) bound: SocketAddr,
+    phase: watch::Sender<Phase>,
+    holding: watch::Sender<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Completes once all sockets of an address are closed.
+#[derive(Debug)]
+pub(super) struct Closing(watch::Sender<()>);
+
+/// A forward that is gone, but for its sessions.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) served: Arc<Served>,
+    phases: Vec<watch::Sender<Phase>>,
+    cut_at: Option<Instant>,
+}
+
+impl Running {
+    pub(super) fn new(served: Arc<Served>) -> Self {
+        Self {
+            served,
+            listener: None,
+            former: Vec::new(),
+        }
+    }
+
+    /// Takes a bound address; what is given back is for the workers.
+    pub(super) fn listen(&mut self, address: SocketAddr, bound: Bound) -> Vec<Listen> {
+        let (phase, _) = watch::channel(Phase::Accept);
+        let (holding, _) = watch::channel(());
+        let share = |socket| Listen {
+            socket,
+            served: Arc::clone(&self.served),
+            phase: phase.subscribe(),
+            holding: holding.subscribe(),
+        };
+        let shares = bound.sockets.into_iter().map(share).collect();
+        tracing::info!(forward = %self.served.name, address = %bound.address, "listening");
+        self.listener = Some(Listening {
+            address,
+            bound: bound.address,
+            phase,
+            holding,
+            _permit: bound.permit,
+        });
+        shares
+    }
+
+    /// Gives up the address; sessions go on.
+    pub(super) fn close(&mut self) -> Option<Closing> {
+        let listener = self.listener.take()?;
+        tracing::info!(forward = %self.served.name, address = %listener.bound, "no longer listening");
+        listener.phase.send_replace(Phase::Stop);
+        self.former.retain(|phase| !phase.is_closed());
+        self.former.push(listener.phase);
+        Some(Closing(listener.holding))
+    }
+
+    /// It is wanted no more, and its address is given up.
+    pub(super) fn leave(self) -> Leaving {
+        Leaving {
+            served: self.served,
+            phases: self.former,
+            cut_at: Some(Instant::now() + REMOVED_DRAIN),
+        }
+    }
+}
+
+impl Closing {
+    pub(super) fn is_done(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    pub(super) async fn done(self) {
+        self.0.closed().await;
+    }
+}
+
+impl Leaving {
+    /// It is wanted again, with the sessions that it still has.
+    pub(super) fn come_back(self) -> Running {
+        Running {
+            served: self.served,
+            listener: None,
+            former: self.phases,
+        }
+    }
+
+    /// Cuts its sessions, at a pace, once their time is over.
+    pub(super) fn cut_if_due(&mut self, now: Instant) {
+        if self.cut_at.is_some_and(|at| at <= now) {
+            self.cut_at = None;
+            self.cut(Cut::removed(self.served.totals().open()));
+        }
+    }
+
+    pub(super) fn cut(&self, cut: Cut) {
+        for phase in &self.phases {
+            phase.send_replace(Phase::Cut(cut));
+        }
+    }
+
+    /// Whether its last session has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.phases.iter().all(watch::Sender::is_closed)
+    }
+}
