@@ -1,77 +1,17 @@
 //! Pure. The wanted state of a pool's data planes: valid by construction.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::version::{self, Hash, Version};
+use crate::version::Hash;
 use crate::wire;
 
-/// Namespace and name of a TcpForward.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ForwardName {
-    namespace: String,
-    name: String,
-}
+mod name;
+mod set;
 
-/// A text that is not `namespace/name`.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is not namespace/name with at most 63 and 253 characters")]
-pub struct NotAForwardName {
-    text: String,
-}
-
-impl ForwardName {
-    /// Joins a namespace and a name that Kubernetes has accepted.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    /// The namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    /// The name within its namespace.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for ForwardName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl FromStr for ForwardName {
-    type Err = NotAForwardName;
-
-    fn from_str(text: &str) -> Result<Self, NotAForwardName> {
-        match text.split_once('/') {
-            Some((namespace, name))
-                if (1..=63).contains(&namespace.len())
-                    && (1..=253).contains(&name.len())
-                    && !name.contains('/') =>
-            {
-                Ok(Self::new(namespace, name))
-            }
-            _ => Err(NotAForwardName {
-                text: text.chars().take(80).collect(),
-            }),
-        }
-    }
-}
+pub use name::{ForwardName, NotAForwardName};
+pub use set::Snapshot;
 
 /// What is the same for all forwards of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,119 +172,10 @@ pub enum TakesNew {
     No,
 }
 
-const BUCKETS: usize = 256;
-
-/// All that the data planes of a pool shall serve. Cheap to clone, and two of them are compared
-/// at the cost of what differs: forwards lie in 256 shared buckets by hash of their name.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    settings: Settings,
-    buckets: Vec<Arc<Bucket>>,
-}
-
-type Forwards = BTreeMap<ForwardName, Arc<Forward>>;
-
-#[derive(Clone, Debug)]
-struct Bucket {
-    forwards: Forwards,
-    hash: Hash,
-}
-
-impl Snapshot {
-    /// A set without forwards.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        let hash = version::bucket(std::iter::empty());
-        let empty = Arc::new(Bucket {
-            forwards: BTreeMap::new(),
-            hash,
-        });
-        Self {
-            settings,
-            buckets: std::iter::repeat_n(empty, BUCKETS).collect(),
-        }
-    }
-
-    /// What is the same for all forwards.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        self.settings
-    }
-
-    /// The forward of that name.
-    #[must_use]
-    pub fn find(&self, name: &ForwardName) -> Option<&Arc<Forward>> {
-        self.buckets
-            .get(version::bucket_of(name))?
-            .forwards
-            .get(name)
-    }
-
-    /// All forwards, in an order that depends on their names only.
-    pub fn forwards(&self) -> impl Iterator<Item = &Arc<Forward>> {
-        self.buckets
-            .iter()
-            .flat_map(|bucket| bucket.forwards.values())
-    }
-
-    /// Adds a forward or replaces the one of its name.
-    pub fn upsert(&mut self, forward: Arc<Forward>) {
-        self.change(&forward.name.clone(), |forwards| {
-            forwards.insert(forward.name.clone(), forward);
-        });
-    }
-
-    /// Takes a forward out, if it is there.
-    pub fn remove(&mut self, name: &ForwardName) {
-        if self.find(name).is_some() {
-            self.change(name, |forwards| {
-                forwards.remove(name);
-            });
-        }
-    }
-
-    fn change(&mut self, name: &ForwardName, edit: impl FnOnce(&mut Forwards)) {
-        if let Some(shared) = self.buckets.get_mut(version::bucket_of(name)) {
-            let bucket = Arc::make_mut(shared);
-            edit(&mut bucket.forwards);
-            bucket.hash = version::bucket(bucket.forwards.values().map(|f| (&f.name, f.hash)));
-        }
-    }
-
-    /// The name of this content: equal on every replica that sees the same world.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        version::of_buckets(
-            &self.settings,
-            self.buckets.iter().map(|bucket| bucket.hash),
-        )
-    }
-
-    /// The forwards of `older` and of this, of each bucket that differs.
-    pub(crate) fn changed_buckets<'a>(
-        &'a self,
-        older: &'a Self,
-    ) -> impl Iterator<Item = (&'a Forwards, &'a Forwards)> {
-        self.buckets
-            .iter()
-            .zip(&older.buckets)
-            .filter(|(new, old)| new.hash != old.hash)
-            .map(|(new, old)| (&old.forwards, &new.forwards))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::tests::{backend, forward};
-
-    #[test]
-    fn a_name_needs_two_parts() {
-        assert_eq!("shop/web".parse(), Ok(ForwardName::new("shop", "web")));
-        for text in ["", "web", "/web", "shop/", "a/b/c"] {
-            assert!(text.parse::<ForwardName>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn of_equal_backends_the_ready_one_is_kept() {
@@ -367,22 +198,5 @@ mod tests {
         let after = Forward::new(before.name.clone(), before.spec.clone(), vec![]);
         assert_eq!(before.spec_hash, after.spec_hash);
         assert_ne!(before.hash, after.hash);
-    }
-
-    #[test]
-    fn the_order_of_changes_does_not_change_the_version() {
-        let settings = Settings {
-            local_targets: LocalTargets::Refuse,
-        };
-        let mut one = Snapshot::new(settings);
-        let mut two = Snapshot::new(settings);
-        for i in 0..600 {
-            one.upsert(Arc::new(forward(&format!("n/f{i}"), 1)));
-            two.upsert(Arc::new(forward(&format!("n/f{}", 599 - i), 1)));
-        }
-        two.upsert(Arc::new(forward("n/extra", 1)));
-        assert_ne!(one.version(), two.version());
-        two.remove(&ForwardName::new("n", "extra"));
-        assert_eq!(one.version(), two.version());
     }
 }

@@ -1,3 +1,6 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -6,6 +9,7 @@ use crate::answer::{
     ServedSpec, Serving, SessionCount, Source,
 };
 use crate::delta::Scope;
+use crate::snapshot::{Dial, Listener, LoadBalancer, Relay, Target, Timeouts};
 use crate::version::Version;
 
 pub(crate) fn backend(target: &str, address: &str) -> Backend {
