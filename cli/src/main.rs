@@ -1,4 +1,4 @@
-//! `tcpforward`: the whole forwarder in one command, and tools around it.
+//! Edge. `tcpforward`: the whole forwarder in one command, and tools around it.
 
 mod check;
 mod demo_server;

@@ -194,19 +194,25 @@ impl<'a> Stage<'a> {
         let what = format!("{name} to have {kind}={status} {reason}");
         eventually(&what, SOON, async || {
             let forward = self.forward(name).await?;
-            let generation = &forward["metadata"]["generation"];
-            let conditions = forward["status"]["conditions"].as_array().cloned();
-            let found = conditions
-                .unwrap_or_default()
-                .into_iter()
-                .find(|condition| {
-                    condition["type"] == kind
-                        && condition["status"] == status
-                        && condition["reason"] == reason
-                        && condition["observedGeneration"] == *generation
-                });
-            let found = found.with_context(|| format!("{:#}", forward["status"]))?;
-            Ok::<_, anyhow::Error>(found["message"].as_str().unwrap_or_default().to_owned())
+            let generation = forward.pointer("/metadata/generation");
+            let conditions = forward
+                .pointer("/status/conditions")
+                .and_then(Value::as_array);
+            let says = |condition: &Value, field: &str, text: &str| {
+                condition.get(field).and_then(Value::as_str) == Some(text)
+            };
+            let found = conditions.into_iter().flatten().find(|condition| {
+                says(condition, "type", kind)
+                    && says(condition, "status", status)
+                    && says(condition, "reason", reason)
+                    && condition.get("observedGeneration") == generation
+            });
+            let found = found.with_context(|| format!("{:#}", json!(forward.get("status"))))?;
+            let message = found
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            Ok::<_, anyhow::Error>(message.to_owned())
         })
         .await
     }

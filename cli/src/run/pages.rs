@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use tcpforward_dataplane::app::Handle;
 use tcpforward_operator::admin::Insight;
 use tcpforward_process::pages::{self, Pages};
@@ -59,14 +59,16 @@ fn debug(operator: &Insight, dataplane: &Handle) -> Pages {
     Pages::new().json("/debug/forwards", move || {
         let mut page = operator.debug_forwards();
         let served = dataplane.forwards();
-        for forward in page["forwards"].as_array_mut().into_iter().flatten() {
-            let name = format!(
-                "{}/{}",
-                forward["namespace"].as_str().unwrap_or_default(),
-                forward["name"].as_str().unwrap_or_default()
-            );
+        let forwards = page.get_mut("forwards").and_then(Value::as_array_mut);
+        for forward in forwards
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            let part = |key| forward.get(key).and_then(Value::as_str).unwrap_or_default();
+            let name = format!("{}/{}", part("namespace"), part("name"));
             let served = served.iter().find(|served| served.name == name);
-            forward["dataPlane"] = json!(served);
+            forward.insert("dataPlane".to_owned(), json!(served));
         }
         page
     })
