@@ -166,3 +166,6 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
         tracing::error!(%error, "a session died of a fault of ours");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Accepting while descriptors are short, and not any more.
+
+use std::io::ErrorKind;
+
+use tcpforward_protocol::snapshot::{Backend, BackendState, Forward, TakesNew};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::*;
+use crate::shared::Shared;
+use crate::socket::Share;
+use crate::sync::samples;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Rig {
+    address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    holding: watch::Sender<()>,
+    server: tokio::net::TcpListener,
+    tasks: JoinSet<()>,
+}
+
+async fn rig(shared: Shared) -> Rig {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = Backend {
+        target: "t".to_owned(),
+        address: server.local_addr().unwrap(),
+        state: BackendState::Ready,
+        takes_new: TakesNew::Yes,
+        nodes: Vec::new(),
+        zones: Vec::new(),
+    };
+    let plain = samples::forward("f", 1, &[]);
+    let settings = samples::snapshot([plain.clone()]).settings();
+    let forward = Arc::new(Forward::new(plain.name, plain.spec, vec![backend]));
+    let socket = socket::listen("127.0.0.1:0".parse().unwrap(), Share::First).unwrap();
+    let address = socket.local_addr().unwrap();
+    let (phase, _) = watch::channel(Phase::Accept);
+    let (holding, _) = watch::channel(());
+    let listen = Listen {
+        socket,
+        served: Arc::new(Served::new(forward, settings, 1, 0)),
+        phase: phase.subscribe(),
+        holding: holding.subscribe(),
+    };
+    let context = Context {
+        worker: 0,
+        shared: Arc::new(shared),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(listen, context));
+    Rig {
+        address,
+        phase,
+        holding,
+        server,
+        tasks,
+    }
+}
+
+impl Rig {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn reaches_the_server(&self) -> Option<TcpStream> {
+        let accepted = timeout(Duration::from_millis(300), self.server.accept()).await;
+        accepted.ok().map(|accepted| accepted.unwrap().0)
+    }
+}
+
+#[tokio::test]
+async fn a_client_waits_while_descriptors_are_short_and_is_served_after() {
+    // Three descriptors: one session, and not a second.
+    let rig = rig(Shared::new(3, 1)).await;
+    let first = rig.connect().await;
+    let mut first_server = rig.reaches_the_server().await.unwrap();
+    let mut second = rig.connect().await;
+    assert!(rig.reaches_the_server().await.is_none());
+    drop(first);
+    let mut rest = Vec::new();
+    first_server.read_to_end(&mut rest).await.unwrap();
+    drop(first_server);
+    let mut second_server = timeout(PATIENCE, rig.server.accept())
+        .await
+        .unwrap()
+        .unwrap()
+        .0;
+    second_server.write_all(b"x").await.unwrap();
+    assert_eq!(second.read_u8().await.unwrap(), b'x');
+}
+
+#[tokio::test]
+async fn a_stopped_listener_lets_go_of_its_port_and_keeps_its_sessions() {
+    let mut rig = rig(Shared::new(1000, 1)).await;
+    let mut client = rig.connect().await;
+    let mut server = rig.reaches_the_server().await.unwrap();
+    rig.phase.send_replace(Phase::Stop);
+    timeout(PATIENCE, rig.holding.closed()).await.unwrap();
+    assert!(TcpStream::connect(rig.address).await.is_err());
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(server.read_u8().await.unwrap(), b'x');
+    rig.phase.send_replace(Phase::Cut(Cut::removed(1)));
+    let cut = timeout(PATIENCE, client.read_u8()).await.unwrap();
+    assert_eq!(cut.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    timeout(PATIENCE, rig.tasks.join_next()).await.unwrap();
+}
