@@ -89,6 +89,29 @@ impl Traffic {
     }
 }
 
+/// What kubectl shows of a forward that is served.
+async fn columns_and_explanation(stage: &Stage<'_>) -> Result<()> {
+    let table = stage.kubectl(&["get", "tcpf"]).await?;
+    let head: Vec<_> = table
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    ensure!(
+        head == [
+            "NAME", "PORT", "ADDRESS", "BACKENDS", "READY", "REASON", "AGE"
+        ],
+        "{table}"
+    );
+    ensure!(table.contains("8888") && table.contains("True"), "{table}");
+    let wide = stage.kubectl(&["get", "tcpf", "-o", "wide"]).await?;
+    ensure!(wide.contains("MESSAGE") && wide.contains("1/1"), "{wide}");
+    let explained = stage.kubectl(&["explain", "tcpforward.spec.relay"]).await?;
+    ensure!(explained.contains("targets"), "{explained}");
+    Ok(())
+}
+
 #[test]
 fn a_forward_is_applied_served_scaled_and_deleted() -> Result<()> {
     lab::run(Network::Namespace, async |lab| {
@@ -129,24 +152,7 @@ fn a_forward_is_applied_served_scaled_and_deleted() -> Result<()> {
         })
         .await?;
 
-        let table = stage.kubectl(&["get", "tcpf"]).await?;
-        let head: Vec<_> = table
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        ensure!(
-            head == [
-                "NAME", "PORT", "ADDRESS", "BACKENDS", "READY", "REASON", "AGE"
-            ],
-            "{table}"
-        );
-        ensure!(table.contains("8888") && table.contains("True"), "{table}");
-        let wide = stage.kubectl(&["get", "tcpf", "-o", "wide"]).await?;
-        ensure!(wide.contains("MESSAGE") && wide.contains("1/1"), "{wide}");
-        let explained = stage.kubectl(&["explain", "tcpforward.spec.relay"]).await?;
-        ensure!(explained.contains("targets"), "{explained}");
+        columns_and_explanation(&stage).await?;
 
         stage.kubectl(&["delete", "tcpf", "web"]).await?;
         eventually("the port to be closed", SOON, async || {

@@ -1,7 +1,7 @@
 //! What a relay must keep: every byte, and how each direction ends.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tcpforward_tests::client;
@@ -12,7 +12,7 @@ use tcpforward_tests::payload::{self, Payload};
 use tcpforward_tests::ports;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(10);
 const BULK: Duration = Duration::from_secs(120);
@@ -71,7 +71,7 @@ fn a_hundred_mebibytes_each_way_at_once_arrive_whole() -> Result<()> {
                 seed: 2,
             },
         );
-        let mut server = Server::start("127.0.0.1:0", Behaviour::Exchange(down.clone())).await?;
+        let mut server = Server::start("127.0.0.1:0", Behaviour::Exchange(down)).await?;
         let listener = ports::free()?;
         let yaml = manifest(
             "web",
@@ -81,7 +81,7 @@ fn a_hundred_mebibytes_each_way_at_once_arrive_whole() -> Result<()> {
         );
         let _forwarder = Forwarder::start(lab, &yaml, &[]).await?;
         let stream = client::dial(listener).await?;
-        let came = timeout(BULK, payload::exchange(stream, up.clone())).await??;
+        let came = timeout(BULK, payload::exchange(stream, up)).await??;
         ensure!(came == down.digest(), "{came:?}");
         let went = server.received(BULK).await?;
         ensure!(went == up.digest(), "{went:?}");
@@ -201,7 +201,6 @@ fn a_reader_that_stalls_costs_no_memory_and_loses_nothing() -> Result<()> {
         let mut writers = tokio::task::JoinSet::new();
         for _ in 0..20 {
             let (down, mut up) = pair.session().await?;
-            let payload = payload.clone();
             writers.spawn(async move {
                 payload.send(&mut up).await?;
                 up.shutdown().await
