@@ -9,6 +9,40 @@ use tcpforward_tests::eventually::{always, eventually};
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::stage::{self, SOON, Stage};
 
+/// What can't be relayed to, each with its own reason.
+async fn unsupported_services(stage: &Stage<'_>) -> Result<()> {
+    let kinds = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "elsewhere"},
+         "spec": {"type": "ExternalName", "externalName": "example.com"}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "udp"},
+         "spec": {"ports": [{"name": "http", "port": 80, "protocol": "UDP"}]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "other-port"},
+         "spec": {"ports": [{"name": "https", "port": 443}]}},
+    ]});
+    stage.apply(&kinds.to_string()).await?;
+    let forwards = [
+        (
+            "external",
+            7002,
+            "elsewhere",
+            "UnsupportedService",
+            "ExternalName",
+        ),
+        ("udp", 7003, "udp", "UnsupportedService", "UDP"),
+        ("port", 7004, "other-port", "PortNotFound", "https"),
+    ];
+    for (name, port, service, _, _) in forwards {
+        stage.apply(&stage::forward(name, port, service)).await?;
+    }
+    for (name, _, _, reason, text) in forwards {
+        let message = stage
+            .condition(name, "ResolvedRefs", "False", reason)
+            .await?;
+        ensure!(message.contains(text), "{name}: {message}");
+    }
+    Ok(())
+}
+
 #[test]
 fn conditions_say_what_is_wrong() -> Result<()> {
     lab::run(Network::Namespace, async |lab| {
@@ -32,35 +66,8 @@ fn conditions_say_what_is_wrong() -> Result<()> {
             .await?;
         ensure!(message.contains("default"), "the pool is named: {message}");
 
-        let kinds = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "elsewhere"},
-             "spec": {"type": "ExternalName", "externalName": "example.com"}},
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "udp"},
-             "spec": {"ports": [{"name": "http", "port": 80, "protocol": "UDP"}]}},
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "other-port"},
-             "spec": {"ports": [{"name": "https", "port": 443}]}},
-        ]});
-        stage.apply(&kinds.to_string()).await?;
-        let forwards = [
-            (
-                "external",
-                7002,
-                "elsewhere",
-                "UnsupportedService",
-                "ExternalName",
-            ),
-            ("udp", 7003, "udp", "UnsupportedService", "UDP"),
-            ("port", 7004, "other-port", "PortNotFound", "https"),
-        ];
-        for (name, port, service, _, _) in forwards {
-            stage.apply(&stage::forward(name, port, service)).await?;
-        }
-        for (name, _, _, reason, text) in forwards {
-            let message = stage
-                .condition(name, "ResolvedRefs", "False", reason)
-                .await?;
-            ensure!(message.contains(text), "{name}: {message}");
-        }
+        unsupported_services(&stage).await?;
+
         stage.apply(&stage::service("web", &[])).await?;
         stage.apply(&stage::forward("empty", 7005, "web")).await?;
         stage
