@@ -7,6 +7,7 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tcpforward_process::start::{failed, start};
 use tcpforward_process::{log, signal};
 
 /// A TCP forwarder: relays, balances, fails over.
@@ -29,32 +30,12 @@ enum Command {
     DemoServer(demo_server::Args),
 }
 
-/// `EX_USAGE` of sysexits.h: the command line can't be used.
-const USAGE: u8 = 64;
-
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match start(|args: &Args| &args.log) {
         Ok(args) => args,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(code) => return code,
     };
-    if let Err(error) = log::start(&args.log) {
-        eprintln!("tcpforward: {error}");
-        return ExitCode::from(USAGE);
-    }
-    match command(args.command) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("tcpforward: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    command(args.command).unwrap_or_else(|error| failed(error.as_ref()))
 }
 
 fn command(command: Command) -> anyhow::Result<ExitCode> {

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, RwLock};
 
 use prometheus::Registry;
+use tcpforward_process::causes::chain;
 use tcpforward_process::pages::{self, Pages};
 use tcpforward_protocol::answer::Report;
 use tokio::net::TcpListener;
@@ -35,7 +36,7 @@ use handle::{Stage, State};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address of a page.
-    #[error("{option} is {address}: {source}")]
+    #[error("{option} is {address}: can't listen there")]
     Bind {
         /// `--health` or `--admin`.
         option: &'static str,
@@ -45,10 +46,13 @@ pub enum Error {
         source: io::Error,
     },
     /// Two data planes count into one registry.
-    #[error("metrics can't be registered: {0}")]
+    #[error("metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
+    /// No descriptors or signal handlers.
+    #[error("can't start")]
+    Runtime(#[source] io::Error),
     /// The host gives no more threads or descriptors.
-    #[error("--threads is {count}: can't start that many workers: {source}")]
+    #[error("--threads is {count}: can't start that many workers")]
     Threads {
         /// How many.
         count: usize,
@@ -212,7 +216,10 @@ fn last_good(config: &Config) -> Option<LastGood> {
     match last_good::load(config.state_dir.as_ref()?, &config.pool) {
         Ok(held) => held,
         Err(error) => {
-            tracing::warn!(%error, "starting without a last good snapshot");
+            tracing::warn!(
+                error = chain(&error),
+                "starting without a last good snapshot"
+            );
             None
         }
     }

@@ -36,7 +36,7 @@ const EVENTS: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address of a page can't be bound.
-    #[error("{flag} is {address}: {source}")]
+    #[error("{flag} is {address}: can't listen there")]
     Bind {
         /// Which flag.
         flag: &'static str,
@@ -57,6 +57,9 @@ pub enum Error {
     /// Data planes can't be served.
     #[error(transparent)]
     Push(#[from] push::Error),
+    /// No threads, descriptors or signal handlers.
+    #[error("can't start")]
+    Runtime(#[source] io::Error),
     /// A task has ended before its time.
     #[error("{task} has ended")]
     Task {

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use tcpforward_process::causes::chain;
+
 use crate::index::{Event, Object};
 use crate::manifest::{self, Finding, Parsed};
 
@@ -34,7 +36,7 @@ const FILES: usize = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not there, or no right to read it.
-    #[error("can't read {path}: {source}")]
+    #[error("can't read {path}")]
     Io {
         /// As given, or found in a folder.
         path: PathBuf,
@@ -164,7 +166,7 @@ impl Files {
 
     /// A path that can't be read any more keeps what it held, and is complained of once.
     fn complain(&mut self, error: &Error) -> Option<(Vec<Object>, Vec<Finding>)> {
-        let text = error.to_string();
+        let text = chain(error);
         if self.unreadable.as_ref() != Some(&text) {
             tracing::error!(error = text, "what was read before stays in force");
             self.unreadable = Some(text);

@@ -2,52 +2,35 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tcpforward_operator::app;
 use tcpforward_operator::config::{Args, Config};
-use tcpforward_process::{log, signal};
-
-/// `EX_USAGE` of sysexits.h: the command line can't be used.
-const USAGE: u8 = 64;
+use tcpforward_operator::push;
+use tcpforward_process::signal;
+use tcpforward_process::start::{failed, start, unusable};
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match start(|args: &Args| &args.log) {
         Ok(args) => args,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(code) => return code,
     };
-    let started = log::start(&args.log).map_err(anyhow::Error::from);
-    let config = started.and_then(|()| Ok(Config::try_from(args)?));
-    let config = match config {
+    let config = match Config::try_from(args) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("operator: {error:#}");
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return unusable(&error),
     };
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("operator: {error:#}");
-            match error.downcast_ref::<app::Error>() {
-                Some(app::Error::Push(tcpforward_operator::push::Error::NotLoopback {
-                    ..
-                })) => ExitCode::from(USAGE),
-                _ => ExitCode::FAILURE,
-            }
-        }
+        Err(error @ app::Error::Push(push::Error::NotLoopback { .. })) => unusable(&error),
+        Err(error) => failed(&error),
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> Result<(), app::Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(async { Ok(app::run(config, signal::termination()?).await?) })
+        .build()
+        .map_err(app::Error::Runtime)?;
+    runtime.block_on(async {
+        let shutdown = signal::termination().map_err(app::Error::Runtime)?;
+        app::run(config, shutdown).await
+    })
 }

@@ -119,7 +119,7 @@ impl Published {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address of `--push` can't be bound.
-    #[error("--push is {address}: {source}")]
+    #[error("--push is {address}: can't listen there")]
     Bind {
         /// As given.
         address: SocketAddr,

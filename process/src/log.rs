@@ -18,10 +18,16 @@ pub enum Format {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// How log lines are written, to standard error.
-    #[arg(long, value_enum, default_value_t, env = "TCPFORWARD_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "TCPFORWARD_LOG_FORMAT"
+    )]
     pub log_format: Format,
     /// What is logged, for example `info,tcpforward_dataplane=debug,access=off`.
-    #[arg(long, default_value = "info", env = "TCPFORWARD_LOG")]
+    #[arg(long, global = true, default_value = "info", env = "TCPFORWARD_LOG")]
     pub log: String,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tcpforward_operator::controller::Forwards;
+use tcpforward_operator::status::PENDING;
 use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::watch;
 
@@ -19,7 +20,8 @@ pub(crate) async fn print(mut forwards: watch::Receiver<Forwards>) {
             if told.get(&key) == Some(&value) {
                 continue;
             }
-            if status == "True" {
+            // What is under way is no reason to worry.
+            if status == "True" || reason == PENDING {
                 tracing::info!(%forward, condition = kind, status, reason, says = message, "condition");
             } else {
                 tracing::warn!(%forward, condition = kind, status, reason, says = message, "condition");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tcpforward_process::causes::chain;
 use tokio::task::JoinSet;
 
 use super::assemble::Held;
@@ -55,8 +56,8 @@ impl Storing {
     pub(super) async fn written(&mut self) -> Option<()> {
         let written = self.write.join_next().await?;
         let written = written
-            .map_err(|e| e.to_string())
-            .and_then(|w| w.map_err(|e| e.to_string()));
+            .map_err(|e| chain(&e))
+            .and_then(|w| w.map_err(|e| chain(&e)));
         self.error = written.err();
         if let Some(error) = &self.error {
             tracing::warn!(error, "can't keep the last good snapshot; traffic goes on");

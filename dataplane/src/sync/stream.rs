@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tcpforward_process::causes::chain;
 use tcpforward_protocol::answer::Source;
 use tcpforward_protocol::proto::forward_sync_client::ForwardSyncClient;
 use tcpforward_protocol::proto::{ToDataPlane, ToOperator};
@@ -195,16 +196,6 @@ async fn pipe(operator: InProcess) -> io::Result<TokioIo<DuplexStream>> {
     let gone = || io::Error::new(io::ErrorKind::ConnectionRefused, "the operator has ended");
     operator.send(theirs).await.map_err(|_| gone())?;
     Ok(TokioIo::new(ours))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl std::fmt::Display for Peer {
