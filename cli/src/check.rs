@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tcpforward_operator::{files, manifest};
+use tcpforward_operator::{check, files};
 
 /// What to look at.
 #[derive(Debug, clap::Args)]
@@ -16,11 +16,12 @@ pub(crate) struct Args {
 /// Prints each finding on a line of its own. Exit code 1 if there is one.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let texts = files::read(&args.paths)?;
-    let parsed = texts
-        .iter()
-        .map(|(file, text)| manifest::parse(file, text))
-        .collect();
-    let parsed = manifest::gather(parsed);
+    let texts = || {
+        texts
+            .iter()
+            .map(|(file, text)| (file.as_str(), text.as_str()))
+    };
+    let parsed = check::manifests(texts());
     for finding in &parsed.findings {
         println!("{finding}");
     }
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!(
             "{} objects in {} files: nothing to object to",
             parsed.objects.len(),
-            texts.len()
+            texts().count()
         );
         return Ok(ExitCode::SUCCESS);
     }

@@ -51,6 +51,12 @@ pub enum Error {
         /// Its size.
         bytes: u64,
     },
+    /// A pipe or a device: it can't be watched, and may have no end.
+    #[error("{path} is neither a file nor a folder: save the manifests and name the file")]
+    NotAFile {
+        /// As given.
+        path: PathBuf,
+    },
     /// A folder of something else.
     #[error("{path} has more than {FILES} manifests")]
     TooMany {
@@ -73,7 +79,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
 }
 
 /// Announces what the manifests hold, then every change, until nobody listens. A file with findings
-/// keeps what it held when it last had none.
+/// keeps what it held when it last had none; at the start, what is good of it.
 ///
 /// # Errors
 /// At the start, a path can't be read; later that is a finding.
@@ -131,7 +137,7 @@ struct Stamp {
 #[derive(Clone)]
 struct Seen {
     stamp: Stamp,
-    /// What it held when it last had no findings.
+    /// What it held when it last had no findings, or what was good of it at the start.
     good: Arc<Parsed>,
 }
 
@@ -182,14 +188,20 @@ impl Files {
                 Some(before) if before.stamp == stamp => before.clone(),
                 before => {
                     let parsed = manifest::parse(&path.display().to_string(), &text(&path)?);
-                    let good = if parsed.findings.is_empty() {
-                        Arc::new(parsed)
-                    } else {
-                        findings.extend(parsed.findings);
-                        before
-                            .map(|before| Arc::clone(&before.good))
-                            .unwrap_or_default()
+                    let Parsed {
+                        objects,
+                        findings: found,
+                    } = parsed;
+                    let good = match before {
+                        Some(before) if !found.is_empty() => Arc::clone(&before.good),
+                        // At the start there is nothing to keep: what is good of it is served, as
+                        // in a cluster.
+                        _ => Arc::new(Parsed {
+                            objects,
+                            findings: Vec::new(),
+                        }),
                     };
+                    findings.extend(found);
                     Seen { stamp, good }
                 }
             };
@@ -257,6 +269,11 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn stamp(path: &Path, metadata: &fs::Metadata) -> Result<Stamp, Error> {
+    if !metadata.is_file() {
+        return Err(Error::NotAFile {
+            path: path.to_owned(),
+        });
+    }
     if metadata.len() > FILE_BYTES {
         return Err(Error::TooLarge {
             path: path.to_owned(),

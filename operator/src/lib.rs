@@ -13,6 +13,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod check;
 pub mod compile;
 pub mod config;
 pub mod controller;

@@ -56,19 +56,22 @@ fn kind(address: IpAddr) -> Option<Forbidden> {
     }
 }
 
-/// AWS, GCP, Azure, OpenStack and DigitalOcean; Alibaba; Oracle; Azure's wire server; AWS ECS.
-const METADATA_V4: [Ipv4Addr; 5] = [
+/// AWS, GCP, Azure, OpenStack and DigitalOcean; Alibaba; Oracle; Azure's wire server; AWS ECS; EKS Pod
+/// Identity.
+const METADATA_V4: [Ipv4Addr; 6] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(169, 254, 170, 23),
 ];
 
-/// AWS; GCP.
-const METADATA_V6: [Ipv6Addr; 2] = [
+/// AWS; GCP; EKS Pod Identity.
+const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
 ];
 
 /// The IPv4 address that an IPv6 one stands for: mapped (RFC 4291 §2.5.5.2), compatible
@@ -134,6 +137,8 @@ mod tests {
             ("192.0.0.192", Some(Metadata)),
             ("168.63.129.16", Some(Metadata)),
             ("fd00:ec2::254", Some(Metadata)),
+            ("169.254.170.23", Some(Metadata)),
+            ("fd00:ec2::23", Some(Metadata)),
         ];
         for (text, expected) in cases {
             let address = text.parse().unwrap();

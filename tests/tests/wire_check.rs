@@ -132,3 +132,17 @@ fn a_bad_flag_exits_with_64() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn two_forwards_on_one_port_are_a_finding() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        lab.file("both.yaml", good("one")? + &good("two")?)?;
+        let (code, printed) = tcpforward(lab, "check", "both.yaml")?;
+        ensure!(
+            code == Some(1) && printed.contains("default/one"),
+            "{code:?}: {printed}"
+        );
+        ensure!(printed.contains("spec.listener.port"), "{printed}");
+        Ok(())
+    })
+}

@@ -124,6 +124,22 @@ async fn a_broken_edit_keeps_what_worked_and_says_where_it_is_wrong() {
 }
 
 #[tokio::test]
+async fn at_the_start_what_is_good_of_a_file_is_served() {
+    let mut folder = start(&(forward("good", 8888) + &forward("bad", 0)));
+    assert_eq!(folder.lists().await[0], "TcpForward=1");
+    assert!(folder.finding().await.object.contains("bad"));
+}
+
+#[test]
+fn a_pipe_or_device_is_refused() {
+    let error = read(&["/dev/zero".into()]).unwrap_err().to_string();
+    assert!(
+        error.contains("/dev/zero is neither a file nor a folder"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn one_object_in_two_files_is_a_finding() {
     let mut folder = start(&forward("web", 8888));
     folder.lists().await;
