@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tcpforward_protocol::BACKENDS_PER_FORWARD;
 use tcpforward_protocol::snapshot::{Backend, Forward, ForwardName, Settings, Snapshot};
+use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
 
 use crate::forward::{self, Destination, Draft, Rejection};
 use crate::index::{Index, Known};
@@ -36,7 +36,7 @@ pub struct Outcome {
     pub accepted: Result<(), Rejection>,
     /// The first target at fault; the others are served.
     pub unresolved: Option<Unresolved>,
-    /// Backends beyond what one forward may hold.
+    /// Backends beyond what one forward may hold, by number or by size.
     pub left_out: usize,
     /// What the pool shall serve; none if it was rejected.
     pub forward: Option<Arc<Forward>>,
@@ -271,12 +271,26 @@ fn resolve_all(index: &Index, name: &ForwardName, draft: &Draft, settings: &Sett
 
 /// Keeps as many as one forward may hold, those that take new sessions first; counts the others.
 fn cut(backends: &mut Vec<Backend>) -> usize {
-    let left_out = backends.len().saturating_sub(BACKENDS_PER_FORWARD);
-    if left_out > 0 {
-        backends.sort_by(|a, b| (a.takes_new, a).cmp(&(b.takes_new, b)));
-        backends.truncate(BACKENDS_PER_FORWARD);
+    if fitting(backends) == backends.len() {
+        return 0;
     }
+    backends.sort_by(|a, b| (a.takes_new, a).cmp(&(b.takes_new, b)));
+    let kept = fitting(backends);
+    let left_out = backends.len() - kept;
+    backends.truncate(kept);
     left_out
+}
+
+/// How many from the front one forward may hold, by number and by size.
+fn fitting(backends: &[Backend]) -> usize {
+    let sizes = backends.iter().map(wire::backend_bytes);
+    let sums = sizes.scan(0, |sum, bytes| {
+        *sum += bytes;
+        Some(*sum)
+    });
+    sums.take(BACKENDS_PER_FORWARD)
+        .take_while(|sum| *sum <= BACKENDS_BYTES)
+        .count()
 }
 
 #[cfg(test)]

@@ -43,5 +43,9 @@ pub const CHANGE_BYTES: usize = 256 << 20;
 /// Backends of one forward at most; what is beyond is left out and said in its conditions.
 pub const BACKENDS_PER_FORWARD: usize = 10_000;
 
+/// Bytes of all backends of one forward at most, as `wire::backend_bytes` counts them: with its
+/// spec a forward still fits a message.
+pub const BACKENDS_BYTES: usize = 3 << 20;
+
 /// Characters of a text that travels to a status, at most.
 pub const TEXT_CHARS: usize = 256;

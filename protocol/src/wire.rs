@@ -161,6 +161,16 @@ pub fn settings_from_proto(message: Option<proto::Settings>) -> Result<Settings,
     Ok(Settings { local_targets })
 }
 
+/// Bytes that a backend adds to the message of its forward.
+#[must_use]
+pub fn backend_bytes(backend: &Backend) -> usize {
+    let message = proto::Forward {
+        backends: vec![backend_to_proto(backend)],
+        ..Default::default()
+    };
+    message.encoded_len()
+}
+
 fn backend_to_proto(backend: &Backend) -> proto::Backend {
     let state = match backend.state {
         BackendState::Ready => proto::backend::State::Ready,

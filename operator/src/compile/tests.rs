@@ -266,6 +266,40 @@ fn backends_beyond_the_bound_are_counted() {
     assert_eq!(world.addresses("one").len(), BACKENDS_PER_FORWARD);
 }
 
+#[test]
+fn backends_beyond_what_a_message_holds_are_counted() {
+    let hints = |letter: &str| -> Vec<Value> {
+        (0..8)
+            .map(|i| json!({"name": format!("{i}{}", letter.repeat(252))}))
+            .collect()
+    };
+    let hints = json!({"forNodes": hints("n"), "forZones": hints("z")});
+    let endpoint = |i: usize| {
+        let ready = json!({"ready": i >= 500});
+        let address = format!("10.0.{}.{}", i / 256, i % 256);
+        json!({"addresses": [address], "conditions": ready, "hints": hints})
+    };
+    let endpoints: Vec<Value> = (0..1000).map(endpoint).collect();
+    let world = World::of([
+        service("web"),
+        slice_with("web-1", "web", json!(endpoints)),
+        forward("one", 1, to("web")),
+    ]);
+    let kept = &world.outcome("one").forward.as_ref().unwrap().backends;
+    assert_eq!(world.outcome("one").left_out, 1000 - kept.len());
+    let bytes: usize = kept.iter().map(wire::backend_bytes).sum();
+    assert!(
+        (BACKENDS_BYTES - 5000..=BACKENDS_BYTES).contains(&bytes),
+        "{bytes}"
+    );
+    let taking = kept.iter().filter(|b| b.takes_new == TakesNew::Yes);
+    assert_eq!(
+        taking.count(),
+        500,
+        "those that take new sessions come first"
+    );
+}
+
 /// Events that overlap in every way: ports, Services, slices that share endpoints.
 fn events() -> Vec<Event> {
     let waiting = json!([

@@ -27,9 +27,9 @@ pub struct Endpoint {
     pub serving: bool,
     /// Not set: false.
     pub terminating: bool,
-    /// Node hints, sorted.
+    /// Node hints, sorted; at most 8.
     pub nodes: Vec<String>,
-    /// Zone hints, sorted.
+    /// Zone hints, sorted; at most 8.
     pub zones: Vec<String>,
 }
 
@@ -95,26 +95,31 @@ impl Slice {
 fn endpoint(endpoint: &discovery::Endpoint) -> Option<Endpoint> {
     let conditions = endpoint.conditions.clone().unwrap_or_default();
     let hints = endpoint.hints.clone().unwrap_or_default();
-    let mut nodes: Vec<_> = hints
-        .for_nodes
-        .into_iter()
-        .flatten()
-        .map(|n| n.name)
-        .collect();
-    let mut zones: Vec<_> = hints
-        .for_zones
-        .into_iter()
-        .flatten()
-        .map(|z| z.name)
-        .collect();
-    nodes.sort();
-    zones.sort();
+    let nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name);
+    let zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name);
     Some(Endpoint {
         address: endpoint.addresses.first()?.parse().ok()?,
         ready: conditions.ready.unwrap_or(true),
         serving: conditions.serving.unwrap_or(true),
         terminating: conditions.terminating.unwrap_or(false),
-        nodes,
-        zones,
+        nodes: bounded(nodes),
+        zones: bounded(zones),
     })
 }
+
+/// Sorted; none, if they are more or longer than Kubernetes allows: half a list would send
+/// sessions elsewhere than the whole one, no list sends them everywhere.
+fn bounded(hints: impl Iterator<Item = String>) -> Vec<String> {
+    let mut hints: Vec<String> = hints.take(HINTS + 1).collect();
+    if hints.len() > HINTS || hints.iter().any(|hint| hint.len() > HINT_BYTES) {
+        return Vec::new();
+    }
+    hints.sort();
+    hints
+}
+
+/// Hints of a kind that Kubernetes lets an endpoint have.
+const HINTS: usize = 8;
+
+/// The longest name of a node or of a zone.
+const HINT_BYTES: usize = 253;

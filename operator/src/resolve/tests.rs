@@ -243,6 +243,28 @@ fn hints_are_kept_sorted() {
     assert_eq!(resolved.backends[0].zones, ["a", "b"]);
 }
 
+/// What the API server never stores comes from manifests on disk alone.
+#[test]
+fn hints_beyond_the_bounds_of_kubernetes_are_none() {
+    let named = |n: usize, name: &str| -> Vec<Value> {
+        (0..n)
+            .map(|i| json!({"name": format!("{i}{name}")}))
+            .collect()
+    };
+    let cases = [
+        (named(8, "z"), 8),
+        (named(9, "z"), 0),
+        (named(1, &"z".repeat(252)), 1),
+        (named(1, &"z".repeat(253)), 0),
+    ];
+    for (hints, kept) in cases {
+        let both = json!({"forNodes": hints, "forZones": hints});
+        let slice = json!({"endpoints": [{"addresses": ["10.0.0.1"], "hints": both}]});
+        let backend = resolve(&json!("http"), http(), &[slice]).backends.remove(0);
+        assert_eq!((backend.nodes.len(), backend.zones.len()), (kept, kept));
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_refusal_says_what_is_there_and_what_to_do() {

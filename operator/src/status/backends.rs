@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use k8s_openapi::jiff::Timestamp;
-use tcpforward_protocol::BACKENDS_PER_FORWARD;
 use tcpforward_protocol::answer::{DialError, FailingBackend};
 use tcpforward_protocol::snapshot::{Backend, Forward, TakesNew};
+use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD};
 
 use super::{
     BACKENDS_AVAILABLE, NO_ENDPOINTS, NO_HEALTHY_BACKEND, NOT_LOOKED_AT, PoolView, Verdict,
@@ -136,7 +136,11 @@ fn verdict(outcome: &Outcome, forward: &Forward, unhealthy: &Unhealthy<'_>) -> V
     if candidates(forward).filter(weighted).any(fine) {
         let cut = match outcome.left_out {
             0 => String::new(),
-            n => format!("; {n} more are left out: one forward holds {BACKENDS_PER_FORWARD}"),
+            n => format!(
+                "; {n} more are left out: one forward holds at most {BACKENDS_PER_FORWARD} or {} \
+                 MiB of them; spread them over several",
+                BACKENDS_BYTES >> 20
+            ),
         };
         let message = format!("{healthy} of {total} backends are healthy{cut}");
         return Verdict::good(BACKENDS_AVAILABLE, message);

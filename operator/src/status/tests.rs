@@ -301,6 +301,18 @@ fn nothing_to_dial_is_said_with_the_likely_cause() {
 }
 
 #[test]
+fn backends_that_are_left_out_are_said() {
+    let mut outcome = good();
+    outcome.left_out = 20;
+    let status = status(&outcome, &pool(vec![member("a", Some(&outcome))]));
+    assert_eq!(
+        words(&status)[3],
+        "BackendsAvailable=True BackendsAvailable: 2 of 2 backends are healthy; 20 more are left \
+         out: one forward holds at most 10000 or 3 MiB of them; spread them over several"
+    );
+}
+
+#[test]
 fn ready_carries_the_first_that_fails() {
     let unresolved = outcome(vec![forward("one", 1, to("web"))]);
     let status = status(&unresolved, &pool(vec![]));

@@ -74,6 +74,25 @@ fn a_forward_survives_the_wire() {
 }
 
 #[test]
+fn the_bytes_of_backends_add_up() {
+    let hinted = Backend {
+        zones: vec!["z".repeat(253); 8],
+        ..backend("a", "[2001:db8::1]:443")
+    };
+    let spec = forward("n/f", 1).spec;
+    let with = |backends| {
+        forward_to_proto(&Forward::new(
+            name("f", "n/f").unwrap(),
+            spec.clone(),
+            backends,
+        ))
+    };
+    let all = vec![backend("a", "10.0.0.1:80"), hinted];
+    let sum: usize = all.iter().map(backend_bytes).sum();
+    assert_eq!(with(all).encoded_len() - with(vec![]).encoded_len(), sum);
+}
+
+#[test]
 fn a_forward_that_makes_no_sense_names_the_field() {
     type Edit = fn(&mut proto::Forward);
     fn spec(f: &mut proto::Forward) -> &mut proto::ForwardSpec {
