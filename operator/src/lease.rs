@@ -59,7 +59,11 @@ impl LeaseView {
         Self::seen(0, None, None)
     }
 
-    fn seen(epoch: u64, held_until: Option<Instant>, fresh_until: Option<Instant>) -> Self {
+    pub(crate) fn seen(
+        epoch: u64,
+        held_until: Option<Instant>,
+        fresh_until: Option<Instant>,
+    ) -> Self {
         let until = |time: Option<Instant>| time.map_or(Until::Never, Until::Time);
         Self {
             epoch,

@@ -135,9 +135,10 @@ fn world(shared: &Shared, stream: &Stream, seat: &Seat) -> Option<World> {
         operator: shared.identity.clone(),
         wanted: published.of_pool(&hello.pool).clone(),
         zone: published.zone_of(&hello.node).to_owned(),
-        epoch: lease.epoch(),
         lease: if lease.fresh(now()) {
-            Lease::Fresh
+            Lease::Fresh {
+                epoch: lease.epoch(),
+            }
         } else {
             Lease::Stale
         },

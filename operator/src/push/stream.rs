@@ -36,7 +36,6 @@ pub(crate) struct World {
     pub(crate) operator: String,
     pub(crate) wanted: Wanted,
     pub(crate) zone: String,
-    pub(crate) epoch: u64,
     pub(crate) lease: Lease,
     pub(crate) share: proto::Share,
 }
@@ -44,10 +43,32 @@ pub(crate) struct World {
 /// Whether this replica's word about the world may be old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lease {
-    /// The Lease was seen moving.
-    Fresh,
+    /// The Lease was seen moving, or there is none to see.
+    Fresh { epoch: u64 },
     /// It was not: only a data plane that holds nothing is better off with what is known here.
     Stale,
+}
+
+/// Of a set that comes from a stale replica: below the epoch of every fresh one, but more than
+/// such a replica says of itself, so that the data plane leaves it once it has that set.
+const STALE_SET: u64 = 1;
+
+impl Lease {
+    /// The epoch to greet with: a data plane that has applied any leaves a replica that says 0.
+    pub(crate) fn says(self) -> u64 {
+        match self {
+            Self::Fresh { epoch } => epoch,
+            Self::Stale => 0,
+        }
+    }
+
+    /// The epoch of what is pushed.
+    pub(crate) fn pushes(self) -> u64 {
+        match self {
+            Self::Fresh { epoch } => epoch,
+            Self::Stale => STALE_SET,
+        }
+    }
 }
 
 /// Why a stream is ended.
@@ -194,7 +215,7 @@ impl Stream {
         let welcome = proto::Welcome {
             node: self.hello.node.clone(),
             zone: world.zone.clone(),
-            epoch: world.epoch,
+            epoch: world.lease.says(),
             operator: world.operator.clone(),
         };
         if self.welcome.as_ref() != Some(&welcome) {
@@ -227,11 +248,13 @@ impl Stream {
             self.held = Held::Set(world.wanted.clone());
         }
         match &self.held {
-            Held::Nothing => true,
             Held::Set(set) if set.version == world.wanted.version => false,
-            Held::Named(_) | Held::Set(_) => {
-                world.lease == Lease::Fresh && world.epoch >= self.epoch
-            }
+            // One that has applied an epoch serves something, though it may not trust it.
+            Held::Nothing if self.epoch == 0 => true,
+            Held::Nothing | Held::Named(_) | Held::Set(_) => match world.lease {
+                Lease::Fresh { epoch } => epoch >= self.epoch,
+                Lease::Stale => false,
+            },
         }
     }
 
@@ -241,15 +264,16 @@ impl Stream {
             Held::Set(set) => Delta::between(&set.snapshot, &wanted.snapshot),
             Held::Named(_) | Held::Nothing => Delta::full(&wanted.snapshot),
         };
+        let epoch = world.lease.pushes();
         self.nonce += 1;
         outgoing.pushed = Some(delta.scope);
-        let parts = delta.into_parts(self.nonce, world.epoch, &wanted.snapshot);
+        let parts = delta.into_parts(self.nonce, epoch, &wanted.snapshot);
         outgoing
             .messages
             .extend(parts.into_iter().map(Message::Update));
         self.in_flight = Some(InFlight {
             nonce: self.nonce,
-            epoch: world.epoch,
+            epoch,
             wanted: wanted.clone(),
             sent: now,
         });

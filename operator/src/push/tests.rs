@@ -145,6 +145,26 @@ async fn a_stale_replica_serves_newcomers_only() {
 }
 
 #[tokio::test]
+async fn a_replica_that_loses_sight_of_the_lease_says_epoch_0() {
+    let operator = Operator::start();
+    operator.publish(&[("a", 1)]);
+    let later = crate::lease::now() + Duration::from_secs(60);
+    let sees = |until| LeaseView::seen(7, None, Some(until));
+    operator.lease.send_replace(sees(later));
+    let mut plane = operator.connect(&hello("u")).await;
+    let mut said = async || loop {
+        if let to_data_plane::Message::Welcome(welcome) = plane.hear().await.unwrap() {
+            return welcome.epoch;
+        }
+    };
+    assert_eq!(said().await, 7);
+    operator.lease.send_replace(sees(crate::lease::now()));
+    assert_eq!(said().await, 0);
+    operator.lease.send_replace(sees(later));
+    assert_eq!(said().await, 7);
+}
+
+#[tokio::test]
 async fn the_newer_of_two_streams_of_a_pod_stays() {
     let operator = Operator::start();
     operator.publish(&[("a", 1)]);

@@ -7,8 +7,7 @@ fn world(forwards: &[(&str, i64)]) -> World {
         operator: "op".to_owned(),
         wanted: Wanted::new(snapshot(forwards)),
         zone: "z".to_owned(),
-        epoch: 5,
-        lease: Lease::Fresh,
+        lease: Lease::Fresh { epoch: 5 },
         share: proto::Share { index: 0, of: 1 },
     }
 }
@@ -52,7 +51,7 @@ fn next(stream: &mut Stream, world: &World) -> Vec<String> {
 fn settled(world: &World) -> Stream {
     let mut stream = Stream::new(hello("u"));
     next(&mut stream, world);
-    let ack = applied(1, Some(world.wanted.version), world.epoch);
+    let ack = applied(1, Some(world.wanted.version), world.lease.pushes());
     assert!(stream.answered(&ack, now()).unwrap().is_some());
     assert!(next(&mut stream, world).is_empty());
     stream
@@ -169,27 +168,73 @@ fn another_content_ends_the_stream() {
     assert!(matches!(close, Err(Close::OtherContent { nonce: 1, .. })));
 }
 
+fn stale(forwards: &[(&str, i64)]) -> World {
+    World {
+        lease: Lease::Stale,
+        ..world(forwards)
+    }
+}
+
 #[test]
 fn a_stale_replica_sends_only_a_first_full_set() {
-    let stale = World {
-        lease: Lease::Stale,
-        ..world(&[("a", 1)])
-    };
+    let wanted = stale(&[("a", 1)]);
     let mut holding = Stream::new(Hello {
         version: Some(world(&[("x", 1)]).wanted.version),
         ..hello("u")
     });
     assert_eq!(
-        next(&mut holding, &stale),
-        ["welcome node-1 z 5", "share 0/1"]
+        next(&mut holding, &wanted),
+        ["welcome node-1 z 0", "share 0/1"]
     );
-    let mut empty = settled(&stale);
-    let more = World {
-        lease: Lease::Stale,
-        ..world(&[("a", 2)])
-    };
-    assert!(next(&mut empty, &more).is_empty());
-    assert_eq!(next(&mut empty, &world(&[("a", 2)])), ["delta 2 +n/a -"]);
+    let mut empty = settled(&wanted);
+    assert!(next(&mut empty, &stale(&[("a", 2)])).is_empty());
+    assert_eq!(
+        next(&mut empty, &world(&[("a", 2)])),
+        ["welcome node-1 z 5", "delta 2 +n/a -"]
+    );
+}
+
+#[test]
+fn a_replica_that_turns_stale_says_so_and_is_welcome_again_later() {
+    let mut stream = settled(&world(&[("a", 1)]));
+    assert_eq!(
+        next(&mut stream, &stale(&[("a", 2)])),
+        ["welcome node-1 z 0"]
+    );
+    assert!(next(&mut stream, &stale(&[("a", 3)])).is_empty());
+    assert_eq!(
+        next(&mut stream, &world(&[("a", 3)])),
+        ["welcome node-1 z 5", "delta 2 +n/a -"]
+    );
+}
+
+#[test]
+fn a_stale_replicas_first_set_makes_the_data_plane_prefer_any_fresh_one() {
+    let mut stream = Stream::new(hello("u"));
+    let said = stream.next(&stale(&[("a", 1)]), now()).unwrap().messages;
+    let epochs = said.iter().filter_map(|message| match message {
+        Message::Welcome(welcome) => Some(welcome.epoch),
+        Message::Update(update) => Some(update.epoch),
+        Message::Share(_) => None,
+    });
+    assert_eq!(epochs.collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_stale_replica_has_nothing_for_a_data_plane_that_distrusts_what_it_holds() {
+    let mut stream = Stream::new(Hello {
+        version: None,
+        epoch: 4,
+        ..hello("u")
+    });
+    assert_eq!(
+        next(&mut stream, &stale(&[("a", 1)])),
+        ["welcome node-1 z 0", "share 0/1"]
+    );
+    assert_eq!(
+        next(&mut stream, &world(&[("a", 1)])),
+        ["welcome node-1 z 5", "full 1 +n/a -"]
+    );
 }
 
 #[test]
@@ -204,7 +249,10 @@ fn a_replica_behind_the_data_planes_epoch_waits_until_it_has_caught_up() {
         next(&mut stream, &behind),
         ["welcome node-1 z 5", "share 0/1"]
     );
-    let caught_up = World { epoch: 6, ..behind };
+    let caught_up = World {
+        lease: Lease::Fresh { epoch: 6 },
+        ..behind
+    };
     assert_eq!(
         next(&mut stream, &caught_up),
         ["welcome node-1 z 6", "full 1 +n/a -"]
