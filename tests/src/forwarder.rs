@@ -11,7 +11,7 @@ use crate::client;
 use crate::eventually::eventually;
 use crate::lab::Lab;
 use crate::ports;
-use crate::process::Process;
+use crate::process::{Process, Program};
 use crate::programs;
 
 /// A program needs a moment to start on a busy machine.
@@ -47,13 +47,29 @@ impl Forwarder {
         manifest: &str,
         options: &[&str],
     ) -> Result<Self> {
+        let program = programs::tcpforward()?.args(["run", "--admin", &admin.to_string()]);
+        Self::start_as(lab, admin, manifest, |path| program.args(options).arg(path)).await
+    }
+
+    /// The same with few descriptors.
+    ///
+    /// # Errors
+    /// It ends, or isn't ready in time.
+    pub async fn start_with_descriptors(lab: &Lab, limit: u32, manifest: &str) -> Result<Self> {
+        let admin = ports::free()?;
+        let program = programs::tcpforward()?.args(["run", "--admin", &admin.to_string()]);
+        let limited = |path| program.arg(path).with_descriptors(limit);
+        Self::start_as(lab, admin, manifest, limited).await
+    }
+
+    async fn start_as(
+        lab: &Lab,
+        admin: SocketAddr,
+        manifest: &str,
+        program: impl FnOnce(PathBuf) -> Program,
+    ) -> Result<Self> {
         let path = lab.file("forwards.yaml", manifest)?;
-        let admin_text = admin.to_string();
-        let program = programs::tcpforward()?
-            .args(["run", "--admin", &admin_text])
-            .args(options)
-            .arg(&path);
-        let process = lab.start("tcpforward", &program)?;
+        let process = lab.start("tcpforward", &program(path.clone()))?;
         let forwarder = Self {
             process,
             admin,

@@ -75,6 +75,20 @@ impl Program {
         self
     }
 
+    /// The same program with room for so many open files, which it can't raise.
+    #[must_use]
+    pub fn with_descriptors(mut self, limit: u32) -> Self {
+        let mut arguments: Vec<OsString> =
+            vec![format!("--nofile={limit}:{limit}").into(), "--".into()];
+        arguments.push(self.path.into());
+        arguments.append(&mut self.arguments);
+        Self {
+            path: "prlimit".into(),
+            arguments,
+            ..self
+        }
+    }
+
     /// The command that runs it in `folder` and kills it when the calling thread ends: with a test
     /// that is killed, nothing is left running.
     #[must_use]

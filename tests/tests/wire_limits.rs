@@ -1,0 +1,98 @@
+//! What happens when the process is out of descriptors: it waits, it does not spin, it recovers.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tcpforward_tests::client;
+use tcpforward_tests::echo::{Behaviour, Server};
+use tcpforward_tests::eventually::{always, eventually};
+use tcpforward_tests::forwarder::{Forwarder, manifest, target};
+use tcpforward_tests::lab::{self, Network};
+use tcpforward_tests::ports;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(10);
+const DESCRIPTORS: u32 = 160;
+
+/// Sends a line and reads it back.
+async fn echo(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(b"line").await?;
+    let mut line = [0; 4];
+    timeout(SOON, stream.read_exact(&mut line)).await??;
+    ensure!(&line == b"line");
+    Ok(())
+}
+
+/// Processor time that a process has used, in hundredths of a second.
+fn ticks(pid: u32) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("the name's end")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let number = |i: usize| -> Result<u64> {
+        let field = fields.get(i).context("utime and stime")?;
+        field.parse().context("a number")
+    };
+    Ok(number(11)? + number(12)?)
+}
+
+#[test]
+fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        let server = Server::start("127.0.0.1:0", Behaviour::Echo).await?;
+        let listener = ports::free()?;
+        let yaml = manifest(
+            "web",
+            listener.port(),
+            &[target("a", server.address(), "")],
+            "",
+        );
+        let forwarder = Forwarder::start_with_descriptors(lab, DESCRIPTORS, &yaml).await?;
+
+        let mut served = Vec::new();
+        for _ in 0..30 {
+            let mut stream = client::dial(listener).await?;
+            echo(&mut stream).await?;
+            served.push(stream);
+        }
+        let mut waiting = Vec::new();
+        for _ in 0..150 {
+            waiting.push(client::dial(listener).await?);
+        }
+        eventually("it to be short of descriptors", SOON, async || {
+            let name = "tcpforward_dataplane_accept_waits_total";
+            let waits = client::metric(forwarder.admin, name, &[]).await?;
+            ensure!(waits > 0.0, "{waits}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+
+        let before = ticks(forwarder.process.pid())?;
+        always(
+            "sessions and pages to go on",
+            Duration::from_secs(2),
+            async || {
+                for stream in served.iter_mut().take(3) {
+                    echo(stream).await?;
+                }
+                let ready = client::get(forwarder.admin, "/readyz").await?;
+                ensure!(ready.status == 200, "{ready:?}");
+                Ok::<_, anyhow::Error>(())
+            },
+        )
+        .await?;
+        let used = ticks(forwarder.process.pid())? - before;
+        ensure!(
+            used < 100,
+            "{used} hundredths of a second of processor in two seconds"
+        );
+
+        served.clear();
+        waiting.truncate(20);
+        for stream in &mut waiting {
+            echo(stream).await.context("a client that waited")?;
+        }
+        Ok(())
+    })
+}
