@@ -175,6 +175,7 @@ impl Controller {
     fn beat(&mut self, batch: &mut Batch) {
         let now = now();
         self.outputs.pulse.send_modify(|pulse| pulse.beat = now);
+        self.roster.forget_departed(now);
         if self.grace.is_some_and(|end| now >= end) {
             self.grace = None;
             self.touched.extend(self.index.names().cloned());

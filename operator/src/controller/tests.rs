@@ -256,6 +256,8 @@ async fn statuses_follow_what_data_planes_say() {
         ("False".to_owned(), "Pending".to_owned())
     );
     operator.roster.leave(&seat);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(operator.condition("a", "Programmed").0, "True");
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(operator.condition("a", "Programmed").1, "NoDataPlane");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{Applied, Hello, Refusal, Report};
 use tcpforward_protocol::proto;
@@ -9,11 +10,20 @@ use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::now;
+
 mod answers;
 mod member;
 
 pub(crate) use answers::{Account, Card, Dirty};
-use member::{Member, Standing, differences};
+use member::{Departed, Member, Moved, Standing, differences};
+
+/// A data plane that is gone counts as it was for this long: one that only dials again after a
+/// broken connection (its waits are at most 5 s) must not turn a condition there and back.
+const DEPARTED: Duration = Duration::from_secs(10);
+
+/// Departed ones of one pool that are remembered: as many as may be connected.
+const DEPARTED_MEMBERS: usize = 8192;
 
 /// All connected data planes of this replica.
 #[derive(Debug)]
@@ -37,6 +47,14 @@ struct Pool {
     members: BTreeMap<String, Member>,
     /// Their uids, sorted: a member's place is its share of pool-wide limits.
     order: Vec<String>,
+    /// Those that left a moment ago, by uid.
+    departed: BTreeMap<String, Departed>,
+}
+
+impl Pool {
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.departed.is_empty()
+    }
 }
 
 /// A stream's place in the roster.
@@ -68,20 +86,28 @@ impl Roster {
         self.news.subscribe()
     }
 
-    /// Takes a place; an older stream of the same data plane loses its own.
+    /// Takes a place; an older stream of the same data plane loses its own. What that one has
+    /// said holds until this one says something else.
     pub(crate) fn join(&self, hello: &Hello) -> Seat {
         let replaced = CancellationToken::new();
         let mut state = self.lock();
         state.seats += 1;
         let number = state.seats;
         let pool = state.pools.entry(hello.pool.clone()).or_default();
-        let member = Member::new(number, replaced.clone(), hello);
-        if let Some(older) = pool.members.insert(hello.uid.clone(), member) {
-            older.replaced.cancel();
-        } else if let Err(place) = pool.order.binary_search(&hello.uid) {
+        let older = pool.members.remove(&hello.uid);
+        let departed = pool.departed.remove(&hello.uid);
+        let knowledge = match older {
+            Some(older) => {
+                older.replaced.cancel();
+                older.knowledge
+            }
+            None => departed.map(|gone| gone.knowledge).unwrap_or_default(),
+        };
+        let member = Member::new(number, replaced.clone(), hello, knowledge);
+        pool.members.insert(hello.uid.clone(), member);
+        if let Err(place) = pool.order.binary_search(&hello.uid) {
             pool.order.insert(place, hello.uid.clone());
         }
-        state.dirty.pools.insert(hello.pool.clone());
         drop(state);
         self.tell(&self.membership);
         Seat {
@@ -92,37 +118,67 @@ impl Roster {
         }
     }
 
+    /// Gives a place back. What was said there counts for a while longer.
     pub(crate) fn leave(&self, seat: &Seat) {
+        let until = now() + DEPARTED;
         let mut state = self.lock();
-        let Some(pool) = state.pools.get_mut(&seat.pool) else {
+        let State { pools, dirty, .. } = &mut *state;
+        if seated(pools, seat).is_none() {
+            return;
+        }
+        let Some(pool) = pools.get_mut(&seat.pool) else {
             return;
         };
-        if pool
-            .members
-            .get(&seat.uid)
-            .is_none_or(|member| member.seat != seat.number)
-        {
-            return;
-        }
-        pool.members.remove(&seat.uid);
         pool.order.retain(|uid| *uid != seat.uid);
-        if pool.members.is_empty() {
-            state.pools.remove(&seat.pool);
+        let member = pool.members.remove(&seat.uid);
+        let counts = member.filter(|member| member.knowledge.standing == Standing::Member);
+        if let Some(member) = counts {
+            if pool.departed.len() < DEPARTED_MEMBERS {
+                let departed = Departed {
+                    pod: member.pod,
+                    knowledge: member.knowledge,
+                    until,
+                };
+                pool.departed.insert(seat.uid.clone(), departed);
+            } else {
+                dirty.pools.insert(seat.pool.clone());
+            }
         }
-        state.dirty.pools.insert(seat.pool.clone());
+        if pool.is_empty() {
+            pools.remove(&seat.pool);
+        }
         drop(state);
         self.tell(&self.membership);
+    }
+
+    /// Forgets those that are gone for good; to be called every now and then.
+    pub(crate) fn forget_departed(&self, now: Instant) {
+        let mut state = self.lock();
+        let State { pools, dirty, .. } = &mut *state;
+        let mut changed = false;
+        pools.retain(|name, pool| {
+            let before = pool.departed.len();
+            pool.departed.retain(|_, departed| now < departed.until);
+            if pool.departed.len() != before {
+                changed = true;
+                dirty.pools.insert(name.clone());
+            }
+            !pool.is_empty()
+        });
+        drop(state);
+        if changed {
+            self.tell(&self.news);
+        }
     }
 
     /// Takes in an answer; the refusals that were not known before.
     pub(crate) fn applied(&self, seat: &Seat, applied: Applied) -> Vec<Refusal> {
         let mut state = self.lock();
         let State { pools, dirty, .. } = &mut *state;
-        let Some(member) = seated(pools, seat) else {
+        let Some(member) = seated(pools, seat).map(|member| &mut member.knowledge) else {
             return Vec::new();
         };
-        if applied.version.is_some() && member.standing == Standing::Newcomer {
-            member.standing = Standing::Member;
+        if member.stand(applied.scope, applied.version) == Moved::Yes {
             dirty.pools.insert(seat.pool.clone());
         }
         let mut touched = member.serve(applied.scope, applied.serving);
@@ -169,7 +225,7 @@ impl Roster {
             .collect();
         let mut state = self.lock();
         let State { pools, dirty, .. } = &mut *state;
-        let Some(member) = seated(pools, seat) else {
+        let Some(member) = seated(pools, seat).map(|member| &mut member.knowledge) else {
             return;
         };
         let before = dirty.forwards.len();
@@ -207,22 +263,17 @@ impl Roster {
         std::mem::take(&mut self.lock().dirty)
     }
 
-    /// What every data plane of the pool that holds a set says about one forward.
+    /// What every data plane of the pool that holds a set says about one forward, and what those
+    /// said that left a moment ago.
     pub(crate) fn accounts(&self, pool: &str, forward: &ForwardName) -> Vec<Account> {
         let state = self.lock();
         let Some(pool) = state.pools.get(pool) else {
             return Vec::new();
         };
-        pool.members
-            .values()
-            .filter(|member| member.standing == Standing::Member)
-            .map(|member| Account {
-                pod: member.pod.clone(),
-                serving: member.serving.get(forward).copied(),
-                refused: member.refused.get(forward).cloned(),
-                failing: member.failing.get(forward).cloned().unwrap_or_default(),
-                listeners: member.listeners.get(forward).cloned().unwrap_or_default(),
-            })
+        let here = pool.members.values().map(|m| (&m.pod, &m.knowledge));
+        let gone = pool.departed.values().map(|d| (&d.pod, &d.knowledge));
+        here.chain(gone)
+            .filter_map(|(pod, knowledge)| knowledge.account(pod, forward))
             .collect()
     }
 
@@ -235,7 +286,7 @@ impl Roster {
             .into_iter()
             .flat_map(|p| p.members.values());
         members
-            .filter_map(|member| member.sessions.get(forward))
+            .filter_map(|member| member.knowledge.sessions.get(forward))
             .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
     }
 
@@ -243,7 +294,8 @@ impl Roster {
     pub(crate) fn sizes(&self) -> BTreeMap<String, usize> {
         let state = self.lock();
         let size = |(name, pool): (&String, &Pool)| (name.clone(), pool.members.len());
-        state.pools.iter().map(size).collect()
+        let sizes = state.pools.iter().map(size);
+        sizes.filter(|(_, size)| *size > 0).collect()
     }
 
     pub(crate) fn cards(&self) -> Vec<Card> {
@@ -256,8 +308,8 @@ impl Roster {
                     pod: member.pod.clone(),
                     node: member.node.clone(),
                     build: member.build.clone(),
-                    served: member.serving.len(),
-                    refused: member.refused.len(),
+                    served: member.knowledge.serving.len(),
+                    refused: member.knowledge.refused.len(),
                 })
             })
             .collect()

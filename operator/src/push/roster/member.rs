@@ -1,12 +1,16 @@
-//! Edge. One connected data plane as it describes itself.
+//! Pure. One data plane as it describes itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use tcpforward_protocol::answer::{FailingBackend, Hello, Refusal, ServedSpec, Serving};
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::snapshot::ForwardName;
+use tcpforward_protocol::version::Version;
 use tokio_util::sync::CancellationToken;
+
+use super::Account;
 
 /// Forwards that one data plane may claim to serve: more than a pool can hold, so that a broken
 /// one can't fill the memory.
@@ -19,7 +23,16 @@ pub(super) struct Member {
     pub(super) pod: String,
     pub(super) node: String,
     pub(super) build: String,
+    pub(super) knowledge: Knowledge,
+}
+
+/// What a data plane has said of itself. It outlives a stream: the next one of the same data plane
+/// starts with it.
+#[derive(Debug, Default)]
+pub(super) struct Knowledge {
     pub(super) standing: Standing,
+    /// Whether all that it serves was ever heard.
+    whole: bool,
     pub(super) serving: BTreeMap<ForwardName, ServedSpec>,
     pub(super) refused: BTreeMap<ForwardName, Refusal>,
     pub(super) failing: BTreeMap<ForwardName, Vec<FailingBackend>>,
@@ -27,32 +40,76 @@ pub(super) struct Member {
     pub(super) sessions: BTreeMap<ForwardName, (u64, u64)>,
 }
 
+/// One that is gone, for a while.
+#[derive(Debug)]
+pub(super) struct Departed {
+    pub(super) pod: String,
+    pub(super) knowledge: Knowledge,
+    /// When it counts no more.
+    pub(super) until: Instant,
+}
+
 /// Whether a member counts for what a pool serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It holds a set.
+    /// It holds a set, and has said all that it serves.
     Member,
-    /// It waits for its first set and is not ready for traffic yet.
+    /// It waits for its first set, or has not said yet what it serves.
+    #[default]
     Newcomer,
 }
 
+/// Whether an answer has changed where a data plane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    No,
+    Yes,
+}
+
 impl Member {
-    pub(super) fn new(seat: u64, replaced: CancellationToken, hello: &Hello) -> Self {
+    pub(super) fn new(
+        seat: u64,
+        replaced: CancellationToken,
+        hello: &Hello,
+        knowledge: Knowledge,
+    ) -> Self {
         Self {
             seat,
             replaced,
             pod: hello.pod.clone(),
             node: hello.node.clone(),
             build: hello.build.clone(),
-            standing: match hello.version {
+            knowledge,
+        }
+    }
+}
+
+impl Knowledge {
+    /// What the data plane says about one forward; `None`: it does not count.
+    pub(super) fn account(&self, pod: &str, forward: &ForwardName) -> Option<Account> {
+        (self.standing == Standing::Member).then(|| Account {
+            pod: pod.to_owned(),
+            serving: self.serving.get(forward).copied(),
+            refused: self.refused.get(forward).cloned(),
+            failing: self.failing.get(forward).cloned().unwrap_or_default(),
+            listeners: self.listeners.get(forward).cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Takes in which set is held. It means nothing before all that is served was heard.
+    pub(super) fn stand(&mut self, scope: Scope, version: Option<Version>) -> Moved {
+        let before = self.standing;
+        self.whole |= scope == Scope::Full;
+        if self.whole {
+            self.standing = match version {
                 Some(_) => Standing::Member,
                 None => Standing::Newcomer,
-            },
-            serving: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            failing: BTreeMap::new(),
-            listeners: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            };
+        }
+        if self.standing == before {
+            Moved::No
+        } else {
+            Moved::Yes
         }
     }
 

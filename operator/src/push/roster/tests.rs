@@ -16,7 +16,7 @@ fn serves(generation: i64) -> Applied {
         nonce: 0,
         version: Some(snapshot(&[("a", generation)]).version()),
         epoch: 0,
-        scope: Scope::Change,
+        scope: Scope::Full,
         serving: vec![Serving {
             forward: name(),
             spec: Some(ServedSpec { hash, generation }),
@@ -51,6 +51,96 @@ fn a_newcomer_counts_once_it_holds_a_set() {
     let dirty = roster.take_dirty();
     assert!(dirty.pools.contains("default") && dirty.forwards.contains(&name()));
     assert_eq!(roster.take_dirty(), Dirty::default());
+}
+
+/// What the first answer on a stream says when nothing is held.
+fn empty() -> Applied {
+    Applied {
+        version: None,
+        serving: Vec::new(),
+        ..serves(1)
+    }
+}
+
+fn counted(roster: &Roster) -> Vec<Option<i64>> {
+    let accounts = roster.accounts("default", &name()).into_iter();
+    let generation = |account: Account| account.serving.map(|served| served.generation);
+    accounts.map(generation).collect()
+}
+
+#[test]
+fn a_hello_that_names_a_version_does_not_count_before_all_is_said() {
+    let roster = Roster::default();
+    let holds = serves(1).version;
+    let seat = roster.join(&Hello {
+        version: holds,
+        ..hello("u")
+    });
+    assert_eq!(counted(&roster), []);
+    roster.applied(&seat, serves(1));
+    assert_eq!(counted(&roster), [Some(1)]);
+}
+
+#[test]
+fn a_newcomer_says_that_it_serves_nothing_and_counts_after_its_first_set() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    roster.applied(&seat, empty());
+    assert_eq!(counted(&roster), []);
+    let first = Applied {
+        scope: Scope::Change,
+        ..serves(1)
+    };
+    roster.applied(&seat, first);
+    assert_eq!(counted(&roster), [Some(1)]);
+}
+
+#[test]
+fn a_newer_stream_starts_with_what_the_older_one_said() {
+    let roster = Roster::default();
+    let older = roster.join(&hello("u"));
+    roster.applied(&older, serves(1));
+    roster.take_dirty();
+    let newer = roster.join(&hello("u"));
+    assert_eq!(counted(&roster), [Some(1)]);
+    assert_eq!(roster.take_dirty(), Dirty::default());
+    roster.applied(&newer, empty());
+    assert_eq!(counted(&roster), [], "another life, without its files");
+    assert!(roster.take_dirty().pools.contains("default"));
+}
+
+#[test]
+fn one_that_leaves_counts_for_a_while_and_is_then_forgotten() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    roster.applied(&seat, serves(1));
+    roster.take_dirty();
+    let left = now();
+    roster.leave(&seat);
+    assert_eq!(roster.sizes(), BTreeMap::new());
+    roster.forget_departed(left + DEPARTED - Duration::from_millis(1));
+    assert_eq!(counted(&roster), [Some(1)]);
+    assert_eq!(roster.take_dirty(), Dirty::default());
+    let news = roster.news();
+    roster.forget_departed(now() + DEPARTED);
+    assert_eq!(counted(&roster), []);
+    assert!(roster.take_dirty().pools.contains("default"));
+    assert!(news.has_changed().unwrap(), "nobody looks again");
+}
+
+#[test]
+fn one_that_comes_back_in_time_was_never_away() {
+    let roster = Roster::default();
+    let seat = roster.join(&hello("u"));
+    roster.applied(&seat, serves(1));
+    roster.leave(&seat);
+    roster.take_dirty();
+    let again = roster.join(&hello("u"));
+    assert_eq!(counted(&roster), [Some(1)]);
+    roster.forget_departed(now() + DEPARTED);
+    roster.applied(&again, serves(1));
+    assert_eq!(counted(&roster), [Some(1)]);
+    assert_eq!(roster.take_dirty().pools, std::collections::BTreeSet::new());
 }
 
 #[test]
@@ -95,7 +185,6 @@ fn a_full_answer_forgets_what_was_served_before() {
     let seat = roster.join(&hello("u"));
     roster.applied(&seat, serves(1));
     let nothing = Applied {
-        scope: Scope::Full,
         serving: Vec::new(),
         ..serves(1)
     };
