@@ -128,6 +128,11 @@ impl Queue {
         self.filled.notify_waiters();
     }
 
+    /// Nothing that waits counts any more: who has filled it fills it anew.
+    pub(crate) fn clear(&self) {
+        self.lock().waiting.clear();
+    }
+
     /// What waits, for tests of those who fill it.
     #[cfg(test)]
     pub(crate) fn take_all(&self) -> Vec<StatusPatch> {
@@ -158,7 +163,12 @@ impl Writer {
     }
 
     async fn work(&self) {
+        let mut lease = self.lease.clone();
         loop {
+            // Nobody who tells of the Lease: there is nothing to write until shutdown.
+            if lease.wait_for(|view| view.holds(now())).await.is_err() {
+                return std::future::pending().await;
+            }
             let filled = self.queue.filled.notified();
             tokio::pin!(filled);
             // From here on no notification is lost, though the queue is looked at only now.
@@ -178,8 +188,9 @@ impl Writer {
 
     async fn write(&self, patch: StatusPatch, failures: u32) {
         if !self.lease.borrow().holds(now()) {
-            // Whoever holds the Lease writes it; should we get it, everything is computed anew.
-            self.queue.done(&patch.name);
+            // It waits until we hold it again, even if belief lapses too briefly for anyone else to
+            // notice. Should another one have written meanwhile, the server refuses this one.
+            self.queue.again(patch, failures, now());
             return;
         }
         let result = match timeout(CALL_TIME, self.send(&patch)).await {

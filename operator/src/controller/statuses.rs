@@ -108,9 +108,11 @@ impl Statuses {
         self.queue.forget(name);
     }
 
-    /// Another replica may have written meanwhile: nothing is assumed any more.
+    /// Another replica may have written meanwhile: nothing is assumed any more, and what still
+    /// waits is of then.
     pub(super) fn start_over(&mut self) {
         self.assumed.clear();
+        self.queue.clear();
     }
 
     /// Those whose counts may be written now.

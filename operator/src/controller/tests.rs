@@ -273,6 +273,24 @@ async fn only_a_holder_hands_statuses_over_and_a_new_one_hands_all_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_from_an_earlier_holding_is_not_written() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    operator.lease.send_replace(LeaseView::unseen());
+    operator.settle().await;
+    let Object::TcpForward(mut raw) = forward("a", 1, 8001) else {
+        unreachable!()
+    };
+    let a = ForwardName::new("shop", "a");
+    raw["metadata"]["resourceVersion"] = json!("50");
+    raw["status"] = serde_json::to_value(&operator.forwards.borrow()[&a].status).unwrap();
+    operator.say(Event::Applied(Object::TcpForward(raw))).await;
+    operator.settle().await;
+    operator.lease.send_replace(LeaseView::alone());
+    operator.settle().await;
+    assert_eq!(names(&operator.queue.take_all()), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_someone_has_changed_is_written_again() {
     let operator = Operator::with_two_forwards(LeaseView::alone()).await;
     operator.serve(&["a", "b"]);

@@ -137,15 +137,51 @@ async fn a_server_that_does_not_answer_is_asked_again_and_others_do_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_but_the_holder_writes() {
+async fn nobody_but_the_holder_writes_and_what_waits_is_not_lost() {
     let mut writing = start();
     writing.lease.send_replace(LeaseView::unseen());
+    writing.queue.put(patch("db", 1));
     writing.queue.put(patch("web", 3));
     writing.server.stays_quiet(Duration::from_secs(120)).await;
-    writing.lease.send_replace(LeaseView::alone());
     writing.queue.put(patch("web", 4));
+    writing.lease.send_replace(LeaseView::alone());
+    for (name, generation) in [("db", 1), ("web", 4)] {
+        let call = writing.call(name, PATIENCE).await;
+        assert_eq!(call.body["status"]["observedGeneration"], generation);
+        let answer = stored(&call);
+        call.answer(&answer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_outlasts_a_lapse_of_the_lease() {
+    let mut writing = start();
+    writing.queue.put(patch("web", 3));
     let call = writing.call("web", PATIENCE).await;
-    assert_eq!(call.body["status"]["observedGeneration"], 4);
+    writing.lease.send_replace(LeaseView::unseen());
+    call.refuse(403, "Forbidden");
+    writing.server.stays_quiet(Duration::from_secs(120)).await;
+    writing.lease.send_replace(LeaseView::alone());
+    let call = writing.call("web", PATIENCE).await;
+    assert_eq!(call.body["status"]["observedGeneration"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_belief_that_ends_by_the_clock_ends_writing() {
+    let mut writing = start();
+    let end = now() + Duration::from_secs(10);
+    writing
+        .lease
+        .send_replace(LeaseView::seen(0, Some(end), None));
+    writing.server.stays_quiet(Duration::from_secs(10)).await;
+    writing.queue.put(patch("web", 3));
+    writing.server.stays_quiet(Duration::from_secs(120)).await;
+    let end = now() + Duration::from_secs(10);
+    writing
+        .lease
+        .send_replace(LeaseView::seen(0, Some(end), None));
+    let call = writing.call("web", PATIENCE).await;
+    assert_eq!(call.body["status"]["observedGeneration"], 3);
 }
 
 #[tokio::test(start_paused = true)]
