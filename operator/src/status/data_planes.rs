@@ -30,8 +30,9 @@ pub(super) fn look(outcome: &Outcome, pool: &PoolView, former: Option<&TcpForwar
         .collect();
     members.sort_by(|(a, _), (b, _)| a.pod.cmp(&b.pod));
     let verdict = verdict(outcome, pool, &members);
-    // A refusal is a fact, whoever else is still to come.
-    let settled = verdict.holds == Holds::True || verdict.reason == REJECTED;
+    // A refusal is a fact, by a data plane or by us, whoever else is still to come.
+    let refused = outcome.accepted.is_err() || verdict.reason == REJECTED;
+    let settled = verdict.holds == Holds::True || refused;
     if let Some(kept) = former.filter(|_| !settled).and_then(kept) {
         return kept;
     }

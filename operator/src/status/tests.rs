@@ -381,6 +381,32 @@ fn a_refusal_is_said_although_others_may_still_come() {
 }
 
 #[test]
+fn a_rejection_is_said_although_others_may_still_come() {
+    let outcome = good();
+    let before = status(&outcome, &pool(vec![member("a", Some(&outcome))]));
+    let rejected = Outcome {
+        accepted: Err(crate::forward::Rejection {
+            reason: PORT_UNAVAILABLE,
+            field: "spec.listener.port".into(),
+            message: "taken".into(),
+        }),
+        forward: None,
+        ..outcome
+    };
+    let waiting = PoolView {
+        members: vec![],
+        gathering: Gathering::Waiting,
+    };
+    let omitted = Addresses::Omitted;
+    let after = compute(&rejected, &waiting, omitted, Some(&before), at(60));
+    assert_eq!(
+        words(&after)[2],
+        "Programmed=False Pending: not served while Accepted is not True"
+    );
+    assert_eq!(after.data_planes.unwrap().summary, "0/0");
+}
+
+#[test]
 fn a_write_is_worth_what_differs() {
     let outcome = good();
     let serving = || {
