@@ -71,11 +71,13 @@ type Unhealthy<'a> = BTreeMap<(&'a str, SocketAddr), UnhealthyBackend>;
 /// nothing about a backend.
 fn unhealthy<'a>(forward: &'a Forward, pool: &PoolView) -> Unhealthy<'a> {
     let mut reports: BTreeMap<(&str, SocketAddr), Vec<&FailingBackend>> = BTreeMap::new();
-    for failing in pool.members.iter().flat_map(|member| &member.failing) {
-        let of_backend = reports
-            .entry((&failing.target, failing.address))
-            .or_default();
-        of_backend.push(failing);
+    for member in &pool.members {
+        // One vote for each member, however often it names a backend.
+        let said = member.failing.iter();
+        let said: BTreeMap<_, _> = said.map(|f| ((f.target.as_str(), f.address), f)).collect();
+        for (key, failing) in said {
+            reports.entry(key).or_default().push(failing);
+        }
     }
     candidates(forward)
         .filter_map(|backend| {

@@ -253,6 +253,16 @@ fn a_backend_is_unhealthy_when_most_pods_fail_to_reach_it() {
         ),
         (vec![failing("a", &outcome, &[one, two])], "0/2", false),
         (vec![failing("a", &outcome, &["10.0.0.9:1"])], "2/2", true),
+        // One pod has one vote, however often it says so.
+        (
+            vec![
+                failing("a", &outcome, &[one, one, one]),
+                member("b", Some(&outcome)),
+                member("c", Some(&outcome)),
+            ],
+            "2/2",
+            true,
+        ),
     ];
     for (members, summary, available) in cases {
         let status = status(&outcome, &pool(members));
