@@ -1,5 +1,6 @@
 //! Edge. Where the programs under test are.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -53,21 +54,28 @@ fn ours(package: &str, name: &str) -> Result<Program> {
 /// # Errors
 /// It can't be built.
 pub fn kubernetes(name: &str) -> Result<Program> {
-    if let ("etcd" | "kube-apiserver", Some(folder)) =
-        (name, std::env::var_os("KUBEBUILDER_ASSETS"))
-    {
-        let path = PathBuf::from(folder).join(name);
-        ensure!(
-            path.is_file(),
-            "KUBEBUILDER_ASSETS is set, but {} is missing",
-            path.display()
-        );
+    if let Some(path) = prebuilt(name, std::env::var_os("KUBEBUILDER_ASSETS"))? {
         return Ok(Program::new(path));
     }
     static KUBE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let kube = KUBE.get_or_init(|| build_kube().map_err(|error| format!("{error:#}")));
     let path = kube.as_ref().map_err(|text| anyhow!("{text}"))?;
     Ok(Program::new(path).arg(name))
+}
+
+/// etcd and kube-apiserver of `KUBEBUILDER_ASSETS`; kubectl is never the machine's own.
+fn prebuilt(name: &str, assets: Option<OsString>) -> Result<Option<PathBuf>> {
+    let (Some(folder), "etcd" | "kube-apiserver") = (assets, name) else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(folder).join(name);
+    let there = path.is_file();
+    ensure!(
+        there,
+        "KUBEBUILDER_ASSETS is set, but {} is missing",
+        path.display()
+    );
+    Ok(Some(path))
 }
 
 fn build_kube() -> Result<PathBuf> {
@@ -106,4 +114,27 @@ pub fn nettest(lab: &Lab) -> Result<Program> {
 pub fn workspace_root() -> PathBuf {
     let crate_folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     crate_folder.parent().map(Into::into).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prebuilt_servers_are_used_and_a_missing_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let assets = || Some(folder.path().as_os_str().to_owned());
+        std::fs::write(folder.path().join("etcd"), "").unwrap();
+        std::fs::write(folder.path().join("kubectl"), "").unwrap();
+        assert_eq!(
+            prebuilt("etcd", assets()).unwrap(),
+            Some(folder.path().join("etcd"))
+        );
+        assert_eq!(prebuilt("etcd", None).unwrap(), None);
+        assert_eq!(prebuilt("kubectl", assets()).unwrap(), None);
+        let missing = prebuilt("kube-apiserver", assets())
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("kube-apiserver is missing"), "{missing}");
+    }
 }
