@@ -2,6 +2,10 @@
 //!
 //! Every endpoint becomes a backend with its state; kube-proxy's choice only sets `takes_new`, so
 //! that a data plane can tell not ready, terminating and removed apart.
+//!
+//! `internalTrafficPolicy: Local` is a strict filter by the node of the client. Behind a pool that
+//! node is not known, and to ignore the filter would widen it, so such a Service is refused.
+//! `externalTrafficPolicy` is not for clients inside of a cluster and changes nothing.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -207,11 +211,19 @@ fn named_port<'a>(
         );
         return Err(unresolved(status::BACKEND_NOT_FOUND, "name", message));
     };
-    if service.kind == Kind::ExternalName {
-        let message = format!(
-            "Service {name} is of type ExternalName, which could lead anywhere; name its server \
-             by address instead"
-        );
+    let unsupported = match service.kind {
+        Kind::Endpoints => None,
+        Kind::ExternalName => Some(
+            "is of type ExternalName, which could lead anywhere; name its server by address \
+             instead",
+        ),
+        Kind::NodeLocal => Some(
+            "has internalTrafficPolicy Local, but a forward does not know the nodes of its \
+             clients; set it to Cluster, or name another Service of the same pods",
+        ),
+    };
+    if let Some(why) = unsupported {
+        let message = format!("Service {name} {why}");
         return Err(unresolved(status::UNSUPPORTED_SERVICE, "name", message));
     }
     let (matching, wanted) = matching(service, &reference.port);

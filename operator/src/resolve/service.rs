@@ -22,6 +22,8 @@ pub enum Kind {
     Endpoints,
     /// An alias in DNS.
     ExternalName,
+    /// One whose endpoints are for clients of their own node only.
+    NodeLocal,
 }
 
 /// A port of a Service.
@@ -55,12 +57,10 @@ impl Service {
 impl From<&core::Service> for Service {
     fn from(service: &core::Service) -> Self {
         let spec = service.spec.clone().unwrap_or_default();
+        let kind = kind(&spec);
         let families = spec.ip_families.unwrap_or_default();
         Self {
-            kind: match spec.type_.as_deref() {
-                Some("ExternalName") => Kind::ExternalName,
-                _ => Kind::Endpoints,
-            },
+            kind,
             family: match families.first().map(String::as_str) {
                 Some("IPv6") => Family::V6,
                 _ => Family::V4,
@@ -78,5 +78,17 @@ impl From<&core::Service> for Service {
                 })
                 .collect(),
         }
+    }
+}
+
+fn kind(spec: &core::ServiceSpec) -> Kind {
+    let headless = spec.cluster_ip.as_deref() == Some("None");
+    match (
+        spec.type_.as_deref(),
+        spec.internal_traffic_policy.as_deref(),
+    ) {
+        (Some("ExternalName"), _) => Kind::ExternalName,
+        (_, Some("Local")) if !headless => Kind::NodeLocal,
+        _ => Kind::Endpoints,
     }
 }

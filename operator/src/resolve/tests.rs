@@ -232,6 +232,24 @@ fn the_first_family_counts_and_the_other_only_when_that_is_empty() {
 }
 
 #[test]
+fn a_traffic_policy_that_filters_nothing_is_fine() {
+    let policies = [
+        json!({"internalTrafficPolicy": "Cluster"}),
+        json!({"externalTrafficPolicy": "Local"}),
+        // kube-proxy, which would filter, never sees a Service without an address.
+        json!({"internalTrafficPolicy": "Local", "clusterIP": "None"}),
+    ];
+    for mut spec in policies {
+        spec["ports"] = http()["ports"].clone();
+        let shown = spec.to_string();
+        let slice = json!({"endpoints": [{"addresses": ["10.0.0.1"]}]});
+        let resolved = resolve(&json!("http"), spec, &[slice]);
+        assert_eq!(lines(&resolved), ["10.0.0.1:8080 Ready new"], "{shown}");
+        assert_eq!(resolved.unresolved, None, "{shown}");
+    }
+}
+
+#[test]
 fn hints_are_kept_sorted() {
     let hints = json!({
         "forNodes": [{"name": "n2"}, {"name": "n1"}],
@@ -301,6 +319,18 @@ fn every_refusal_says_what_is_there_and_what_to_do() {
             "service.name",
             "target a: Service web is of type ExternalName, which could lead anywhere; name its \
              server by address instead",
+        ),
+        (
+            resolve(
+                &json!("http"),
+                json!({"internalTrafficPolicy": "Local", "clusterIP": "10.96.0.7",
+                       "ports": [{"name": "http", "port": 80}]}),
+                &[json!({"endpoints": [{"addresses": ["10.0.0.1"]}]})],
+            ),
+            "UnsupportedService",
+            "service.name",
+            "target a: Service web has internalTrafficPolicy Local, but a forward does not know \
+             the nodes of its clients; set it to Cluster, or name another Service of the same pods",
         ),
         (
             service(
