@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use kube::Client;
 use prometheus::Registry;
@@ -186,6 +186,7 @@ impl Core {
                 roster: Arc::clone(&roster),
                 metrics: metrics.clone(),
                 shutdown: CancellationToken::new(),
+                behind: Once::new(),
             }),
             insight: Insight {
                 forwards: views,

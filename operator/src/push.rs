@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream as Incoming, StreamExt};
@@ -162,6 +162,8 @@ pub(crate) struct Shared {
     pub(crate) roster: Arc<Roster>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
+    /// A data plane was ahead of this replica; said once.
+    pub(crate) behind: Once,
 }
 
 impl Shared {

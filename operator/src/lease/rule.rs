@@ -206,15 +206,14 @@ impl Rule {
         }
     }
 
-    /// One more than the last; a Lease without a past starts at the Unix time in minutes, so that
-    /// one that was deleted and made again is ahead of what data planes have applied.
+    /// More than the record, than any epoch seen, and at least the Unix time in minutes: a Lease
+    /// that was made anew, restored from a backup or made by hand is ahead of what data planes
+    /// have applied too.
     fn next_epoch(&self, old: Option<i32>, wall: Timestamp) -> i32 {
-        let base = match old {
-            Some(old) => old,
-            None => i32::try_from(wall.as_second() / 60).unwrap_or(i32::MAX - 1) - 1,
-        };
-        let seen = i32::try_from(self.epoch).unwrap_or(i32::MAX - 1);
-        base.max(seen).saturating_add(1)
+        let minutes = i32::try_from(wall.as_second() / 60).unwrap_or(i32::MAX);
+        let seen = i32::try_from(self.epoch).unwrap_or(i32::MAX);
+        let last = old.unwrap_or_default().max(seen);
+        last.saturating_add(1).max(minutes)
     }
 }
 
@@ -338,6 +337,21 @@ mod tests {
             panic!("no create")
         };
         assert_eq!(lease.spec.unwrap().lease_transitions, Some(MINUTES + 51));
+    }
+
+    #[test]
+    fn a_lease_from_a_backup_or_made_by_hand_never_goes_back() {
+        let now = now();
+        for old in [None, Some(0), Some(-1), Some(MINUTES - 500)] {
+            let mut lease = created_by("", now);
+            lease.spec.as_mut().unwrap().lease_transitions = old;
+            let mut a = rule("a");
+            a.observe(Some(lease), now);
+            let Step::Replace(taken) = a.step(now, wall()) else {
+                panic!("not taken")
+            };
+            assert_eq!(taken.spec.unwrap().lease_transitions, Some(MINUTES));
+        }
     }
 
     #[test]

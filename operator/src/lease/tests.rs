@@ -7,6 +7,14 @@ use super::*;
 use crate::scripted::{ApiServer, api_server};
 
 const LIST: &str = "/apis/coordination.k8s.io/v1/namespaces/sys/leases";
+
+/// Epochs far above any Unix time in minutes, so that the clock of the tests does not count.
+const LATER: i32 = 2_000_000_000;
+
+fn later(epoch: u64) -> u64 {
+    epoch + u64::try_from(LATER).unwrap()
+}
+
 const PATIENCE: Duration = Duration::from_secs(6);
 
 struct Candidate {
@@ -54,7 +62,7 @@ impl Candidate {
     async fn acquired() -> Self {
         let mut candidate = Self::start();
         candidate
-            .get(&lease("", 40, "2026-01-01T00:00:00.000000Z"))
+            .get(&lease("", LATER + 40, "2026-01-01T00:00:00.000000Z"))
             .await;
         candidate.put().await;
         candidate.until(Holds::Yes).await;
@@ -117,17 +125,19 @@ async fn a_race_to_create_that_is_lost_ends_in_watching() {
     call.refuse(404, "NotFound");
     let call = a.server.expect(&format!("POST {LIST}"), PATIENCE).await;
     call.refuse(409, "AlreadyExists");
-    a.get(&lease("b", 40, "2026-01-01T00:00:00.000000Z")).await;
-    a.get(&lease("b", 40, "2026-01-01T00:00:02.000000Z")).await;
+    a.get(&lease("b", LATER + 40, "2026-01-01T00:00:00.000000Z"))
+        .await;
+    a.get(&lease("b", LATER + 40, "2026-01-01T00:00:02.000000Z"))
+        .await;
     assert!(!a.holds());
-    assert_eq!(a.view.borrow().epoch(), 40);
+    assert_eq!(a.view.borrow().epoch(), later(40));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_lease_is_taken_over_with_the_next_epoch() {
     let mut a = Candidate::start();
     let start = TokioInstant::now();
-    let old = lease("b", 40, "2020-01-01T00:00:00.000000Z");
+    let old = lease("b", LATER + 40, "2020-01-01T00:00:00.000000Z");
     a.get(&old).await;
     loop {
         let next = a.server.next(PATIENCE).await;
@@ -137,7 +147,7 @@ async fn an_expired_lease_is_taken_over_with_the_next_epoch() {
                 "taken too early"
             );
             assert_eq!(next.body["metadata"]["resourceVersion"], "7");
-            assert_eq!(next.body["spec"]["leaseTransitions"], 41);
+            assert_eq!(next.body["spec"]["leaseTransitions"], LATER + 41);
             let answer = stored(next.body.clone());
             next.answer(&answer);
             break;
@@ -145,7 +155,7 @@ async fn an_expired_lease_is_taken_over_with_the_next_epoch() {
         next.answer(&old);
     }
     a.until(Holds::Yes).await;
-    assert_eq!(a.view.borrow().epoch(), 41);
+    assert_eq!(a.view.borrow().epoch(), later(41));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +164,7 @@ async fn the_holder_renews_by_one_replace_with_its_latest_version() {
     for version in ["8", "9", "10"] {
         let call = a.server.expect(&format!("PUT {LIST}/op"), PATIENCE).await;
         assert_eq!(call.body["metadata"]["resourceVersion"], version);
-        assert_eq!(call.body["spec"]["leaseTransitions"], 41);
+        assert_eq!(call.body["spec"]["leaseTransitions"], LATER + 41);
         let answer = stored(call.body.clone());
         call.answer(&answer);
     }
@@ -167,10 +177,12 @@ async fn a_conflict_ends_belief_at_once() {
     let call = a.server.expect(&format!("PUT {LIST}/op"), PATIENCE).await;
     call.refuse(409, "Conflict");
     a.until(Holds::No).await;
-    a.get(&lease("b", 42, "2026-01-01T00:00:09.000000Z")).await;
-    a.get(&lease("b", 42, "2026-01-01T00:00:11.000000Z")).await;
+    a.get(&lease("b", LATER + 42, "2026-01-01T00:00:09.000000Z"))
+        .await;
+    a.get(&lease("b", LATER + 42, "2026-01-01T00:00:11.000000Z"))
+        .await;
     assert!(!a.holds());
-    assert_eq!(a.view.borrow().epoch(), 42);
+    assert_eq!(a.view.borrow().epoch(), later(42));
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +208,8 @@ async fn a_holder_that_was_paused_does_not_believe_before_its_next_call() {
     tokio::time::advance(Duration::from_secs(60)).await;
     assert!(!a.holds());
     call.refuse(409, "Conflict");
-    a.get(&lease("b", 42, "2026-01-01T00:01:00.000000Z")).await;
+    a.get(&lease("b", LATER + 42, "2026-01-01T00:01:00.000000Z"))
+        .await;
     a.server.stays_quiet(Duration::from_secs(1)).await;
 }
 
@@ -213,7 +226,7 @@ async fn shutdown_gives_the_lease_away_and_a_candidate_leaves_it_alone() {
     a.tasks.join_next().await.unwrap().unwrap();
 
     let mut b = Candidate::start();
-    b.get(&lease("other", 40, "2026-01-01T00:00:00.000000Z"))
+    b.get(&lease("other", LATER + 40, "2026-01-01T00:00:00.000000Z"))
         .await;
     b.shutdown.cancel();
     b.tasks.join_next().await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tcpforward_protocol::answer::RefusalCode;
+use tcpforward_protocol::answer::{Hello, RefusalCode};
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::proto::{
     ToDataPlane, ToOperator, to_data_plane::Message as Down, to_operator::Message as Up,
@@ -101,6 +101,7 @@ async fn talk(
         "data plane connected"
     );
 
+    compare(shared, hello);
     let mut published = shared.published.clone();
     let mut lease = shared.lease.clone();
     let mut membership = shared.roster.membership();
@@ -188,7 +189,10 @@ fn hear(
     message: ToOperator,
 ) -> Result<(), Close> {
     match message.message {
-        Some(Up::Hello(hello)) => stream.greeted(wire::hello_from_proto(hello)?)?,
+        Some(Up::Hello(hello)) => {
+            stream.greeted(wire::hello_from_proto(hello)?)?;
+            compare(shared, stream.hello());
+        }
         Some(Up::Applied(applied)) => {
             let applied = wire::applied_from_proto(applied)?;
             if let Some(took) = stream.answered(&applied, now())? {
@@ -209,6 +213,24 @@ fn hear(
         None => {}
     }
     Ok(())
+}
+
+/// A moment behind another replica is usual after a takeover; if it lasts, nothing is taken from
+/// here, and someone has to know.
+fn compare(shared: &Shared, hello: &Hello) {
+    let lease = *shared.lease.borrow();
+    if !lease.fresh(now()) || hello.epoch <= lease.epoch() {
+        return;
+    }
+    shared.behind.call_once(|| {
+        tracing::warn!(
+            pod = hello.pod,
+            applied = hello.epoch,
+            epoch = lease.epoch(),
+            "a data plane has applied a later epoch than the Lease shows (leaseTransitions); it \
+             takes nothing from this operator until the Lease has caught up"
+        );
+    });
 }
 
 /// The word for a kind of refusal in metrics.

@@ -31,6 +31,7 @@ impl Operator {
             roster: Arc::default(),
             metrics: Metrics::new(&Registry::new()).unwrap(),
             shutdown: CancellationToken::new(),
+            behind: Once::new(),
         });
         let (dial, incoming) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
