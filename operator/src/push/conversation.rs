@@ -207,7 +207,7 @@ fn hear(
             }
         }
         Some(Up::Report(report)) => {
-            shared.roster.report(seat, wire::report_from_proto(report)?);
+            shared.roster.report(seat, wire::report_from_proto(report));
         }
         // From a newer data plane: what we don't know, we don't need.
         None => {}

@@ -95,10 +95,12 @@ pub fn applied_to_proto(applied: &Applied) -> proto::Applied {
     }
 }
 
-/// An answer as it arrived.
+/// An answer as it arrived. What a newer data plane says beyond what is known here costs no more
+/// than itself: an entry without a proper name is left out, a spec that can't be told apart counts
+/// as not served, a refusal of an unknown kind as `Invalid`.
 ///
 /// # Errors
-/// A name or hash is not one, or a code is unknown.
+/// The version is not one.
 pub fn applied_from_proto(message: proto::Applied) -> Result<Applied, Invalid> {
     Ok(Applied {
         nonce: message.nonce,
@@ -109,41 +111,35 @@ pub fn applied_from_proto(message: proto::Applied) -> Result<Applied, Invalid> {
         } else {
             Scope::Change
         },
-        serving: message
-            .serving
-            .iter()
-            .map(serving_from_proto)
-            .collect::<Result<_, _>>()?,
-        refused: message
-            .refused
-            .iter()
-            .map(refusal_from_proto)
-            .collect::<Result<_, _>>()?,
+        serving: known(&message.serving, serving_from_proto),
+        refused: known(&message.refused, refusal_from_proto),
     })
 }
 
+/// The entries that make sense.
+fn known<T, U>(list: &[T], convert: impl Fn(&T) -> Result<U, Invalid>) -> Vec<U> {
+    list.iter()
+        .filter_map(|message| convert(message).ok())
+        .collect()
+}
+
 fn serving_from_proto(message: &proto::Serving) -> Result<Serving, Invalid> {
-    let spec = match message.spec_hash.as_slice() {
-        [] => None,
-        bytes => Some(ServedSpec {
-            hash: hash("serving.spec_hash", bytes)?,
-            generation: message.generation,
-        }),
-    };
+    // What was served before is not any more, whatever is now.
+    let spec = hash("serving.spec_hash", &message.spec_hash).ok();
     Ok(Serving {
         forward: name("serving.forward", &message.forward)?,
-        spec,
+        spec: spec.map(|hash| ServedSpec {
+            hash,
+            generation: message.generation,
+        }),
     })
 }
 
 fn refusal_from_proto(message: &proto::Refusal) -> Result<Refusal, Invalid> {
     let code = match message.code() {
         proto::refusal::Code::BindFailed => RefusalCode::BindFailed,
-        proto::refusal::Code::Invalid => RefusalCode::Invalid,
+        proto::refusal::Code::Invalid | proto::refusal::Code::Unspecified => RefusalCode::Invalid,
         proto::refusal::Code::Unsupported => RefusalCode::Unsupported,
-        proto::refusal::Code::Unspecified => {
-            return Err(invalid("refusal.code", message.code, "unknown value"));
-        }
     };
     Ok(Refusal {
         forward: name("refusal.forward", &message.forward)?,
@@ -186,11 +182,9 @@ pub fn report_to_proto(report: &Report) -> proto::Report {
     }
 }
 
-/// A report as it arrived.
-///
-/// # Errors
-/// A name or address is not one, or a reason is unknown.
-pub fn report_from_proto(message: proto::Report) -> Result<Report, Invalid> {
+/// A report as it arrived. An entry that makes no sense is left out, an unknown reason is `Other`.
+#[must_use]
+pub fn report_from_proto(message: proto::Report) -> Report {
     let listener = |listener: &proto::BoundListener| {
         Ok(BoundListener {
             forward: name("listener.forward", &listener.forward)?,
@@ -204,34 +198,20 @@ pub fn report_from_proto(message: proto::Report) -> Result<Report, Invalid> {
             total: count.total,
         })
     };
-    Ok(Report {
-        failing: message
-            .failing
-            .iter()
-            .map(failing_from_proto)
-            .collect::<Result<_, _>>()?,
-        listeners: message
-            .listeners
-            .iter()
-            .map(listener)
-            .collect::<Result<_, _>>()?,
-        sessions: message
-            .sessions
-            .iter()
-            .map(sessions)
-            .collect::<Result<_, _>>()?,
-    })
+    Report {
+        failing: known(&message.failing, failing_from_proto),
+        listeners: known(&message.listeners, listener),
+        sessions: known(&message.sessions, sessions),
+    }
 }
 
 fn failing_from_proto(message: &proto::FailingBackend) -> Result<FailingBackend, Invalid> {
     let reason = match message.reason() {
-        proto::failing_backend::DialError::Other => DialError::Other,
+        proto::failing_backend::DialError::Other
+        | proto::failing_backend::DialError::Unspecified => DialError::Other,
         proto::failing_backend::DialError::Refused => DialError::Refused,
         proto::failing_backend::DialError::Timeout => DialError::Timeout,
         proto::failing_backend::DialError::Unreachable => DialError::Unreachable,
-        proto::failing_backend::DialError::Unspecified => {
-            return Err(invalid("failing.reason", message.reason, "unknown value"));
-        }
     };
     Ok(FailingBackend {
         forward: name("failing.forward", &message.forward)?,

@@ -203,7 +203,7 @@ fn answers_survive_the_wire() {
             total: 2,
         }],
     };
-    assert_eq!(report_from_proto(report_to_proto(&report)), Ok(report));
+    assert_eq!(report_from_proto(report_to_proto(&report)), report);
 }
 
 #[test]
@@ -225,6 +225,59 @@ fn what_a_pod_says_is_cut() {
 }
 
 #[test]
+fn what_a_newer_data_plane_says_costs_no_more_than_itself() {
+    let serving = |forward: &str, bytes: usize| proto::Serving {
+        forward: forward.to_owned(),
+        spec_hash: vec![1; bytes],
+        generation: 2,
+    };
+    let refused = |forward: &str, bytes: usize| proto::Refusal {
+        forward: forward.to_owned(),
+        code: 99,
+        text: "new".to_owned(),
+        spec_hash: vec![1; bytes],
+    };
+    let applied = applied_from_proto(proto::Applied {
+        serving: vec![
+            serving("n/f", 16),
+            serving("nameless", 16),
+            serving("n/long", 32),
+        ],
+        refused: vec![
+            refused("n/f", 16),
+            refused("nameless", 16),
+            refused("n/long", 32),
+        ],
+        ..Default::default()
+    })
+    .unwrap();
+    let served: Vec<_> = applied.serving.iter().map(|s| s.forward.name()).collect();
+    assert_eq!(served, ["f", "long"]);
+    assert_eq!(applied.serving[1].spec, None);
+    let [refusal] = applied.refused.try_into().unwrap();
+    assert_eq!(refusal.code, RefusalCode::Invalid);
+
+    let failing = |address: &str| proto::FailingBackend {
+        forward: "n/f".to_owned(),
+        address: address.to_owned(),
+        reason: 99,
+        ..Default::default()
+    };
+    let listener = |address: &str| proto::BoundListener {
+        forward: "n/f".to_owned(),
+        address: address.to_owned(),
+    };
+    let report = report_from_proto(proto::Report {
+        failing: vec![failing("10.0.0.1:80"), failing("unix:/socket")],
+        listeners: vec![listener("127.0.0.1:80"), listener("unix:/socket")],
+        sessions: vec![proto::SessionCount::default()],
+    });
+    let [failing] = report.failing.try_into().unwrap();
+    assert_eq!(failing.reason, DialError::Other);
+    assert_eq!((report.listeners.len(), report.sessions.len()), (1, 0));
+}
+
+#[test]
 fn a_hello_without_a_name_is_refused() {
     let refused = hello_from_proto(proto::Hello::default());
     assert_eq!(refused.map_err(|e| e.field), Err("hello.pod"));
@@ -238,6 +291,9 @@ proptest! {
         }
         if let Ok(message) = proto::Applied::decode(bytes.as_slice()) {
             let _ = applied_from_proto(message);
+        }
+        if let Ok(message) = proto::Report::decode(bytes.as_slice()) {
+            let _ = report_from_proto(message);
         }
     }
 }
