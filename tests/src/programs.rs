@@ -41,7 +41,7 @@ fn ours(package: &str, name: &str) -> Result<Program> {
     let path = target.join(name);
     ensure!(
         path.is_file(),
-        "{} is missing: build it with `cargo build -p {package} --bin {name}`, all of them with `make build`",
+        "{} is missing: build it with `cargo build -p {package} --bin {name}`, all of them with `make programs`",
         path.display()
     );
     Ok(Program::new(path))
