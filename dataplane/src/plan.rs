@@ -209,7 +209,7 @@ impl Held {
 }
 
 /// Whether the kernel refuses to bind both. `[::]` takes IPv4 as well.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+pub(crate) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let takes = |a: SocketAddr, b: SocketAddr| {
         a.ip().is_unspecified() && (a.is_ipv6() || b.ip().to_canonical().is_ipv4())
     };

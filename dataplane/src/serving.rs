@@ -6,23 +6,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tcpforward_protocol::answer::Refusal;
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Reserved;
 use crate::drain::Cut;
-use crate::plan::{self, Step};
-use crate::served::Served;
 use crate::shared::Shared;
 use crate::sync::{Applied, Wanted};
 use crate::view::{Row, View};
 use crate::workers::Workers;
 
 mod bind;
+mod pass;
 mod retry;
 mod running;
 
-use retry::{Failure, Retries};
+use retry::Retries;
 use running::{Closing, Leaving, Running};
 
 /// How long a listener that was told to close may take before its address is bound all the same,
@@ -114,136 +113,6 @@ impl Serving {
         false
     }
 
-    async fn run_plan(&mut self) {
-        let Some(wanted) = self.wanted.clone() else {
-            return;
-        };
-        let bound = self.running.iter();
-        let bound = bound.filter_map(|(n, r)| Some((n.clone(), r.listener.as_ref()?.address)));
-        let forwards = wanted.forwards.values();
-        let addresses = forwards
-            .map(|f| (f.name.clone(), self.address(f)))
-            .collect();
-        let plan = plan::plan(&bound.collect(), &addresses, &self.reserved);
-        let mut refused: BTreeMap<_, _> = wanted
-            .refused
-            .iter()
-            .map(|r| (r.forward.clone(), r.clone()))
-            .collect();
-        for (name, conflict) in &plan.conflicts {
-            if let Some(forward) = wanted.forwards.get(name) {
-                refused.insert(name.clone(), bind::refusal(forward, conflict.to_string()));
-            }
-        }
-        for step in plan.steps {
-            self.step(step, &wanted, &mut refused).await;
-        }
-        self.leave_unwanted(&wanted);
-        self.retries.keep(|name| refused.contains_key(name));
-        self.refused = refused;
-        self.publish();
-    }
-
-    async fn step(
-        &mut self,
-        step: Step,
-        wanted: &Wanted,
-        refused: &mut BTreeMap<ForwardName, Refusal>,
-    ) {
-        let valid = |name: &ForwardName| wanted.forwards.get(name).map(Arc::clone);
-        match step {
-            Step::Close(name) => self.close(&name),
-            Step::Stop(name) => self.stop(&name),
-            Step::Update(name) => {
-                if let (Some(forward), Some(running)) = (valid(&name), self.running.get(&name)) {
-                    running
-                        .served
-                        .update(forward, wanted.settings, fastrand::u64(..));
-                }
-            }
-            Step::Move(name, address) | Step::Start(name, address) => {
-                let Some(forward) = valid(&name) else { return };
-                if let Err(text) = self.start(&forward, address, wanted.settings).await {
-                    refused.insert(name, bind::refusal(&forward, text));
-                }
-            }
-        }
-    }
-
-    /// Binds first and gives up the former address afterwards; the text says why it can't.
-    async fn start(
-        &mut self,
-        forward: &Arc<Forward>,
-        address: SocketAddr,
-        settings: Settings,
-    ) -> Result<(), String> {
-        let now = self.start.elapsed();
-        if let Some(text) = self.retries.blocked(forward, now) {
-            return Err(text.to_owned());
-        }
-        self.wait_for_closing().await;
-        let bound = bind::bind(address, self.workers.count(), &self.shared).map_err(|error| {
-            let text = error.to_string();
-            if self.retries.failed(forward, text.clone(), now) == Failure::First {
-                tracing::warn!(forward = %forward.name, error = %text, "a forward is refused");
-            }
-            text
-        })?;
-        self.close(&forward.name);
-        let shares = self.running_of(forward, settings).listen(address, bound);
-        self.workers.listen(shares.into_iter());
-        Ok(())
-    }
-
-    /// The forward in service, with this configuration: the one that runs, or the one that is
-    /// leaving and comes back, or a new one.
-    fn running_of(&mut self, forward: &Arc<Forward>, settings: Settings) -> &mut Running {
-        let back = self.leaving.remove(&forward.name).map(Leaving::come_back);
-        let workers = self.workers.count();
-        let running = self.running.entry(forward.name.clone()).or_insert_with(|| {
-            back.unwrap_or_else(|| {
-                let (forward, seed) = (Arc::clone(forward), fastrand::u64(..));
-                Running::new(Arc::new(Served::new(forward, settings, workers, seed)))
-            })
-        });
-        running
-            .served
-            .update(Arc::clone(forward), settings, fastrand::u64(..));
-        running
-    }
-
-    /// Gives up a forward's address; its sessions go on.
-    fn close(&mut self, name: &ForwardName) {
-        let closing = self.running.get_mut(name).and_then(Running::close);
-        self.closing.extend(closing);
-    }
-
-    fn stop(&mut self, name: &ForwardName) {
-        self.close(name);
-        if let Some(running) = self.running.remove(name) {
-            self.leaving.insert(name.clone(), running.leave());
-        }
-    }
-
-    /// Those that have no listener at present are in no plan.
-    fn leave_unwanted(&mut self, wanted: &Wanted) {
-        let names = self
-            .running
-            .keys()
-            .filter(|name| !wanted.forwards.contains_key(*name));
-        let names: Vec<_> = names.cloned().collect();
-        names.iter().for_each(|name| self.stop(name));
-    }
-
-    /// A worker closes a listening socket only after it has emptied its queue.
-    async fn wait_for_closing(&mut self) {
-        let deadline = Instant::now() + CLOSE_TIME;
-        for closing in self.closing.drain(..) {
-            // Past the deadline the bind fails and says why.
-            let _ = timeout_at(deadline, closing.done()).await;
-        }
-    }
-
     fn address(&self, forward: &Forward) -> SocketAddr {
         let listener = forward.spec.listener;
         SocketAddr::new(listener.address.unwrap_or(self.bind), listener.port.get())
@@ -296,3 +165,6 @@ impl Serving {
         let _ = tokio::time::timeout(CLOSE_TIME, self.workers.end()).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

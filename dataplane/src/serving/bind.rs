@@ -78,6 +78,16 @@ pub(super) fn bind(address: SocketAddr, count: usize, shared: &Shared) -> Result
     })
 }
 
+/// Whether this address is one of this host's; whether its port is free is not looked at.
+pub(super) fn probe(address: SocketAddr) -> Result<(), Error> {
+    match TcpListener::bind(SocketAddr::new(address.ip(), 0)) {
+        Err(source) if Errno::from_io_error(&source) == Some(Errno::ADDRNOTAVAIL) => {
+            Err(Error::Kernel { address, source })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn group(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     let mut sockets = vec![socket::listen(address, Share::First)?];
     for _ in 1..count {

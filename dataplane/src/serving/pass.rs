@@ -1,0 +1,270 @@
+//! Edge. One pass: the steps of a plan, and the way back for a forward whose new address can't be
+//! had.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tcpforward_protocol::answer::Refusal;
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tokio::time::{Instant, timeout_at};
+
+use super::retry::Failure;
+use super::running::{Leaving, Running};
+use super::{CLOSE_TIME, Serving, bind};
+use crate::plan::{self, Step};
+use crate::served::Served;
+use crate::sync::Wanted;
+
+/// What a pass starts from, and what has come of it so far.
+struct Pass {
+    wanted: Arc<Wanted>,
+    refused: BTreeMap<ForwardName, Refusal>,
+    /// Who has moved, and what it was before.
+    moved: BTreeMap<ForwardName, Arc<Forward>>,
+}
+
+impl Pass {
+    fn forward(&self, name: &ForwardName) -> Option<Arc<Forward>> {
+        self.wanted.forwards.get(name).map(Arc::clone)
+    }
+}
+
+impl Serving {
+    pub(super) async fn run_plan(&mut self) {
+        let Some(wanted) = self.wanted.clone() else {
+            return;
+        };
+        let bound = self.running.iter();
+        let bound = bound.filter_map(|(n, r)| Some((n.clone(), r.listener.as_ref()?.address)));
+        let forwards = wanted.forwards.values();
+        let addresses = forwards
+            .map(|f| (f.name.clone(), self.address(f)))
+            .collect();
+        let plan = plan::plan(&bound.collect(), &addresses, &self.reserved);
+        let refused = wanted.refused.iter();
+        let mut pass = Pass {
+            refused: refused.map(|r| (r.forward.clone(), r.clone())).collect(),
+            moved: BTreeMap::new(),
+            wanted,
+        };
+        for (name, conflict) in &plan.conflicts {
+            if let Some(forward) = pass.forward(name) {
+                let refusal = bind::refusal(&forward, conflict.to_string());
+                pass.refused.insert(name.clone(), refusal);
+            }
+        }
+        for step in plan.steps {
+            self.step(step, &mut pass).await;
+        }
+        self.leave_unwanted(&pass.wanted);
+        self.restore_all(&mut pass).await;
+        self.retries.keep(|name| pass.refused.contains_key(name));
+        self.refused = pass.refused;
+        self.publish();
+    }
+
+    async fn step(&mut self, step: Step, pass: &mut Pass) {
+        match step {
+            Step::Close(name) => self.make_way(&name, pass),
+            Step::Stop(name) => self.stop(&name),
+            Step::Update(name) => {
+                let settings = pass.wanted.settings;
+                if let (Some(forward), Some(running)) =
+                    (pass.forward(&name), self.running.get(&name))
+                {
+                    running.served.update(forward, settings, fastrand::u64(..));
+                }
+            }
+            Step::Move(name, address) | Step::Start(name, address) => {
+                let Some(forward) = pass.forward(&name) else {
+                    return;
+                };
+                if let Err(text) = self.start(&forward, address, pass).await {
+                    pass.refused
+                        .insert(name.clone(), bind::refusal(&forward, text));
+                    self.restore(&name, pass).await;
+                }
+            }
+        }
+    }
+
+    /// Gives up an address before the new one is bound, unless it is known that this would be for
+    /// nothing.
+    fn make_way(&mut self, name: &ForwardName, pass: &Pass) {
+        let Some(forward) = pass.forward(name) else {
+            return;
+        };
+        let now = self.start.elapsed();
+        if self.retries.blocked(&forward, now).is_some() {
+            return;
+        }
+        match bind::probe(self.address(&forward)) {
+            Ok(()) => self.close(name),
+            // The start that follows tells it.
+            Err(error) => self.failed(&forward, &error.to_string()),
+        }
+    }
+
+    /// Binds first and gives up the former address afterwards; the text says why it can't.
+    async fn start(
+        &mut self,
+        forward: &Arc<Forward>,
+        address: SocketAddr,
+        pass: &mut Pass,
+    ) -> Result<(), String> {
+        let now = self.start.elapsed();
+        if let Some(text) = self.retries.blocked(forward, now) {
+            return Err(text.to_owned());
+        }
+        self.wait_for_closing().await;
+        let bound = match bind::bind(address, self.workers.count(), &self.shared) {
+            Ok(bound) => bound,
+            Err(error) => {
+                let text = error.to_string();
+                self.failed(forward, &text);
+                return Err(text);
+            }
+        };
+        self.close(&forward.name);
+        if let Some(running) = self.running.get(&forward.name) {
+            let former = Arc::clone(&running.served.active().forward);
+            pass.moved.insert(forward.name.clone(), former);
+        }
+        let seed = fastrand::u64(..);
+        let running = self.running_of(forward, pass);
+        running
+            .served
+            .update(Arc::clone(forward), pass.wanted.settings, seed);
+        let shares = running.listen(address, bound);
+        self.workers.listen(shares.into_iter());
+        Ok(())
+    }
+
+    fn failed(&mut self, forward: &Forward, text: &str) {
+        let now = self.start.elapsed();
+        if self.retries.failed(forward, text.to_owned(), now) == Failure::First {
+            tracing::warn!(forward = %forward.name, error = %text, "a forward is refused");
+        }
+    }
+
+    /// The forward in service: the one that runs, or the one that is leaving and comes back, or a
+    /// new one.
+    fn running_of(&mut self, forward: &Arc<Forward>, pass: &Pass) -> &mut Running {
+        let back = self.leaving.remove(&forward.name).map(Leaving::come_back);
+        let workers = self.workers.count();
+        self.running.entry(forward.name.clone()).or_insert_with(|| {
+            back.unwrap_or_else(|| {
+                let (forward, seed) = (Arc::clone(forward), fastrand::u64(..));
+                let settings = pass.wanted.settings;
+                Running::new(Arc::new(Served::new(forward, settings, workers, seed)))
+            })
+        })
+    }
+
+    /// A forward that gave up its address and got no other one takes the former one again. Who has
+    /// moved there meanwhile goes back as well.
+    async fn restore(&mut self, name: &ForwardName, pass: &mut Pass) {
+        let mut waiting = vec![name.clone()];
+        let mut tried = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            let address = match self.running.get(&name) {
+                Some(running) if running.listener.is_none() && tried.insert(name.clone()) => {
+                    self.address(&running.served.active().forward)
+                }
+                _ => continue,
+            };
+            for other in self.holders(&name, address) {
+                if let Some(former) = pass.moved.remove(&other) {
+                    self.undo(&other, former, &name, pass);
+                    waiting.push(other);
+                }
+            }
+            self.wait_for_closing().await;
+            let bound = bind::bind(address, self.workers.count(), &self.shared);
+            match (bound, self.running.get_mut(&name)) {
+                (Ok(bound), Some(running)) => {
+                    let shares = running.listen(address, bound);
+                    self.workers.listen(shares.into_iter());
+                }
+                (Ok(_), None) => {}
+                (Err(error), _) => {
+                    tracing::warn!(forward = %name, error = %error, "the former address is lost");
+                }
+            }
+        }
+    }
+
+    /// Takes a move back: the forward that was there stays.
+    fn undo(
+        &mut self,
+        name: &ForwardName,
+        former: Arc<Forward>,
+        stays: &ForwardName,
+        pass: &mut Pass,
+    ) {
+        self.close(name);
+        if let Some(running) = self.running.get(name) {
+            let (settings, seed) = (pass.wanted.settings, fastrand::u64(..));
+            running.served.update(former, settings, seed);
+        }
+        if let Some(forward) = pass.forward(name) {
+            let address = self.address(&forward);
+            let winner = stays.clone();
+            let text = plan::Conflict::Forward { address, winner }.to_string();
+            self.failed(&forward, &text);
+            pass.refused
+                .insert(name.clone(), bind::refusal(&forward, text));
+        }
+    }
+
+    /// Others of ours that listen where this one would.
+    fn holders(&self, name: &ForwardName, address: SocketAddr) -> Vec<ForwardName> {
+        let others = self.running.iter().filter(|(other, running)| {
+            let listener = running.listener.as_ref();
+            *other != name && listener.is_some_and(|l| plan::overlap(l.address, address))
+        });
+        others.map(|(other, _)| other.clone()).collect()
+    }
+
+    /// Those that are still without a listener, from whatever pass.
+    async fn restore_all(&mut self, pass: &mut Pass) {
+        let without = self.running.iter().filter(|(_, r)| r.listener.is_none());
+        let names: Vec<_> = without.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.restore(&name, pass).await;
+        }
+    }
+
+    /// Gives up a forward's address; its sessions go on.
+    fn close(&mut self, name: &ForwardName) {
+        let closing = self.running.get_mut(name).and_then(Running::close);
+        self.closing.extend(closing);
+    }
+
+    pub(super) fn stop(&mut self, name: &ForwardName) {
+        self.close(name);
+        if let Some(running) = self.running.remove(name) {
+            self.leaving.insert(name.clone(), running.leave());
+        }
+    }
+
+    /// Those that have no listener at present are in no plan.
+    fn leave_unwanted(&mut self, wanted: &Wanted) {
+        let names = self
+            .running
+            .keys()
+            .filter(|name| !wanted.forwards.contains_key(*name));
+        let names: Vec<_> = names.cloned().collect();
+        names.iter().for_each(|name| self.stop(name));
+    }
+
+    /// A worker closes a listening socket only after it has emptied its queue.
+    async fn wait_for_closing(&mut self) {
+        let deadline = Instant::now() + CLOSE_TIME;
+        for closing in self.closing.drain(..) {
+            // Past the deadline the bind fails and says why.
+            let _ = timeout_at(deadline, closing.done()).await;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What stays in service when an address can't be had.
+
+use std::net::TcpListener;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use tcpforward_protocol::snapshot::LocalTargets;
+
+use super::*;
+use crate::sync::samples;
+
+/// Nobody's, on no host.
+const NOWHERE: &str = "192.0.2.1";
+
+fn serving() -> Serving {
+    let shared = Arc::new(Shared::new(1000, 1));
+    let (workers, _) = Workers::start(1, &shared).unwrap();
+    let bind = "127.0.0.1".parse().unwrap();
+    Serving::new(workers, shared, bind, Vec::new(), Arc::default())
+}
+
+/// A port that nobody holds at the moment.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn forward(name: &str, generation: i64, ip: &str, port: u16) -> Forward {
+    let mut forward = samples::forward(name, generation, &[]);
+    forward.spec.listener.port = NonZeroU16::new(port).unwrap();
+    forward.spec.listener.address = Some(ip.parse().unwrap());
+    Forward::new(forward.name, forward.spec, forward.backends)
+}
+
+fn wanted(forwards: impl IntoIterator<Item = Forward>) -> Arc<Wanted> {
+    let forwards = forwards.into_iter().map(Arc::new);
+    Arc::new(Wanted {
+        seq: 1,
+        settings: tcpforward_protocol::snapshot::Settings {
+            local_targets: LocalTargets::Allow,
+        },
+        forwards: forwards.map(|f| (f.name.clone(), f)).collect(),
+        refused: Vec::new(),
+    })
+}
+
+/// Name, generation in service, and where it listens.
+fn in_service(serving: &Serving) -> Vec<(String, i64, String)> {
+    let view = serving.view.read().unwrap();
+    let rows = view.forwards.iter().map(|(name, row)| {
+        let listeners: Vec<_> = row.listeners.iter().map(ToString::to_string).collect();
+        let generation = serving.applied().serving[name].generation;
+        (name.name().to_owned(), generation, listeners.join(" "))
+    });
+    rows.collect()
+}
+
+fn refused(serving: &Serving) -> Vec<(String, String)> {
+    let refused = serving.applied().refused.into_iter();
+    refused
+        .map(|r| (r.forward.name().to_owned(), r.text))
+        .collect()
+}
+
+fn row(name: &str, generation: i64, ip: &str, port: u16) -> (String, i64, String) {
+    (name.to_owned(), generation, format!("{ip}:{port}"))
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_had_leaves_the_former_one_on_the_same_port() {
+    let (mut serving, port) = (serving(), free_port());
+    serving
+        .apply(wanted([forward("f", 1, "0.0.0.0", port)]))
+        .await;
+    let expected = [row("f", 1, "0.0.0.0", port)];
+    assert_eq!(in_service(&serving), expected);
+    for _ in 0..2 {
+        // The second time it is not even tried: too early.
+        serving
+            .apply(wanted([forward("f", 2, NOWHERE, port)]))
+            .await;
+        assert_eq!(in_service(&serving), expected);
+        assert!(refused(&serving)[0].1.contains("listener.address"));
+    }
+}
+
+#[tokio::test]
+async fn a_wider_address_that_is_taken_leaves_the_former_one() {
+    let mut serving = serving();
+    let taken = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    serving
+        .apply(wanted([forward("f", 1, "127.0.0.1", port)]))
+        .await;
+    for _ in 0..2 {
+        serving
+            .apply(wanted([forward("f", 2, "0.0.0.0", port)]))
+            .await;
+        assert_eq!(in_service(&serving), [row("f", 1, "127.0.0.1", port)]);
+        assert!(refused(&serving)[0].1.contains("another program"));
+    }
+    drop(taken);
+    let retried = async {
+        let mut pause = tokio::time::interval(Duration::from_millis(10));
+        while !serving.tick().await {
+            pause.tick().await;
+        }
+    };
+    timeout_at(Instant::now() + CLOSE_TIME * 10, retried)
+        .await
+        .expect("a retry");
+    assert_eq!(in_service(&serving), [row("f", 2, "0.0.0.0", port)]);
+}
+
+#[tokio::test]
+async fn a_swap_that_fails_half_way_is_taken_back() {
+    let mut serving = serving();
+    let taken = TcpListener::bind("127.0.0.2:0").unwrap();
+    let (one, two) = (free_port(), taken.local_addr().unwrap().port());
+    serving
+        .apply(wanted([
+            forward("a", 1, "127.0.0.1", one),
+            forward("b", 1, "127.0.0.1", two),
+        ]))
+        .await;
+    serving
+        .apply(wanted([
+            forward("a", 2, "0.0.0.0", two),
+            forward("b", 2, "127.0.0.1", one),
+        ]))
+        .await;
+    let expected = [row("a", 1, "127.0.0.1", one), row("b", 1, "127.0.0.1", two)];
+    assert_eq!(in_service(&serving), expected);
+    let refused = refused(&serving);
+    assert!(refused[0].1.contains("another program"), "{refused:?}");
+    assert!(refused[1].1.contains("the forward n/a"), "{refused:?}");
+}
