@@ -25,6 +25,8 @@ pub struct Insight {
     pub(crate) published: watch::Receiver<Option<Published>>,
     pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) lease: watch::Receiver<LeaseView>,
+    /// Its namespace and name, if there is one.
+    pub(crate) lease_name: Option<(String, String)>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) metrics: Metrics,
 }
@@ -51,22 +53,25 @@ impl Insight {
         ))
     }
 
-    /// Whether every cache is filled and the first whole pass is published.
+    /// Whether every cache is filled, the first whole pass is published and the Lease was met.
     ///
     /// # Errors
     /// What is waited for, for people.
     pub fn ready(&self) -> Result<(), String> {
-        if self.published.borrow().is_some() {
-            return Ok(());
+        if self.published.borrow().is_none() {
+            let pulse = self.pulse.borrow();
+            return Err(match pulse.waits_for.as_slice() {
+                [] => "the first pass is not finished".to_owned(),
+                kinds => format!("waiting for the list of: {}", kinds.join(", ")),
+            });
         }
-        let pulse = self.pulse.borrow();
-        if pulse.waits_for.is_empty() {
-            return Err("the first pass is not finished".to_owned());
+        match &self.lease_name {
+            Some((namespace, name)) if !self.lease.borrow().met() => Err(format!(
+                "the Lease {namespace}/{name} was not read yet; check that the operator may get, \
+                 create and update leases.coordination.k8s.io in namespace {namespace}"
+            )),
+            _ => Ok(()),
         }
-        Err(format!(
-            "waiting for the list of: {}",
-            pulse.waits_for.join(", ")
-        ))
     }
 
     /// Each forward: conditions, counts, backends with their state.
@@ -144,4 +149,43 @@ fn describe(backend: &Backend, failing: &[&FailingBackend]) -> Value {
         "takesNew": backend.takes_new == TakesNew::Yes,
         "failing": complaints,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tcpforward_protocol::snapshot::{LocalTargets, Settings};
+
+    use super::*;
+
+    #[test]
+    fn readiness_names_what_is_waited_for() {
+        let (published, seen) = watch::channel(None);
+        let (pulse, beats) = watch::channel(Pulse {
+            beat: now(),
+            waits_for: vec!["Service"],
+        });
+        let (lease, view) = watch::channel(LeaseView::unseen());
+        let insight = Insight {
+            forwards: watch::channel(Forwards::new()).1,
+            published: seen,
+            pulse: beats,
+            lease: view,
+            lease_name: Some(("sys".to_owned(), "op".to_owned())),
+            roster: Arc::default(),
+            metrics: Metrics::new(&Registry::new()).unwrap(),
+        };
+        let waits = || insight.ready().unwrap_err();
+        assert_eq!(waits(), "waiting for the list of: Service");
+        pulse.send_modify(|pulse| pulse.waits_for.clear());
+        assert_eq!(waits(), "the first pass is not finished");
+        let settings = Settings {
+            local_targets: LocalTargets::Refuse,
+        };
+        published.send_replace(Some(Published::new(settings)));
+        let text = waits();
+        assert!(text.contains("sys/op") && text.contains("update"), "{text}");
+        lease.send_replace(LeaseView::seen(7, None, Some(now())));
+        assert_eq!(insight.ready(), Ok(()));
+    }
 }

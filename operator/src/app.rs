@@ -131,7 +131,8 @@ fn lead(
         metrics: metrics.clone(),
     };
     let writing = Writing::Cluster(queue);
-    let core = Core::new(rules, writing, lease, identity, metrics.clone());
+    let mut core = Core::new(rules, writing, lease, identity, metrics.clone());
+    core.insight.lease_name = Some((config.lease_namespace, config.lease_name));
     let stop = &core.shared.shutdown;
     let (events, inbox) = mpsc::channel(EVENTS);
     let watches = kubernetes::run(client, config.scope, events, metrics, stop.clone());
@@ -193,6 +194,7 @@ impl Core {
                 published: seen,
                 pulse: beats,
                 lease,
+                lease_name: None,
                 roster,
                 metrics,
             },

@@ -23,6 +23,14 @@ pub struct LeaseView {
     epoch: u64,
     held: Until,
     fresh: Until,
+    met: Met,
+}
+
+/// Whether the Lease was ever read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Met {
+    No,
+    Yes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +58,7 @@ impl LeaseView {
             epoch: 0,
             held: Until::Always,
             fresh: Until::Always,
+            met: Met::Yes,
         }
     }
 
@@ -69,7 +78,17 @@ impl LeaseView {
             epoch,
             held: until(held_until),
             fresh: until(fresh_until),
+            met: match fresh_until {
+                Some(_) => Met::Yes,
+                None => Met::No,
+            },
         }
+    }
+
+    /// Whether the Lease was ever read, or there is none to read.
+    #[must_use]
+    pub fn met(&self) -> bool {
+        self.met == Met::Yes
     }
 
     /// `leaseTransitions`; 0 without a Lease.

@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 
-use super::LeaseView;
+use super::{LeaseView, Met};
 
 /// How long each step of an election takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub(crate) struct Rule {
     held_until: Option<Instant>,
     /// Highest epoch ever seen, so that a Lease made anew never goes back.
     epoch: u64,
+    met: Met,
 }
 
 #[derive(Debug)]
@@ -74,6 +75,7 @@ impl Rule {
             seen: Seen::Nothing,
             held_until: None,
             epoch: 0,
+            met: Met::No,
         }
     }
 
@@ -88,6 +90,7 @@ impl Rule {
             self.held_until = None;
         }
         self.epoch = self.epoch.max(transitions(&lease));
+        self.met = Met::Yes;
         let moved = match &self.seen {
             Seen::Record { lease: old, moved } if old.spec == lease.spec => *moved,
             _ => now,
@@ -153,7 +156,10 @@ impl Rule {
             Seen::Absent | Seen::Nothing => None,
         };
         let fresh_until = moved.map(|at| at + 2 * self.timing.duration);
-        LeaseView::seen(self.epoch, self.held_until, fresh_until)
+        LeaseView {
+            met: self.met,
+            ..LeaseView::seen(self.epoch, self.held_until, fresh_until)
+        }
     }
 
     fn duration_of(&self, lease: &Lease) -> Duration {
@@ -332,7 +338,9 @@ mod tests {
         let mut lease = created_by("b", now);
         lease.spec.as_mut().unwrap().lease_transitions = Some(MINUTES + 50);
         a.observe(Some(lease), now);
+        assert!(a.view().met());
         a.observe(None, now);
+        assert!(a.view().met(), "one that was deleted was met all the same");
         let Step::Create(lease) = a.step(now, wall()) else {
             panic!("no create")
         };
@@ -358,7 +366,7 @@ mod tests {
     fn freshness_ends_two_durations_after_the_last_move() {
         let now = now();
         let mut b = rule("b");
-        assert!(!b.view().fresh(now));
+        assert!(!b.view().fresh(now) && !b.view().met());
         b.observe(Some(created_by("a", now)), now);
         assert!(b.view().fresh(now + Duration::from_secs(30)));
         assert!(!b.view().fresh(now + Duration::from_millis(30_001)));
