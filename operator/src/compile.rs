@@ -114,22 +114,18 @@ impl Compiler {
         &self.outcomes
     }
 
-    /// What a pool shall serve; nothing, if no forward ever named it.
+    /// What a pool shall serve; nothing, if no forward names it.
     #[must_use]
     pub fn snapshot(&self, pool: &str) -> Arc<Snapshot> {
         self.snapshots
             .get(pool)
-            .map_or_else(|| Arc::new(self.nothing()), Arc::clone)
+            .map_or_else(|| Arc::new(Snapshot::new(self.rules.settings)), Arc::clone)
     }
 
-    /// What each pool that a forward ever named shall serve.
+    /// What each pool that has forwards shall serve.
     #[must_use]
     pub fn snapshots(&self) -> &BTreeMap<String, Arc<Snapshot>> {
         &self.snapshots
-    }
-
-    fn nothing(&self) -> Snapshot {
-        Snapshot::new(self.rules.settings)
     }
 
     /// Keeps an outcome and puts its forward where it belongs; names the pools that changed.
@@ -150,7 +146,12 @@ impl Compiler {
         }
         let mut pools = Vec::new();
         if let Some((pool, _)) = former {
-            self.edit(&pool).remove(name);
+            let left = self.edit(&pool);
+            left.remove(name);
+            // Without forwards a pool is what it would be had no forward ever named it.
+            if left.forwards().next().is_none() {
+                self.snapshots.remove(&pool);
+            }
             pools.push(pool);
         }
         if let Some((pool, forward)) = wanted {
@@ -161,9 +162,9 @@ impl Compiler {
     }
 
     fn edit(&mut self, pool: &str) -> &mut Snapshot {
-        let nothing = Snapshot::new(self.rules.settings);
+        let settings = self.rules.settings;
         let shared = self.snapshots.entry(pool.to_owned());
-        Arc::make_mut(shared.or_insert_with(|| Arc::new(nothing)))
+        Arc::make_mut(shared.or_insert_with(|| Arc::new(Snapshot::new(settings))))
     }
 
     fn outcome_of(

@@ -94,6 +94,8 @@ pub(crate) struct Controller {
     lease: watch::Receiver<LeaseView>,
     outputs: Outputs,
     published: Published,
+    /// What is published but for the pools.
+    bare: Published,
     metrics: Metrics,
 }
 
@@ -116,8 +118,10 @@ impl Controller {
             Writing::Cluster(queue) => (Some(Statuses::new(queue)), Addresses::Omitted),
             Writing::Local => (None, Addresses::Reported),
         };
+        let bare = Published::new(rules.settings);
         Self {
-            published: Published::new(rules.settings),
+            published: bare.clone(),
+            bare,
             index: Index::new(),
             compiler: Compiler::new(rules),
             missing: KINDS.into_iter().map(kinds::word).collect(),
@@ -204,7 +208,9 @@ impl Controller {
             Event::Deleted { .. } => {}
         }
         if let Some(zones) = self.zones.take(&event) {
-            self.published = self.published.with_zones(Arc::new(zones));
+            let zones = Arc::new(zones);
+            self.bare = self.bare.with_zones(Arc::clone(&zones));
+            self.published = self.published.with_zones(zones);
         }
         self.affected.extend(self.index.apply(event));
     }
@@ -216,6 +222,8 @@ impl Controller {
             .pulse
             .send_modify(|pulse| pulse.waits_for = waits_for);
         if !self.missing.is_empty() {
+            // The first whole pass looks at everything anyway.
+            drop(self.roster.take_dirty());
             return;
         }
         self.metrics.passes.inc();
@@ -241,12 +249,19 @@ impl Controller {
         let changes = self.compiler.compile(&self.index, affected);
         let n = u64::try_from(changes.forwards.len()).unwrap_or(u64::MAX);
         self.metrics.compiled.inc_by(n);
-        let pools = changes.pools.into_iter().map(|pool| {
-            let snapshot = self.compiler.snapshot(&pool);
-            (pool, snapshot)
-        });
-        self.published = self.published.with_pools(pools);
+        self.published = self.with_pools(&changes.pools);
         changes.forwards
+    }
+
+    /// What to publish when these pools are other ones. One without forwards goes: else pools that
+    /// were named once, perhaps by mistake, would be held for ever.
+    fn with_pools(&self, changed: &BTreeSet<String>) -> Published {
+        let all = self.compiler.snapshots();
+        let there = |pool: &String| Some((pool.clone(), Arc::clone(all.get(pool)?)));
+        match changed.iter().map(there).collect::<Option<Vec<_>>>() {
+            Some(pools) => self.published.with_pools(pools),
+            None => self.bare.with_pools(all.keys().filter_map(there)),
+        }
     }
 
     /// A new writer looks at everything, and gives data planes time to connect.

@@ -166,16 +166,6 @@ pub(crate) struct Shared {
     pub(crate) behind: Once,
 }
 
-impl Shared {
-    fn count_connected(&self) {
-        self.metrics.connected.reset();
-        for (pool, size) in self.roster.sizes() {
-            let size = i64::try_from(size).unwrap_or(i64::MAX);
-            self.metrics.connected.with_label_values(&[&pool]).set(size);
-        }
-    }
-}
-
 /// Serves data planes that dial over TCP, until shutdown.
 pub(crate) async fn serve_tcp(shared: Arc<Shared>, listener: TcpListener) -> Result<(), Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

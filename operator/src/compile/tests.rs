@@ -222,6 +222,20 @@ fn a_forward_moves_between_pools() {
 }
 
 #[test]
+fn a_pool_without_forwards_is_forgotten_and_is_the_empty_one() {
+    let mut world = World::of([forward("one", 1, to("web")), forward("two", 2, to("web"))]);
+    let pools =
+        |world: &World| -> Vec<String> { world.compiler.snapshots().keys().cloned().collect() };
+    world.apply(gone(Kind::TcpForward, "one"));
+    assert_eq!(pools(&world), ["default"]);
+    let changes = world.apply(gone(Kind::TcpForward, "two"));
+    assert_eq!(changes.pools, BTreeSet::from(["default".to_owned()]));
+    assert_eq!(pools(&world), [""; 0]);
+    let empty = Snapshot::new(CLUSTER).version();
+    assert_eq!(world.compiler.snapshot("default").version(), empty);
+}
+
+#[test]
 fn what_changes_nothing_leaves_the_pool_alone() {
     let mut world = World::of([
         service("web"),
@@ -353,6 +367,7 @@ proptest! {
         let all = world.index.names().cloned().collect();
         whole.compile(&world.index, &all);
         prop_assert_eq!(whole.outcomes(), world.compiler.outcomes());
+        prop_assert!(whole.snapshots().keys().eq(world.compiler.snapshots().keys()));
         prop_assert_eq!(
             whole.snapshot("default").version(),
             world.compiler.snapshot("default").version()

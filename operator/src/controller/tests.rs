@@ -1,14 +1,20 @@
+use std::sync::Once;
+
 use prometheus::Registry;
 use serde_json::json;
 use tcpforward_protocol::answer::{Applied, ServedSpec, Serving};
 use tcpforward_protocol::delta::Scope;
-use tcpforward_protocol::snapshot::{LocalTargets, Settings};
+use tcpforward_protocol::snapshot::{LocalTargets, Settings, Snapshot};
+use tcpforward_protocol::version::Version;
+use tokio::io::DuplexStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
 use crate::patch::StatusPatch;
-use crate::push::fixtures::hello;
+use crate::push::fake::DataPlane;
+use crate::push::fixtures::{SETTINGS, hello};
+use crate::push::{Shared, serve_local};
 use crate::status;
 
 struct Operator {
@@ -19,7 +25,7 @@ struct Operator {
     queue: Arc<Queue>,
     roster: Arc<Roster>,
     metrics: Metrics,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Operator {
@@ -65,7 +71,7 @@ impl Operator {
             queue,
             roster,
             metrics,
-            _tasks: tasks,
+            tasks,
         }
     }
 
@@ -128,6 +134,23 @@ impl Operator {
         };
         drop(self.roster.applied(&seat, applied));
         seat
+    }
+
+    /// Lets data planes connect; the way to do so.
+    fn push(&mut self) -> mpsc::Sender<DuplexStream> {
+        let shared = Shared {
+            identity: "op".to_owned(),
+            published: self.published.clone(),
+            lease: self.lease.subscribe(),
+            roster: Arc::clone(&self.roster),
+            metrics: self.metrics.clone(),
+            shutdown: CancellationToken::new(),
+            behind: Once::new(),
+        };
+        let (dial, incoming) = mpsc::channel(1);
+        let serving = serve_local(Arc::new(shared), incoming);
+        self.tasks.spawn(async move { serving.await.unwrap() });
+        dial
     }
 
     fn compiled(&self) -> u64 {
@@ -357,4 +380,25 @@ async fn a_forward_that_is_gone_leaves_nothing_behind() {
     operator.settle().await;
     assert_eq!(names(&operator.queue.take_all()), ["b"]);
     assert_eq!(operator.forwards.borrow().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_planes_of_a_forgotten_pool_get_the_empty_set() {
+    let mut operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let dial = operator.push();
+    let mut plane = DataPlane::connect(&dial, &hello("u")).await;
+    let update = plane.update().await;
+    assert_eq!(update.upserts.len(), 2);
+    let held = operator.published.borrow().clone().unwrap();
+    assert!(format!("{held:?}").contains("\"default\""));
+    let version = Version::try_from(update.version.as_slice()).unwrap();
+    plane.ack(update.nonce, version).await;
+    operator
+        .say(Event::Replaced(Kind::TcpForward, Vec::new()))
+        .await;
+    let update = plane.update().await;
+    assert_eq!((update.full, update.removals.len()), (false, 2));
+    assert_eq!(update.version, Snapshot::new(SETTINGS).version().as_bytes());
+    let held = operator.published.borrow().clone().unwrap();
+    assert!(!format!("{held:?}").contains("\"default\""));
 }

@@ -69,7 +69,7 @@ struct Seated<'a> {
 impl Drop for Seated<'_> {
     fn drop(&mut self) {
         self.shared.roster.leave(&self.seat);
-        self.shared.count_connected();
+        self.shared.roster.count(&self.shared.metrics.connected);
         tracing::debug!("a data plane's stream has ended");
     }
 }
@@ -92,7 +92,7 @@ async fn talk(
     let mut stream = Stream::new(wire::hello_from_proto(hello)?);
     let seat = shared.roster.join(stream.hello());
     let place = Seated { shared, seat };
-    shared.count_connected();
+    shared.roster.count(&shared.metrics.connected);
     let hello = stream.hello();
     tracing::info!(
         pod = hello.pod,

@@ -1,9 +1,10 @@
 //! Edge, of one lock. Who is connected, what each serves and refuses, and how it fares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::IntGaugeVec;
 use tcpforward_protocol::answer::{Applied, Hello, Refusal, Report};
 use tcpforward_protocol::proto;
 use tcpforward_protocol::snapshot::ForwardName;
@@ -16,7 +17,7 @@ mod answers;
 mod member;
 
 pub(crate) use answers::{Account, Card, Dirty};
-use member::{Departed, Member, Moved, Standing, differences};
+use member::{Departed, ENTRIES, FAILING_BACKENDS, Member, Moved, Standing, differences};
 
 /// A data plane that is gone counts as it was for this long: one that only dials again after a
 /// broken connection (its waits are at most 5 s) must not turn a condition there and back.
@@ -33,6 +34,8 @@ pub struct Roster {
     membership: watch::Sender<u64>,
     /// Changes when anything does.
     news: watch::Sender<u64>,
+    /// Pools whose size is shown in the metrics.
+    counted: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,7 @@ impl Default for Roster {
             state: Mutex::default(),
             membership: watch::channel(0).0,
             news: watch::channel(0).0,
+            counted: Mutex::default(),
         }
     }
 }
@@ -185,6 +189,7 @@ impl Roster {
         let refused: BTreeMap<_, _> = applied
             .refused
             .into_iter()
+            .take(ENTRIES)
             .map(|refusal| (refusal.forward.clone(), refusal))
             .collect();
         let new = refused
@@ -205,14 +210,14 @@ impl Roster {
 
     pub(crate) fn report(&self, seat: &Seat, report: Report) {
         let mut failing = BTreeMap::<_, Vec<_>>::new();
-        for backend in report.failing {
+        for backend in report.failing.into_iter().take(FAILING_BACKENDS) {
             failing
                 .entry(backend.forward.clone())
                 .or_default()
                 .push(backend);
         }
         let mut listeners = BTreeMap::<_, Vec<_>>::new();
-        for bound in report.listeners {
+        for bound in report.listeners.into_iter().take(ENTRIES) {
             listeners
                 .entry(bound.forward)
                 .or_default()
@@ -221,6 +226,7 @@ impl Roster {
         let sessions = report
             .sessions
             .into_iter()
+            .take(ENTRIES)
             .map(|count| (count.forward, (count.open, count.total)))
             .collect();
         let mut state = self.lock();
@@ -287,7 +293,9 @@ impl Roster {
             .flat_map(|p| p.members.values());
         members
             .filter_map(|member| member.knowledge.sessions.get(forward))
-            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+            .fold((0_u64, 0_u64), |sum, count| {
+                (sum.0.saturating_add(count.0), sum.1.saturating_add(count.1))
+            })
     }
 
     /// Connected data planes of each pool.
@@ -296,6 +304,21 @@ impl Roster {
         let size = |(name, pool): (&String, &Pool)| (name.clone(), pool.members.len());
         let sizes = state.pools.iter().map(size);
         sizes.filter(|(_, size)| *size > 0).collect()
+    }
+
+    /// Shows the sizes in a metric; all under one lock, so that the last word is the latest.
+    pub(crate) fn count(&self, connected: &IntGaugeVec) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let sizes = self.sizes();
+        for (pool, size) in &sizes {
+            let size = i64::try_from(*size).unwrap_or(i64::MAX);
+            connected.with_label_values(&[pool]).set(size);
+        }
+        for pool in counted.iter().filter(|pool| !sizes.contains_key(*pool)) {
+            // It was shown, so there is nothing to fail.
+            let _ = connected.remove_label_values(&[pool]);
+        }
+        *counted = sizes.into_keys().collect();
     }
 
     pub(crate) fn cards(&self) -> Vec<Card> {

@@ -192,6 +192,28 @@ async fn shares_are_told_again_when_a_member_comes() {
 }
 
 #[tokio::test]
+async fn the_count_of_a_pool_goes_with_its_last_member() {
+    let operator = Operator::start();
+    operator.publish(&[]);
+    let mut plane = operator.connect(&hello("u")).await;
+    plane.update().await;
+    let connected = &operator.shared.metrics.connected;
+    assert_eq!(connected.with_label_values(&["default"]).get(), 1);
+    drop(plane);
+    let gone = async {
+        while !prometheus::core::Collector::collect(connected)[0]
+            .get_metric()
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone)
+        .await
+        .expect("the pool is still counted");
+}
+
+#[tokio::test]
 async fn a_hello_of_another_pod_ends_the_stream() {
     let operator = Operator::start();
     operator.publish(&[]);

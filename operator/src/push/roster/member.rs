@@ -16,6 +16,13 @@ use super::Account;
 /// one can't fill the memory.
 const SERVED_FORWARDS: usize = 65_536;
 
+/// Refusals, listeners and session counts of one data plane that are kept: one for each forward
+/// that it may serve.
+pub(super) const ENTRIES: usize = SERVED_FORWARDS;
+
+/// Failing backends of one data plane that are kept, each with a text: more than a person reads.
+pub(super) const FAILING_BACKENDS: usize = 16_384;
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) seat: u64,

@@ -195,6 +195,42 @@ fn a_full_answer_forgets_what_was_served_before() {
 }
 
 #[test]
+fn no_data_plane_fills_the_memory_or_overflows_a_sum() {
+    let roster = Roster::default();
+    let seats = ["u", "v"].map(|uid| roster.join(&hello(uid)));
+    for seat in &seats {
+        roster.applied(seat, serves(1));
+        let failing = FailingBackend {
+            forward: name(),
+            target: "t".to_owned(),
+            address: "10.0.0.1:80".parse().unwrap(),
+            reason: DialError::Timeout,
+            message: "no answer".to_owned(),
+            since_ms: 1,
+        };
+        let listener = BoundListener {
+            forward: name(),
+            address: "127.0.0.1:8888".parse().unwrap(),
+        };
+        let count = SessionCount {
+            forward: name(),
+            open: u64::MAX,
+            total: 1,
+        };
+        let report = Report {
+            failing: vec![failing; FAILING_BACKENDS + 1],
+            listeners: vec![listener; ENTRIES + 1],
+            sessions: vec![count],
+        };
+        roster.report(seat, report);
+    }
+    let account = &roster.accounts("default", &name())[0];
+    assert_eq!(account.failing.len(), FAILING_BACKENDS);
+    assert_eq!(account.listeners.len(), ENTRIES);
+    assert_eq!(roster.sessions("default", &name()), (u64::MAX, 2));
+}
+
+#[test]
 fn a_report_marks_only_what_changed() {
     let roster = Roster::default();
     let seat = roster.join(&hello("u"));
