@@ -14,6 +14,7 @@ use crate::resolve::{Service, Slice};
 
 mod claim;
 mod event;
+mod same;
 
 pub use claim::{Claim, Standing};
 use event::Key;
@@ -52,6 +53,7 @@ impl Index {
     }
 
     /// Takes note of what happened and names the forwards that it touches; one that is gone, too.
+    /// A status alone touches none, unless it changes the place in the queue for a port.
     pub fn apply(&mut self, event: Event) -> BTreeSet<ForwardName> {
         let mut touched = BTreeSet::new();
         match event {
@@ -163,13 +165,19 @@ impl Index {
         let Object::TcpForward(raw) = object else {
             return;
         };
-        if self.raw(&name) == Some(&raw) {
+        let claim = Claim::of(&raw);
+        if let Some(known) = self.forwards.get_mut(&name)
+            && known.claim == claim
+            && same::but_for_status(&known.raw, &raw)
+        {
+            // Mostly our own write: nothing that others share has changed.
+            known.raw = raw;
             return;
         }
         self.forget_uses(&name);
         let known = Known {
             draft: forward::parse(&raw),
-            claim: Claim::of(&raw),
+            claim,
             raw,
         };
         for key in services_of(&known) {

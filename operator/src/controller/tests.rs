@@ -220,6 +220,14 @@ async fn nothing_is_published_before_every_kind_is_listed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_data_planes_say_does_not_pile_up_while_a_list_is_missing() {
+    let operator = Operator::start(LeaseView::alone());
+    let _seat = operator.serve(&[]);
+    operator.settle().await;
+    assert_eq!(operator.roster.take_dirty().pools, BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_of_one_service_recompiles_only_the_forwards_that_use_it() {
     let operator = Operator::with_two_forwards(LeaseView::alone()).await;
     assert_eq!(operator.compiled(), 2);
@@ -380,6 +388,35 @@ async fn a_forward_that_is_gone_leaves_nothing_behind() {
     operator.settle().await;
     assert_eq!(names(&operator.queue.take_all()), ["b"]);
     assert_eq!(operator.forwards.borrow().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_written_status_compiles_nothing_and_a_foreign_one_is_healed() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    operator.serve(&["a", "b"]);
+    operator.settle().await;
+    let a = ForwardName::new("shop", "a");
+    let status = operator.forwards.borrow()[&a].status.clone();
+    let written = |version: &str, generation: i64| {
+        let Object::TcpForward(mut raw) = forward("a", 1, 8001) else {
+            unreachable!()
+        };
+        raw["metadata"]["resourceVersion"] = json!(version);
+        raw["status"] = serde_json::to_value(&status).unwrap();
+        raw["status"]["programmedGeneration"] = json!(generation);
+        Event::Applied(Object::TcpForward(raw))
+    };
+    // The first one turns a claim to a port into a right.
+    operator.say(written("50", 7)).await;
+    operator.settle().await;
+    operator.queue.take_all();
+    let compiled = operator.compiled();
+    operator.say(written("51", 8)).await;
+    operator.settle().await;
+    let again = operator.queue.take_all();
+    assert_eq!(names(&again), ["a"]);
+    assert_eq!(again[0].resource_version, "51");
+    assert_eq!(operator.compiled(), compiled);
 }
 
 #[tokio::test(start_paused = true)]

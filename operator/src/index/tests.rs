@@ -123,6 +123,39 @@ fn what_changes_nothing_touches_nothing() {
 }
 
 #[test]
+fn a_status_touches_nothing_but_a_claim() {
+    let written = |version: &str, edit: fn(&mut Value)| {
+        let mut raw = raw("one", 1001, to("web"));
+        raw["metadata"]["resourceVersion"] = json!(version);
+        raw["metadata"]["managedFields"] = json!([{"time": version}]);
+        edit(&mut raw);
+        Event::Applied(Object::TcpForward(raw))
+    };
+    let name = ForwardName::new("shop", "one");
+    let accepted = |raw: &mut Value| {
+        let condition = json!({"type": "Accepted", "status": "True", "observedGeneration": 1});
+        raw["status"] = json!({"conditions": [condition]});
+    };
+    let mut index = world();
+    let counted = written("7", |raw| raw["status"] = json!({"observedGeneration": 1}));
+    assert_eq!(index.apply(counted), names(&[]));
+    assert_eq!(index.status_of(&name).unwrap().observed_generation, Some(1));
+    assert_eq!(
+        index.raw(&name).unwrap()["metadata"]["resourceVersion"],
+        "7"
+    );
+    let edits: [fn(&mut Value); 4] = [
+        accepted,
+        |raw| raw["metadata"]["generation"] = json!(2),
+        |raw| raw["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+        |raw| raw["spec"]["timeouts"] = json!({"idle": "1m"}),
+    ];
+    for edit in edits {
+        assert_eq!(index.apply(written("8", edit)), names(&["one"]));
+    }
+}
+
+#[test]
 fn a_service_may_come_after_its_slices_and_its_forwards() {
     let mut index = Index::new();
     assert_eq!(
