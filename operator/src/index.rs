@@ -40,7 +40,6 @@ pub struct Index {
     slices: BTreeMap<Key, BTreeMap<String, Slice>>,
     /// Which Service a slice belongs to.
     owners: BTreeMap<Key, Key>,
-    nodes: BTreeMap<String, String>,
     /// Which forwards name a Service, whether or not it exists.
     users: BTreeMap<Key, BTreeSet<ForwardName>>,
 }
@@ -75,12 +74,6 @@ impl Index {
             }
         }
         touched
-    }
-
-    /// The zone of a node.
-    #[must_use]
-    pub fn zone_of(&self, node: &str) -> Option<&str> {
-        self.nodes.get(node).map(String::as_str)
     }
 
     /// A TcpForward as it was written.
@@ -121,11 +114,7 @@ impl Index {
     fn keys(&self, kind: Kind) -> BTreeSet<Key> {
         match kind {
             Kind::EndpointSlice => self.owners.keys().cloned().collect(),
-            Kind::Node => self
-                .nodes
-                .keys()
-                .map(|name| (String::new(), name.clone()))
-                .collect(),
+            Kind::Node => BTreeSet::new(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::TcpForward => self
                 .forwards
@@ -139,15 +128,8 @@ impl Index {
         let key = object.key();
         match object {
             Object::EndpointSlice(slice) => self.put_slice(key, &slice, touched),
-            Object::Node {
-                name,
-                zone: Some(zone),
-            } => {
-                self.nodes.insert(name, zone);
-            }
-            Object::Node { name, zone: None } => {
-                self.nodes.remove(&name);
-            }
+            // Zones are told to data planes beside their set: `watch::Zones`.
+            Object::Node { .. } => {}
             Object::Service(service) => {
                 let service = Service::from(&*service);
                 if self.services.get(&key) != Some(&service) {
@@ -216,9 +198,7 @@ impl Index {
     fn delete(&mut self, kind: Kind, key: &Key, touched: &mut BTreeSet<ForwardName>) {
         match kind {
             Kind::EndpointSlice => self.delete_slice(key, touched),
-            Kind::Node => {
-                self.nodes.remove(&key.1);
-            }
+            Kind::Node => {}
             Kind::Service => {
                 if self.services.remove(key).is_some() {
                     self.touch_users(key, touched);

@@ -212,21 +212,6 @@ fn a_forward_that_stops_using_a_service_is_left_alone() {
 }
 
 #[test]
-fn nodes_have_zones() {
-    let mut index = Index::new();
-    let node = |zone: Option<&str>| {
-        Event::Applied(Object::Node {
-            name: "n1".into(),
-            zone: zone.map(str::to_owned),
-        })
-    };
-    index.apply(node(Some("a")));
-    assert_eq!(index.zone_of("n1"), Some("a"));
-    index.apply(node(None));
-    assert_eq!(index.zone_of("n1"), None);
-}
-
-#[test]
 fn a_status_is_read_if_it_can_be() {
     let mut index = Index::new();
     let mut good = raw("good", 1, to("web"));
