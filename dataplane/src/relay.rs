@@ -46,8 +46,17 @@ pub trait Meter {
 pub struct Ended {
     /// The word for it.
     pub ending: Ending,
-    /// The side whose socket broke; absent: none.
-    pub broken: Option<Side>,
+    /// Whose socket broke; absent: none.
+    pub broken: Option<Broken>,
+}
+
+/// What the other side of a broken socket has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The side that broke.
+    pub side: Side,
+    /// It had ended cleanly before, and the other side has been told so.
+    pub fin_passed: bool,
 }
 
 /// A session's two sockets and what is on its way between them.
@@ -122,7 +131,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             && reset.as_mut().poll(cx).is_ready()
         {
             let side = self.ends.first_fin().unwrap_or(Side::Downstream);
-            return Poll::Ready(broken(side, ErrorKind::ConnectionReset));
+            return Poll::Ready(self.broken(side, ErrorKind::ConnectionReset));
         }
         self.poll_silence(cx, before != self.passed)
     }
@@ -148,7 +157,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             return None;
         };
         match self.ends.judge(from, ended) {
-            Next::Broken(side, kind) => Some(broken(side, kind)),
+            Next::Broken(side, kind) => Some(self.broken(side, kind)),
             Next::Finished(first) => {
                 pass_fin(sink.0);
                 Some(Ended {
@@ -167,6 +176,16 @@ impl<'a, M: Meter> Relay<'a, M> {
                 None
             }
             Next::Deliver(_) => None,
+        }
+    }
+
+    fn broken(&self, side: Side, kind: ErrorKind) -> Ended {
+        Ended {
+            ending: Ending::broken(side, kind),
+            broken: Some(Broken {
+                side,
+                fin_passed: self.ends.first_fin() == Some(side),
+            }),
         }
     }
 
@@ -205,13 +224,6 @@ impl<'a, M: Meter> Relay<'a, M> {
     }
 }
 
-fn broken(side: Side, kind: ErrorKind) -> Ended {
-    Ended {
-        ending: Ending::broken(side, kind),
-        broken: Some(side),
-    }
-}
-
 fn pass_fin(sink: &TcpStream) {
     // A peer that is gone already needs no FIN; its reset is seen by a read.
     let _ = SockRef::from(sink).shutdown(Shutdown::Write);
@@ -219,15 +231,22 @@ fn pass_fin(sink: &TcpStream) {
 
 /// Reproduces the end on both sides: clean as clean; what broke as a reset of the other side, once
 /// that has been sent what was read before; anything else (timeouts) as a reset of both.
+///
+/// A side that has had its FIN is not reset for what broke later: that would take back bytes that
+/// came before the FIN. It learns of the break when it sends more.
 pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
     match (ended.ending, ended.broken) {
-        (_, Some(Side::Downstream)) => {
-            drop(downstream);
-            upstream.reset_after_sending(RESET_LIMIT).await;
-        }
-        (_, Some(Side::Upstream)) => {
-            drop(upstream);
-            downstream.reset_after_sending(RESET_LIMIT).await;
+        (_, Some(broken)) => {
+            let (gone, told) = match broken.side {
+                Side::Downstream => (downstream, upstream),
+                Side::Upstream => (upstream, downstream),
+            };
+            drop(gone);
+            if broken.fin_passed {
+                told.finish_lingering().await;
+            } else {
+                told.reset_after_sending(Instant::now() + RESET_LIMIT).await;
+            }
         }
         (Ending::DownstreamFin | Ending::UpstreamFin, None) => {
             downstream.finish();

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::ops::{Deref, DerefMut};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream};
+
+mod connection;
+
+pub use connection::Connection;
 
 /// Connections that wait to be accepted, per listening socket. The kernel takes the smaller of
 /// this and `net.core.somaxconn`, which is 4096 where nobody changed it.
@@ -102,97 +103,6 @@ fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
         .with_interval(Duration::from_secs(10))
         .with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
-}
-
-/// A connected socket that resets its peer when it is dropped, unless it was `finish`ed: whatever
-/// goes wrong, a cut stream never looks like a clean end.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    on_drop: OnDrop,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnDrop {
-    Close,
-    Reset,
-}
-
-impl Connection {
-    /// Takes a connected socket.
-    #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            on_drop: OnDrop::Reset,
-        }
-    }
-
-    /// Closes it; what was written still reaches the peer.
-    pub fn finish(mut self) {
-        self.on_drop = OnDrop::Close;
-    }
-
-    /// Resets the peer, once it has been sent what was written: closing at once would throw away
-    /// what the kernel still holds. A peer that reads nothing is waited for no longer than `limit`.
-    pub async fn reset_after_sending(self, limit: Duration) {
-        let sent = async {
-            let mut pause = Duration::from_millis(1);
-            while !self.all_sent() {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_millis(50));
-            }
-        };
-        // Past the limit it is reset all the same.
-        let _ = tokio::time::timeout(limit, sent).await;
-    }
-
-    /// With a low-water mark of one byte a socket is writable when nothing unsent is left.
-    fn all_sent(&self) -> bool {
-        if SockRef::from(&self.stream)
-            .set_tcp_notsent_lowat(1)
-            .is_err()
-        {
-            return true;
-        }
-        let mut polled = [PollFd::from_borrowed_fd(
-            self.stream.as_fd(),
-            PollFlags::OUT,
-        )];
-        match rustix::event::poll(
-            &mut polled,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        ) {
-            Ok(0) | Err(Errno::INTR) => false,
-            Ok(_) | Err(_) => true,
-        }
-    }
-}
-
-impl Deref for Connection {
-    type Target = TcpStream;
-
-    fn deref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl DerefMut for Connection {
-    fn deref_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if self.on_drop == OnDrop::Reset {
-            // A socket that refuses the option is dead already.
-            let _ = self.stream.set_zero_linger();
-        }
-    }
 }
 
 /// Trouble of this process or host, which says nothing about a peer.

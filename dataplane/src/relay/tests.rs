@@ -110,35 +110,59 @@ async fn the_server_ends_first_and_still_gets_everything() {
     assert_eq!(ending(rig.relay).await, Ending::UpstreamFin);
 }
 
-#[tokio::test]
-async fn a_reset_reaches_the_other_side_after_all_bytes() {
-    for slow in [false, true] {
-        let mut rig = rig(NONE).await;
-        let sent = vec![9; 300_000];
-        let mut server = rig.server;
-        let sending = async {
-            server.write_all(&sent).await.unwrap();
-            // Everything has left us before we reset.
-            while rig.count.0.load(Ordering::Relaxed) < 300_000 {
-                tokio::task::yield_now().await;
-            }
-            Connection::new(server)
-        };
-        let got = if slow {
-            drop(sending.await);
-            read_all(&mut rig.client).await
-        } else {
-            let (reset, got) =
-                tokio::join!(async { drop(sending.await) }, read_all(&mut rig.client));
-            let () = reset;
-            got
-        };
-        assert_eq!(
-            (got.0.len(), got.1),
-            (300_000, Some(ErrorKind::ConnectionReset))
-        );
-        assert_eq!(ending(rig.relay).await, Ending::UpstreamRst);
+const LARGE: usize = 600_000;
+
+/// Sends from that side until the relay has taken it all, and returns sender and receiver.
+async fn send_large(
+    from: Side,
+    client: TcpStream,
+    server: TcpStream,
+    count: &Count,
+) -> (TcpStream, TcpStream) {
+    let (mut sender, receiver) = match from {
+        Side::Downstream => (client, server),
+        Side::Upstream => (server, client),
+    };
+    sender.write_all(&vec![9; LARGE]).await.unwrap();
+    while count.0.load(Ordering::Relaxed) < LARGE as u64 {
+        tokio::task::yield_now().await;
     }
+    (sender, receiver)
+}
+
+#[tokio::test]
+async fn a_reset_reaches_a_slow_reader_after_all_bytes() {
+    for from in [Side::Upstream, Side::Downstream] {
+        let rig = rig(NONE).await;
+        let (sender, mut receiver) = send_large(from, rig.client, rig.server, &rig.count).await;
+        drop(Connection::new(sender));
+        let (bytes, end) = read_all(&mut receiver).await;
+        assert_eq!(
+            (bytes.len(), end),
+            (LARGE, Some(ErrorKind::ConnectionReset))
+        );
+        let reset = Ending::broken(from, ErrorKind::ConnectionReset);
+        assert_eq!(ending(rig.relay).await, reset);
+    }
+}
+
+async fn fin_then_reset(from: Side) {
+    let rig = rig(NONE).await;
+    let (mut sender, mut receiver) = send_large(from, rig.client, rig.server, &rig.count).await;
+    sender.shutdown().await.unwrap();
+    drop(Connection::new(sender));
+    let reset = Ending::broken(from, ErrorKind::ConnectionReset);
+    assert_eq!(ending(rig.relay).await, reset);
+    let (bytes, end) = read_all(&mut receiver).await;
+    assert_eq!((bytes.len(), end), (LARGE, None));
+}
+
+#[tokio::test]
+async fn a_reset_takes_back_nothing_that_came_before_a_fin() {
+    tokio::join!(
+        fin_then_reset(Side::Upstream),
+        fin_then_reset(Side::Downstream)
+    );
 }
 
 #[tokio::test]
@@ -162,9 +186,8 @@ async fn a_reset_after_a_clean_end_is_noticed_while_nothing_moves() {
     assert_eq!(read_all(&mut rig.server).await, (Vec::new(), None));
     drop(Connection::new(rig.client));
     assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
-    let broken =
-        rig.server.write_all(b"late").await.is_err() || read_all(&mut rig.server).await.1.is_some();
-    assert!(broken);
+    let told = async { while rig.server.write_all(b"late").await.is_ok() {} };
+    timeout(PATIENCE, told).await.expect("a reset");
 }
 
 #[tokio::test]
