@@ -14,7 +14,7 @@ use super::running::{Leaving, Running};
 use super::{CLOSE_TIME, Serving, bind};
 use crate::plan::{self, Step};
 use crate::served::Served;
-use crate::sync::Wanted;
+use crate::sync::{Wanted, assemble};
 
 /// What a pass starts from, and what has come of it so far.
 struct Pass {
@@ -59,6 +59,7 @@ impl Serving {
         }
         self.leave_unwanted(&pass.wanted);
         self.restore_all(&mut pass).await;
+        self.refresh(&pass.wanted);
         self.retries.keep(|name| pass.refused.contains_key(name));
         self.refused = pass.refused;
         self.publish();
@@ -225,6 +226,24 @@ impl Serving {
             *other != name && listener.is_some_and(|l| plan::overlap(l.address, address))
         });
         others.map(|(other, _)| other.clone()).collect()
+    }
+
+    /// Those that could not go where they are wanted: their former spec stays, and their backends
+    /// are those of today.
+    fn refresh(&self, wanted: &Wanted) {
+        for (name, running) in &self.running {
+            let Some(forward) = wanted.forwards.get(name) else {
+                continue;
+            };
+            let address = running.listener.as_ref().map(|l| l.address);
+            if address != Some(self.address(forward)) {
+                let former = running.served.active();
+                let backends = forward.backends.clone();
+                let mixed = assemble::with_backends(&former.forward, backends);
+                let (settings, seed) = (wanted.settings, fastrand::u64(..));
+                running.served.update(Arc::new(mixed), settings, seed);
+            }
+        }
     }
 
     /// Those that are still without a listener, from whatever pass.

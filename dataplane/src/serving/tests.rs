@@ -135,3 +135,43 @@ async fn a_swap_that_fails_half_way_is_taken_back() {
     assert!(refused[0].1.contains("another program"), "{refused:?}");
     assert!(refused[1].1.contains("the forward n/a"), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_refused_forward_dials_the_backends_of_today() {
+    let mut serving = serving();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (one, two, three) = (free_port(), taken.local_addr().unwrap().port(), free_port());
+    let with_backends = |forward: Forward, addresses: &[&str]| {
+        let backends = addresses.iter().map(|a| samples::backend("t", a));
+        Forward::new(forward.name, forward.spec, backends.collect())
+    };
+    let first = ["10.0.0.1:80"];
+    serving
+        .apply(wanted([
+            with_backends(forward("conflict", 1, "127.0.0.1", one), &first),
+            with_backends(forward("taken", 1, "127.0.0.1", three), &first),
+        ]))
+        .await;
+    // One after the other wants a third one's port, or one that another program holds.
+    for (generation, address) in [(2, "10.0.0.2:80"), (2, "10.0.0.3:80")] {
+        serving
+            .apply(wanted([
+                with_backends(
+                    forward("conflict", generation, "127.0.0.1", three),
+                    &[address],
+                ),
+                with_backends(forward("taken", generation, "127.0.0.1", two), &[address]),
+            ]))
+            .await;
+        let expected = [
+            row("conflict", 1, "127.0.0.1", one),
+            row("taken", 1, "127.0.0.1", three),
+        ];
+        assert_eq!(in_service(&serving), expected);
+        for running in serving.running.values() {
+            let backends = running.served.backends();
+            let dialled: Vec<_> = backends.iter().map(|b| b.address.to_string()).collect();
+            assert_eq!(dialled, [address]);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use tcpforward_protocol::answer::{Refusal, RefusalCode};
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
+use tcpforward_protocol::snapshot::{Backend, Forward, ForwardName, Settings};
 use tcpforward_protocol::version::{self, Hash, Version};
 use tcpforward_protocol::wire::{self, Invalid};
 use tcpforward_protocol::{CHANGE_BYTES, proto};
@@ -121,9 +121,12 @@ impl Held {
                     next.refused.remove(&name);
                     next.forwards.insert(name, Arc::new(forward));
                 }
-                Err(refusal) => {
+                Err((refusal, backends)) => {
                     if let Some(former) = held.and_then(|h| h.forwards.get(&name)) {
-                        next.forwards.insert(name.clone(), Arc::clone(former));
+                        let kept = backends
+                            .and_then(|backends| with_new_backends(former, backends))
+                            .unwrap_or_else(|| Arc::clone(former));
+                        next.forwards.insert(name.clone(), kept);
                     }
                     next.refused.insert(name, refusal);
                 }
@@ -137,6 +140,28 @@ impl Held {
     }
 }
 
+/// A forward's former spec with today's backends of the targets that it has. The hash stays the
+/// former one: no operator has sent this.
+pub(crate) fn with_backends(former: &Forward, mut backends: Vec<Backend>) -> Forward {
+    let targets = &former.spec.relay.targets;
+    backends.retain(|b| targets.iter().any(|t| t.name == b.target));
+    Forward {
+        backends,
+        ..former.clone()
+    }
+}
+
+/// The same with backends that came beside a spec that this program can't do.
+fn with_new_backends(former: &Forward, backends: Vec<proto::Backend>) -> Option<Arc<Forward>> {
+    let targets = &former.spec.relay.targets;
+    let mut message = wire::forward_to_proto(former);
+    message.backends = backends;
+    message
+        .backends
+        .retain(|b| targets.iter().any(|t| t.name == b.target));
+    wire::forward_from_proto(message).ok().map(Arc::new)
+}
+
 fn invalid_name(name: &str) -> Invalid {
     let value = name.chars().take(80).collect();
     Invalid {
@@ -146,7 +171,12 @@ fn invalid_name(name: &str) -> Invalid {
     }
 }
 
-fn accept(name: &ForwardName, hash: Hash, message: proto::Forward) -> Result<Forward, Refusal> {
+/// A refusal comes with the forward's backends when nothing is wrong with those.
+fn accept(
+    name: &ForwardName,
+    hash: Hash,
+    message: proto::Forward,
+) -> Result<Forward, (Refusal, Option<Vec<proto::Backend>>)> {
     let spec_hash = Hash::try_from(message.spec_hash.as_slice()).unwrap_or(hash);
     let refuse = |code, text| Refusal {
         forward: name.clone(),
@@ -164,11 +194,12 @@ fn accept(name: &ForwardName, hash: Hash, message: proto::Forward) -> Result<For
         .find(|feature| !FEATURES.contains(&feature.as_str()))
     {
         let text = format!("this data plane can't do {missing:?}: upgrade it");
-        return Err(refuse(RefusalCode::Unsupported, text));
+        let refusal = refuse(RefusalCode::Unsupported, text);
+        return Err((refusal, Some(message.backends)));
     }
     wire::forward_from_proto(message).map_err(|error| {
         let text = format!("{error}; data plane and operator differ in version");
-        refuse(RefusalCode::Invalid, text)
+        (refuse(RefusalCode::Invalid, text), None)
     })
 }
 

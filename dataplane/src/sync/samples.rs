@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::{
-    Dial, Forward, ForwardName, ForwardSpec, Listener, LoadBalancer, LocalTargets, Relay, Settings,
-    Snapshot, Target, Timeouts,
+    Backend, BackendState, Dial, Forward, ForwardName, ForwardSpec, Listener, LoadBalancer,
+    LocalTargets, Relay, Settings, Snapshot, TakesNew, Target, Timeouts,
 };
 
 const SETTINGS: Settings = Settings {
@@ -40,6 +40,17 @@ pub(crate) fn forward(name: &str, generation: i64, requires: &[&str]) -> Forward
         },
     };
     Forward::new(ForwardName::new("n", name), spec, vec![])
+}
+
+pub(crate) fn backend(target: &str, address: &str) -> Backend {
+    Backend {
+        target: target.to_owned(),
+        address: address.parse().unwrap(),
+        state: BackendState::Ready,
+        takes_new: TakesNew::Yes,
+        nodes: Vec::new(),
+        zones: Vec::new(),
+    }
 }
 
 pub(crate) fn snapshot(forwards: impl IntoIterator<Item = Forward>) -> Snapshot {

@@ -2,7 +2,7 @@ use tcpforward_protocol::delta::Delta;
 use tcpforward_protocol::snapshot::Snapshot;
 
 use super::*;
-use crate::sync::samples::{forward, snapshot};
+use crate::sync::samples::{self, forward, snapshot};
 
 fn whole(delta: Delta, wanted: &Snapshot) -> proto::Update {
     let mut assembler = Assembler::default();
@@ -66,6 +66,40 @@ fn a_refused_forward_keeps_its_former_state_over_a_full_set() {
     let second = snapshot([forward("a", 2, &["teleport"])]);
     let held = Held::apply(Some(&held), whole(Delta::full(&second), &second)).unwrap();
     assert_eq!(held.forwards.values().next().unwrap().spec.generation, 1);
+}
+
+#[test]
+fn a_refused_forward_gets_the_backends_of_its_former_targets() {
+    let with_backends = |generation, requires: &[&str], backends: &[(&str, &str)]| {
+        let mut forward = forward("a", generation, requires);
+        let names = ["t", "new"]
+            .into_iter()
+            .take(forward.spec.requires.len() + 1);
+        let target = forward.spec.relay.targets[0].clone();
+        let named = |name: &str| tcpforward_protocol::snapshot::Target {
+            name: name.to_owned(),
+            ..target.clone()
+        };
+        forward.spec.relay.targets = names.map(named).collect();
+        let backends = backends
+            .iter()
+            .map(|(target, address)| samples::backend(target, address));
+        Forward::new(forward.name, forward.spec, backends.collect())
+    };
+    let first = snapshot([with_backends(1, &[], &[("t", "10.0.0.1:80")])]);
+    let held = Held::apply(None, whole(Delta::full(&first), &first)).unwrap();
+    let backends = [("t", "10.0.0.2:80"), ("new", "10.0.0.3:80")];
+    let second = snapshot([with_backends(2, &["teleport"], &backends)]);
+    for delta in [Delta::full(&second), Delta::between(&first, &second)] {
+        let held = Held::apply(Some(&held), whole(delta, &second)).unwrap();
+        let kept = held.forwards.values().next().unwrap();
+        assert_eq!(kept.spec, first.forwards().next().unwrap().spec);
+        assert_eq!(kept.backends, [samples::backend("t", "10.0.0.2:80")]);
+        assert_ne!(
+            held.hashes[&kept.name], kept.hash,
+            "it is not what was sent"
+        );
+    }
 }
 
 #[test]
