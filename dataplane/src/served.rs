@@ -116,10 +116,12 @@ impl Served {
     /// Swaps the configuration, if it is another one; sessions keep theirs.
     pub fn update(&self, forward: Arc<Forward>, settings: Settings, seed: u64) {
         let before = self.active();
-        if before.forward.hash == forward.hash && before.settings == settings {
+        // Not by the hash: a build that doesn't know a field drops it and keeps the hash.
+        let is_same = Arc::ptr_eq(&before.forward, &forward) || before.forward == forward;
+        if is_same && before.settings == settings {
             return;
         }
-        if before.forward.hash != forward.hash {
+        if !is_same {
             let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
             balancer.update(&forward, seed);
         }
@@ -221,5 +223,34 @@ impl Served {
             add(&mut totals.down, &counts.down);
         }
         totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tcpforward_protocol::snapshot::LocalTargets;
+
+    use super::*;
+    use crate::sync::samples;
+
+    #[test]
+    fn another_forward_of_the_same_hash_takes_effect() {
+        let settings = Settings {
+            local_targets: LocalTargets::Allow,
+        };
+        let whole = samples::forward("f", 1, &[]);
+        let backends = vec![samples::backend("t", "10.0.0.1:80")];
+        let whole = Forward::new(whole.name, whole.spec, backends);
+        let lossy = Forward {
+            backends: Vec::new(),
+            ..whole.clone()
+        };
+        let served = Served::new(Arc::new(lossy), settings, 1, 0);
+        served.update(Arc::new(whole.clone()), settings, 0);
+        assert_eq!(*served.active().forward, whole);
+        assert_eq!(served.backends().len(), 1);
+        let before = served.active();
+        served.update(Arc::new(whole), settings, 0);
+        assert!(Arc::ptr_eq(&before, &served.active()), "nothing to swap");
     }
 }
