@@ -103,9 +103,7 @@ impl Serving {
         self.leaving.retain(|_, leaving| !leaving.is_over());
         self.closing.retain(|closing| !closing.is_done());
         if self.retries.is_due(self.start.elapsed()) {
-            let before = self.refused.clone();
-            self.run_plan().await;
-            return before != self.refused;
+            return self.run_plan().await;
         }
         if self.leaving.len() != before {
             self.publish();
@@ -118,7 +116,8 @@ impl Serving {
         SocketAddr::new(listener.address.unwrap_or(self.bind), listener.port.get())
     }
 
-    fn publish(&self) {
+    /// Shows what is served now, and has it told at once if listeners or refusals changed.
+    fn publish(&self) -> bool {
         let leaving = self.leaving.iter().map(|(name, leaving)| {
             (
                 name.clone(),
@@ -143,8 +142,14 @@ impl Serving {
             forwards,
             refused: self.refused.clone(),
         };
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        self.shared.news.notify_one();
+        let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !shown.is_bound_like(&view) || shown.refused != view.refused;
+        *shown = view;
+        drop(shown);
+        if is_new {
+            self.shared.news.notify_one();
+        }
+        is_new
     }
 
     /// Stops accepting everywhere; sessions go on.

@@ -120,6 +120,17 @@ impl View {
         }
     }
 
+    /// Whether the same forwards listen on the same addresses.
+    #[must_use]
+    pub fn is_bound_like(&self, other: &Self) -> bool {
+        let listeners = |view: &Self| {
+            let rows = view.forwards.iter();
+            rows.map(|(name, row)| (name.clone(), row.listeners.clone()))
+                .collect::<Vec<_>>()
+        };
+        listeners(self) == listeners(other)
+    }
+
     /// How things go, for the operators.
     #[must_use]
     pub fn report(&self) -> Report {

@@ -20,6 +20,8 @@ use crate::sync::{Wanted, assemble};
 struct Pass {
     wanted: Arc<Wanted>,
     refused: BTreeMap<ForwardName, Refusal>,
+    /// Whose bind failed, now or a little earlier: they are tried again.
+    failed: BTreeSet<ForwardName>,
     /// Who has moved, and what it was before.
     moved: BTreeMap<ForwardName, Arc<Forward>>,
 }
@@ -28,12 +30,19 @@ impl Pass {
     fn forward(&self, name: &ForwardName) -> Option<Arc<Forward>> {
         self.wanted.forwards.get(name).map(Arc::clone)
     }
+
+    fn refuse(&mut self, forward: &Forward, text: String) {
+        let name = forward.name.clone();
+        self.failed.insert(name.clone());
+        self.refused.insert(name, bind::refusal(forward, text));
+    }
 }
 
 impl Serving {
-    pub(super) async fn run_plan(&mut self) {
+    /// True: a listener or a refusal is not what it was.
+    pub(super) async fn run_plan(&mut self) -> bool {
         let Some(wanted) = self.wanted.clone() else {
-            return;
+            return false;
         };
         let bound = self.running.iter();
         let bound = bound.filter_map(|(n, r)| Some((n.clone(), r.listener.as_ref()?.address)));
@@ -45,6 +54,7 @@ impl Serving {
         let refused = wanted.refused.iter();
         let mut pass = Pass {
             refused: refused.map(|r| (r.forward.clone(), r.clone())).collect(),
+            failed: BTreeSet::new(),
             moved: BTreeMap::new(),
             wanted,
         };
@@ -60,9 +70,9 @@ impl Serving {
         self.leave_unwanted(&pass.wanted);
         self.restore_all(&mut pass).await;
         self.refresh(&pass.wanted);
-        self.retries.keep(|name| pass.refused.contains_key(name));
+        self.retries.keep(|name| pass.failed.contains(name));
         self.refused = pass.refused;
-        self.publish();
+        self.publish()
     }
 
     async fn step(&mut self, step: Step, pass: &mut Pass) {
@@ -82,8 +92,7 @@ impl Serving {
                     return;
                 };
                 if let Err(text) = self.start(&forward, address, pass).await {
-                    pass.refused
-                        .insert(name.clone(), bind::refusal(&forward, text));
+                    pass.refuse(&forward, text);
                     self.restore(&name, pass).await;
                 }
             }
@@ -191,6 +200,12 @@ impl Serving {
                 (Ok(_), None) => {}
                 (Err(error), _) => {
                     tracing::warn!(forward = %name, error = %error, "the former address is lost");
+                    // Also one in a conflict comes back as soon as it can.
+                    if let Some(forward) = pass.forward(&name)
+                        && pass.failed.insert(name)
+                    {
+                        self.failed(&forward, &error.to_string());
+                    }
                 }
             }
         }
@@ -214,8 +229,7 @@ impl Serving {
             let winner = stays.clone();
             let text = plan::Conflict::Forward { address, winner }.to_string();
             self.failed(&forward, &text);
-            pass.refused
-                .insert(name.clone(), bind::refusal(&forward, text));
+            pass.refuse(&forward, text);
         }
     }
 

@@ -175,3 +175,27 @@ async fn a_refused_forward_dials_the_backends_of_today() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_no_failed_bind_is_not_tried_again() {
+    let mut serving = serving();
+    let (one, two) = (free_port(), free_port());
+    serving.apply(wanted([forward("f", 1, NOWHERE, one)])).await;
+    assert!(!serving.retries.is_due(Duration::ZERO));
+    assert!(serving.retries.is_due(Duration::from_secs(60)));
+    // Now it wants what another one has.
+    let set = || {
+        wanted([
+            forward("a", 1, "127.0.0.1", two),
+            forward("f", 2, "127.0.0.1", two),
+        ])
+    };
+    serving.apply(set()).await;
+    assert!(refused(&serving)[0].1.contains("the forward n/a"));
+    assert!(!serving.retries.is_due(Duration::from_secs(60)));
+    // The same again is no news.
+    serving.shared.news.notified().await;
+    serving.apply(set()).await;
+    let news = tokio::time::timeout(Duration::ZERO, serving.shared.news.notified()).await;
+    assert!(news.is_err());
+}
