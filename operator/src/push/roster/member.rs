@@ -1,4 +1,4 @@
-//! Pure. One data plane as it describes itself.
+//! Edge. One data plane as it describes itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

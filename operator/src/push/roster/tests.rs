@@ -2,6 +2,7 @@ use tcpforward_protocol::answer::{
     BoundListener, DialError, FailingBackend, RefusalCode, ServedSpec, Serving, SessionCount,
 };
 use tcpforward_protocol::delta::Scope;
+use tcpforward_protocol::proto;
 
 use super::*;
 use crate::push::fixtures::{forward, hello, snapshot};
