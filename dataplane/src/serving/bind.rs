@@ -47,6 +47,13 @@ pub(super) enum Error {
     },
 }
 
+impl Error {
+    /// Whether somebody else holds the address.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self, Self::Kernel { source, .. } if Errno::from_io_error(source) == Some(Errno::ADDRINUSE))
+    }
+}
+
 /// Binds `count` sockets; the first one makes sure that nobody else holds the address.
 pub(super) fn bind(address: SocketAddr, count: usize, shared: &Shared) -> Result<Bound, Error> {
     let permit = u32::try_from(count)

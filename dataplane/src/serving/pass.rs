@@ -131,7 +131,11 @@ impl Serving {
         let bound = match bind::bind(address, self.workers.count(), &self.shared) {
             Ok(bound) => bound,
             Err(error) => {
-                let text = error.to_string();
+                let ours = self.holders(&forward.name, address).into_iter().next();
+                let text = match ours.filter(|_| error.is_taken()) {
+                    Some(winner) => plan::Conflict::Forward { address, winner }.to_string(),
+                    None => error.to_string(),
+                };
                 self.failed(forward, &text);
                 return Err(text);
             }

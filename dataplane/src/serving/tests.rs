@@ -173,6 +173,10 @@ async fn a_refused_forward_dials_the_backends_of_today() {
             let dialled: Vec<_> = backends.iter().map(|b| b.address.to_string()).collect();
             assert_eq!(dialled, [address]);
         }
+        // Who waited for the port that was not given up hears who has it.
+        let texts = refused(&serving);
+        assert!(texts[0].1.contains("the forward n/taken"), "{texts:?}");
+        assert!(texts[1].1.contains("another program"), "{texts:?}");
     }
 }
 
