@@ -29,6 +29,8 @@ pub(super) struct Sync {
     /// Whether the next hello names the version of what is held.
     trust: Trust,
     seq: u64,
+    /// The set that an earlier life stored: it is on disk already, and perhaps not complete.
+    loaded: Option<u64>,
     /// The update that waits to be in force: its nonce and where to acknowledge it.
     pending: Option<Pending>,
     /// What was last said to all streams.
@@ -72,6 +74,7 @@ impl Sync {
             streams: BTreeMap::new(),
             trust,
             seq: 0,
+            loaded: None,
             pending: None,
             said,
             storing,
@@ -81,6 +84,7 @@ impl Sync {
         };
         if let Some(held) = held {
             sync.want(held);
+            sync.loaded = Some(sync.seq);
         }
         sync.show();
         sync
@@ -201,7 +205,8 @@ impl Sync {
             serving: messages::difference(&self.said.serving, &now.serving),
             refused: now.refused.clone(),
         };
-        let is_new = now.seq == self.seq && self.said.seq != now.seq;
+        let is_new =
+            now.seq == self.seq && self.said.seq != now.seq && self.loaded != Some(now.seq);
         if let Some(held) = self.held.as_ref().filter(|_| is_new) {
             self.storing.keep(Arc::clone(held));
         }

@@ -231,3 +231,51 @@ async fn the_last_good_set_is_served_without_an_operator() {
     let stale = timeout(Duration::from_millis(200), stream.hello()).await;
     assert!(stale.is_err(), "an operator of a lower epoch is not chosen");
 }
+
+#[tokio::test]
+async fn what_was_loaded_is_not_stored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = snapshot([forward("a", 1, &[])]);
+    let part = Delta::full(&set).into_parts(1, 4, &set).remove(0);
+    let held = assemble::Held::apply(None, part).unwrap();
+    last_good::store(dir.path(), "default", &held).unwrap();
+    let file = dir
+        .path()
+        .read_dir()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    // As another build wrote it.
+    let bytes = std::fs::read(&file).unwrap();
+    let build = format!("\"build\":\"{}\"", env!("CARGO_PKG_VERSION")).into_bytes();
+    let at = bytes.windows(build.len()).position(|w| w == build).unwrap();
+    let foreign = [
+        &bytes[..at],
+        b"\"build\":\"0.0.1\"",
+        &bytes[at + build.len()..],
+    ]
+    .concat();
+    std::fs::write(&file, &foreign).unwrap();
+
+    let (mut operator, address) = operator();
+    let mut applier = start(vec![address], Some(dir.path().to_owned()));
+    applier.serve().await;
+    let mut stream = operator.subscriber().await;
+    while stream.applied().await.serving.is_empty() {}
+    assert_eq!(std::fs::read(&file).unwrap(), foreign);
+    stream.welcome(4).await;
+    assert!(
+        stream.hello().await.version.is_empty(),
+        "a whole set is wanted"
+    );
+    stream.push(1, 4, Delta::full(&set), &set).await;
+    applier.serve_next().await;
+    let stored = async {
+        while std::fs::read(&file).unwrap() == foreign {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, stored).await.expect("stored in time");
+}
