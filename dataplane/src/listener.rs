@@ -146,17 +146,26 @@ impl Sessions {
     /// Waits for the sessions, and cuts them when told to.
     async fn end(mut self, mut phase: watch::Receiver<Phase>) {
         let mut owned = true;
+        self.obey(&mut phase);
         loop {
-            if let Phase::Cut(cut) = *phase.borrow_and_update() {
-                self.cut.send_replace(Some(cut));
-            }
             tokio::select! {
-                changed = phase.changed(), if owned => owned = changed.is_ok(),
+                changed = phase.changed(), if owned => {
+                    owned = changed.is_ok();
+                    self.obey(&mut phase);
+                }
                 ended = self.tasks.join_next() => match ended {
                     Some(ended) => log_panic(ended),
                     None => return,
                 },
             }
+        }
+    }
+
+    /// Tells the sessions to end, once: each of them throws its dice anew when it is told.
+    fn obey(&self, phase: &mut watch::Receiver<Phase>) {
+        if let Phase::Cut(cut) = *phase.borrow_and_update() {
+            self.cut
+                .send_if_modified(|before| before.replace(cut) != Some(cut));
         }
     }
 }

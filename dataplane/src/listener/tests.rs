@@ -106,3 +106,31 @@ async fn a_stopped_listener_lets_go_of_its_port_and_keeps_its_sessions() {
     assert_eq!(cut.unwrap_err().kind(), ErrorKind::ConnectionReset);
     timeout(PATIENCE, rig.tasks.join_next()).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_a_removed_forward_are_cut_at_their_pace() {
+    let plain = samples::forward("f", 1, &[]);
+    let settings = samples::snapshot([plain.clone()]).settings();
+    let (cut, orders) = watch::channel(None);
+    let mut tasks = JoinSet::new();
+    for _ in 0..400 {
+        let orders = orders.clone();
+        tasks.spawn(async {
+            crate::drain::cut(orders).await;
+        });
+    }
+    let sessions = Sessions {
+        served: Arc::new(Served::new(Arc::new(plain), settings, 1, 0)),
+        context: Context {
+            worker: 0,
+            shared: Arc::new(Shared::new(1000, 1)),
+        },
+        tasks,
+        cut,
+    };
+    let (_owner, phase) = watch::channel(Phase::Cut(Cut::removed(400)));
+    let start = tokio::time::Instant::now();
+    sessions.end(phase).await;
+    let took = start.elapsed();
+    assert!((3500..=4100).contains(&took.as_millis()), "{took:?}");
+}
