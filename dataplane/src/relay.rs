@@ -4,6 +4,8 @@
 //!  downstream ──Direction──► upstream      FIN is passed on as FIN after the last byte;
 //!  downstream ◄──Direction── upstream      what broke is told to the other side as RST (`close`)
 //! ```
+//!
+//! Urgent bytes are passed on in their place in the stream, as ordinary ones (RFC 6093).
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -263,22 +265,14 @@ impl Source for Io<'_> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            let mut short = None;
-            let length = buffer.len();
+            // Not `try_read`: it takes a short read for an empty socket, but a read also stops
+            // where urgent bytes begin, and no event tells of what lies behind.
             let read = self.0.try_io(Interest::READABLE, || {
-                let n = rustix::io::read(self.0, &mut *buffer)?;
-                if n == 0 || n == length {
-                    return Ok(n);
-                }
-                // The socket is empty now. Saying so here saves the read that would find out;
-                // an end that has already been seen is kept by the runtime.
-                short = Some(n);
-                Err(ErrorKind::WouldBlock.into())
+                Ok(rustix::io::read(self.0, &mut *buffer)?)
             });
-            match (short, read) {
-                (Some(n), _) => return Poll::Ready(Ok(n)),
-                (None, Err(error)) if error.kind() == ErrorKind::WouldBlock => {}
-                (None, other) => return Poll::Ready(other),
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
             }
         }
     }

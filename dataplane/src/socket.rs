@@ -95,9 +95,10 @@ pub fn upstream(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// No delay, and keepalive that finds a dead silent peer within 90 s.
+/// No delay, urgent bytes in line, and keepalive that finds a dead silent peer within 90 s.
 fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(10))

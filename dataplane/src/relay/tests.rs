@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::socket::{self, Share};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,11 +29,20 @@ struct Rig {
     count: Count,
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
+/// A client and the relay's socket to it.
+async fn accepted() -> (TcpStream, TcpStream) {
+    let listener = socket::listen("127.0.0.1:0".parse().unwrap(), Share::First).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+    (client.unwrap(), socket::accept(&listener).unwrap().0)
+}
+
+/// The relay's socket to a server, and that.
+async fn dialled() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (connected, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (connected.unwrap(), accepted.unwrap().0)
+    let upstream = socket::upstream(address).unwrap().connect(address);
+    let (upstream, server) = tokio::join!(upstream, listener.accept());
+    (upstream.unwrap(), server.unwrap().0)
 }
 
 #[expect(
@@ -40,8 +50,8 @@ async fn pair() -> (TcpStream, TcpStream) {
     reason = "the rig owns the task and joins it"
 )]
 async fn rig(timeouts: Timeouts) -> Rig {
-    let (client, downstream) = pair().await;
-    let (upstream, server) = pair().await;
+    let (client, downstream) = accepted().await;
+    let (upstream, server) = dialled().await;
     let count = Count::default();
     let meter = count.clone();
     let relay = tokio::spawn(async move {
@@ -242,4 +252,33 @@ async fn a_half_closed_session_may_be_silent_for_its_own_limit_only() {
     rig.server.shutdown().await.unwrap();
     assert_eq!(read_all(&mut rig.client).await, (Vec::new(), None));
     assert_eq!(ending(rig.relay).await, Ending::HalfClosedTimeout);
+}
+
+#[tokio::test]
+async fn urgent_bytes_stay_in_their_place() {
+    let Rig {
+        client,
+        mut server,
+        relay: _relay,
+        ..
+    } = rig(NONE).await;
+    for (sender, receiver) in [(&client, &server), (&server, &client)] {
+        // Nothing waits in between, so the relay finds all of it at once.
+        SockRef::from(sender).send(b"abc").unwrap();
+        SockRef::from(sender).send_out_of_band(b"x").unwrap();
+        SockRef::from(sender).send(b"def").unwrap();
+        let mut got: Vec<u8> = Vec::new();
+        let all = async {
+            while got.len() < 7 {
+                receiver.readable().await.unwrap();
+                let mut part = [0; 7];
+                if let Ok(n) = receiver.try_read(&mut part) {
+                    got.extend(&part[..n]);
+                }
+            }
+        };
+        let _ = timeout(Duration::from_secs(2), all).await;
+        assert_eq!(got.as_slice(), b"abcxdef");
+    }
+    server.shutdown().await.unwrap();
 }
