@@ -91,12 +91,15 @@ async fn serve(
 ) -> Ending {
     let start = Instant::now();
     let active = served.active();
+    let timeouts = active.forward.spec.timeouts;
     let dialled = tokio::select! {
         dialled = dial::dial(served, &active, context) => dialled,
         // A half-close is no error and lets the dial go on; a reset ends it.
         _ = downstream.ready(Interest::ERROR) => return Ending::DownstreamRst,
         ending = &mut cut => return ending,
     };
+    // Nothing of the forward's state is held while the relay lasts, which may be for days.
+    drop(active);
     record.dial = start.elapsed();
     let Dialled {
         connection: upstream,
@@ -109,7 +112,6 @@ async fn serve(
     record.attempts = attempts;
     record.backend = Some(Arc::clone(place.backend()));
 
-    let timeouts = active.forward.spec.timeouts;
     let meter = Counter {
         served,
         worker: context.worker,
@@ -160,28 +162,63 @@ impl Meter for Counter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tcpforward_protocol::snapshot::{self as protocol, Forward};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
     use crate::shared::Shared;
+    use crate::sync::samples;
 
-    #[tokio::test]
-    async fn an_idle_session_costs_little_memory() {
+    async fn session(forward: Forward) -> (Session, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = listener.local_addr().unwrap();
-        let (stream, _) = tokio::join!(TcpStream::connect(client), listener.accept());
-        let forward = crate::sync::samples::forward("f", 1, &[]);
-        let set = crate::sync::samples::snapshot([forward.clone()]);
-        let served = Served::new(Arc::new(forward), set.settings(), 1, 0);
+        let address = listener.local_addr().unwrap();
+        let (client, stream) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (stream, client_address) = stream.unwrap();
+        let settings = samples::snapshot([]).settings();
         let session = Session {
-            stream: stream.unwrap(),
-            client,
-            served: Arc::new(served),
+            stream,
+            client: client_address,
+            served: Arc::new(Served::new(Arc::new(forward), settings, 1, 0)),
             context: Context {
                 worker: 0,
                 shared: Arc::new(Shared::new(1000, 1)),
             },
             cut: watch::channel(None).1,
         };
+        (session, client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_idle_session_costs_little_memory() {
+        let (session, _client) = session(samples::forward("f", 1, &[])).await;
         let bytes = std::mem::size_of_val(&run(session));
         assert!(bytes < 4096, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn a_session_keeps_no_state_of_its_forward_that_is_gone() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let backend = protocol::Backend {
+            target: "t".to_owned(),
+            address: server.local_addr().unwrap(),
+            state: protocol::BackendState::Ready,
+            takes_new: protocol::TakesNew::Yes,
+            nodes: Vec::new(),
+            zones: Vec::new(),
+        };
+        let plain = samples::forward("f", 1, &[]);
+        let first = Forward::new(plain.name, plain.spec, vec![backend]);
+        let (session, mut client) = session(first).await;
+        let served = Arc::clone(&session.served);
+        let before = Arc::downgrade(&served.active());
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(run(session));
+        let (mut accepted, _) = server.accept().await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+        let settings = samples::snapshot([]).settings();
+        served.update(Arc::new(samples::forward("f", 2, &[])), settings, 0);
+        assert!(before.upgrade().is_none());
+        assert_eq!(running.len(), 1);
     }
 }
