@@ -102,11 +102,14 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
     let mut tried: Vec<Arc<Backend>> = Vec::new();
     let mut pause = BACK_OFF;
     let mut attempts = 0;
+    let mut failure = None;
     loop {
         let picked = match served.pick(&tried) {
-            None if tried.is_empty() => return Err(Error::NoBackend),
+            None if tried.is_empty() => None,
+            // An attempt without time would only hide why the last one failed.
+            None if Instant::now() + pause >= deadline => None,
             None => {
-                tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
+                tokio::time::sleep(pause).await;
                 pause *= 2;
                 // All over again, beginning with another one than the last if there is one.
                 let last = tried.pop();
@@ -115,7 +118,9 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
             }
             picked => picked,
         };
-        let (backend, candidates) = picked.ok_or(Error::NoBackend)?;
+        let Some((backend, candidates)) = picked else {
+            return Err(gave_up(attempts, failure));
+        };
         attempts += 1;
         let is_last = attempts >= limits.attempts.get();
         let until = match candidates {
@@ -133,17 +138,26 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
                     attempts,
                 });
             }
-            Err(cause) if is_last || Instant::now() >= deadline => {
-                let (target, address) = (Arc::clone(&backend.target), backend.address);
-                return Err(Error::Exhausted {
-                    attempts,
-                    target,
-                    address,
-                    cause,
-                });
+            Err(cause) => {
+                failure = Some((Arc::clone(&backend), cause));
+                if is_last || Instant::now() >= deadline {
+                    return Err(gave_up(attempts, failure));
+                }
+                tried.push(backend);
             }
-            Err(_) => tried.push(backend),
         }
+    }
+}
+
+fn gave_up(attempts: u32, failure: Option<(Arc<Backend>, Cause)>) -> Error {
+    match failure {
+        None => Error::NoBackend,
+        Some((backend, cause)) => Error::Exhausted {
+            attempts,
+            target: Arc::clone(&backend.target),
+            address: backend.address,
+            cause,
+        },
     }
 }
 
@@ -202,3 +216,6 @@ fn unix_ms() -> u64 {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
 }
+
+#[cfg(test)]
+mod tests;
