@@ -73,6 +73,7 @@ impl Workers {
                 .name(format!("worker-{worker}"))
                 .spawn(move || {
                     runtime.block_on(run(receive, &context, &beats));
+                    beats.ended(worker);
                     drop(alive);
                 })?;
             commands.push(send);
@@ -109,6 +110,13 @@ impl Beats {
         }
     }
 
+    /// One that has done its work is never late; one that died of a fault doesn't come here.
+    fn ended(&self, worker: usize) {
+        if let Some(seconds) = self.seconds.get(worker) {
+            seconds.store(u64::MAX, Ordering::Relaxed);
+        }
+    }
+
     /// The first worker that has not been seen for longer than `limit`.
     #[must_use]
     pub fn stuck(&self, limit: Duration) -> Option<usize> {
@@ -138,5 +146,18 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Listen>, context: &Context, b
             }
             _ = beat.tick() => beats.beat(context.worker),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_has_ended_is_not_stuck() {
+        let (mut workers, beats) = Workers::start(1, &Arc::new(Shared::new(1000, 1))).unwrap();
+        workers.end().await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(beats.stuck(Duration::from_secs(10)), None);
     }
 }
