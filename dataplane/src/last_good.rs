@@ -3,16 +3,14 @@
 //! One file: a line of JSON (format, build, pool, checksum), then a whole `Update`. It is written
 //! beside and renamed, so a crash or a full disk leaves the former one.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use tcpforward_protocol::version::{self, Hash, Version};
+use tcpforward_protocol::version::Hash;
 use tcpforward_protocol::{CHANGE_BYTES, proto, wire};
 
 use crate::sync::assemble::Held;
@@ -159,41 +157,21 @@ fn decode(bytes: &[u8], pool: &str) -> Result<LastGood, String> {
         return Err("its checksum is wrong".to_owned());
     }
     let update = proto::Update::decode(body).map_err(|e| e.to_string())?;
-    let held = held(update)?;
-    let computed = version::of_set(&held.settings, &held.hashes);
-    let same = header.build == BUILD && computed == held.version;
+    if !update.full {
+        return Err("it is no whole set".to_owned());
+    }
+    let held = Held::gather(None, update).map_err(|e| e.to_string())?;
+    let same = header.build == BUILD && held.computed() == held.version && held.refused.is_empty();
     Ok(LastGood {
         held,
         complete: if same { Complete::Yes } else { Complete::No },
     })
 }
 
-fn held(update: proto::Update) -> Result<Held, String> {
-    let version = Version::try_from(update.version.as_slice()).map_err(|e| e.to_string())?;
-    let settings = wire::settings_from_proto(update.settings).map_err(|e| e.to_string())?;
-    let mut forwards = BTreeMap::new();
-    for message in update.upserts {
-        let forward = wire::forward_from_proto(message).map_err(|e| e.to_string())?;
-        forwards.insert(forward.name.clone(), Arc::new(forward));
-    }
-    let hashes = forwards
-        .iter()
-        .map(|(name, forward)| (name.clone(), forward.hash))
-        .collect();
-    let refused = BTreeMap::new();
-    Ok(Held {
-        settings,
-        version,
-        epoch: update.epoch,
-        hashes,
-        forwards,
-        refused,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
 
     use tcpforward_protocol::delta::Delta;
 
@@ -275,5 +253,23 @@ mod tests {
         let error = store(dir.path(), "default", &sample()).unwrap_err();
         assert!(error.to_string().contains("--state-dir"), "{error}");
         assert!(load(dir.path(), "default").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_forward_that_makes_no_sense_is_left_out_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = sample();
+        let names: Vec<_> = held.forwards.keys().cloned().collect();
+        let strange = held.forwards.get_mut(&names[0]).unwrap();
+        *strange = Arc::new(forward("a", 1, &["teleport"]));
+        held.hashes
+            .insert(names[0].clone(), held.forwards[&names[0]].hash);
+        held.version = held.computed();
+        store(dir.path(), "default", &held).unwrap();
+        let last = load(dir.path(), "default").unwrap().unwrap();
+        assert_eq!(last.complete, Complete::No);
+        assert_eq!(last.held.version, held.version);
+        assert_eq!(last.held.forwards.keys().collect::<Vec<_>>(), [&names[1]]);
+        assert_eq!(last.held.refused.keys().collect::<Vec<_>>(), [&names[0]]);
     }
 }

@@ -85,6 +85,21 @@ impl Held {
     /// The set after a whole change. A forward that makes no sense here, or that needs what this
     /// program can't do, is refused alone and keeps its former state.
     pub(crate) fn apply(held: Option<&Self>, change: proto::Update) -> Result<Self, Error> {
+        let next = Self::gather(held, change)?;
+        let (computed, told) = (next.computed(), next.version);
+        if computed != told {
+            return Err(Error::OtherVersion { computed, told });
+        }
+        Ok(next)
+    }
+
+    /// The version of what is here, whatever it is called.
+    pub(crate) fn computed(&self) -> Version {
+        version::of_set(&self.settings, &self.hashes)
+    }
+
+    /// The same, believing the name that the set is given.
+    pub(crate) fn gather(held: Option<&Self>, change: proto::Update) -> Result<Self, Error> {
         let told = Version::try_from(change.version.as_slice()).map_err(|_| Invalid {
             field: "update.version",
             value: format!("{} bytes", change.version.len()),
@@ -131,10 +146,6 @@ impl Held {
                     next.refused.insert(name, refusal);
                 }
             }
-        }
-        let computed = version::of_set(&next.settings, &next.hashes);
-        if computed != told {
-            return Err(Error::OtherVersion { computed, told });
         }
         Ok(next)
     }
