@@ -174,14 +174,11 @@ impl App {
             report,
             handle: handle.clone(),
         };
-        tokio::select! {
-            () = control.run() => {}
-            () = shutdown => {}
-        }
+        control.run(shutdown).await;
         handle.set(Stage::Draining);
         tracing::info!(delay = ?config.drain_delay, "draining, still accepting");
         // Whatever the operator says meanwhile still holds.
-        let _ = tokio::time::timeout(config.drain_delay, control.run()).await;
+        control.run(tokio::time::sleep(config.drain_delay)).await;
         // From here on this data plane is no member of its pool.
         drop(streams);
         let Control { mut serving, .. } = control;

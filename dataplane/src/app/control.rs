@@ -1,6 +1,7 @@
 //! Edge. The one task that decides what runs: it applies what is wanted, does what is due, and tells
 //! the operators.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,14 +32,16 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Goes on until it is dropped.
-    pub(super) async fn run(&mut self) {
+    /// Goes on until then; what is being applied is applied to its end.
+    pub(super) async fn run(&mut self, until: impl Future<Output = ()>) {
+        let mut until = pin!(until);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report_at = Instant::now() + NEWS_PAUSE;
         let shared = Arc::clone(&self.handle.0.shared);
         loop {
             tokio::select! {
+                () = &mut until => return,
                 Ok(()) = self.wanted.changed() => self.apply().await,
                 _ = tick.tick() => {
                     if self.serving.tick().await {
