@@ -8,7 +8,6 @@ use tcpforward_protocol::answer::{self, Source};
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::proto::{self, ToOperator, to_data_plane, to_operator};
 use tcpforward_protocol::version::Version;
-use tcpforward_protocol::wire;
 
 use super::assemble::{self, Assembler, Held};
 use super::messages;
@@ -106,7 +105,7 @@ impl Sync {
                 for part in messages::all_of(&self.said, self.version(), self.sources.highest()) {
                     self.send(stream, to_operator::Message::Applied(part));
                 }
-                let report = wire::report_to_proto(&self.channels.report.borrow().clone());
+                let report = messages::report(&self.channels.report.borrow().clone());
                 self.send(stream, to_operator::Message::Report(report));
             }
             Event::Ended { stream } => self.end(stream),
@@ -216,13 +215,14 @@ impl Sync {
                 Some(pending) if pending.stream == id => pending.nonce,
                 _ => 0,
             };
-            let applied = to_operator::Message::Applied(wire::applied_to_proto(&message));
-            self.send(id, applied);
+            for part in messages::applied(message.clone()) {
+                self.send(id, to_operator::Message::Applied(part));
+            }
         }
     }
 
     pub(super) fn report(&mut self) {
-        let report = wire::report_to_proto(&self.channels.report.borrow_and_update().clone());
+        let report = messages::report(&self.channels.report.borrow_and_update().clone());
         for id in self.streams.keys().copied().collect::<Vec<_>>() {
             self.send(id, to_operator::Message::Report(report.clone()));
         }
