@@ -2,29 +2,30 @@
 //!
 //! Events only mark what to look at again. Nothing is published before every cache is filled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::{Compiler, Rules};
-use crate::crd::TcpForwardStatus;
 use crate::index::{Event, Index, Kind, Object};
 use crate::lease::{LeaseView, now};
 use crate::metrics::Metrics;
-use crate::patch::Queue;
 use crate::push::{Published, Roster};
 use crate::status::Addresses;
 use crate::watch::{self as kinds, Zones};
 
 mod batch;
+mod outputs;
 mod statuses;
 mod views;
 
 use batch::Batch;
+pub use outputs::{ForwardView, Forwards};
+pub(crate) use outputs::{Outputs, Pulse, Writing};
 use statuses::Statuses;
 
 /// Data planes get this long to connect before a new writer says that there are none.
@@ -39,44 +40,6 @@ const KINDS: [Kind; 4] = [
     Kind::EndpointSlice,
     Kind::Node,
 ];
-
-/// One forward as the operator sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ForwardView {
-    /// Whose data planes serve it.
-    pub pool: String,
-    /// What is, or would be, its status.
-    pub status: TcpForwardStatus,
-    /// What the data planes were told; absent: it is rejected.
-    pub forward: Option<Arc<Forward>>,
-}
-
-/// All forwards by name.
-pub type Forwards = BTreeMap<ForwardName, ForwardView>;
-
-/// How the loop is.
-#[derive(Clone, Debug)]
-pub(crate) struct Pulse {
-    /// Its latest turn.
-    pub(crate) beat: Instant,
-    /// Kinds that were not read yet.
-    pub(crate) waits_for: Vec<&'static str>,
-}
-
-/// What the controller tells the rest.
-pub(crate) struct Outputs {
-    pub(crate) published: watch::Sender<Option<Published>>,
-    pub(crate) forwards: watch::Sender<Forwards>,
-    pub(crate) pulse: watch::Sender<Pulse>,
-}
-
-/// Whether and where statuses are written.
-pub(crate) enum Writing {
-    /// To the API server.
-    Cluster(Arc<Queue>),
-    /// Nowhere: `tcpforward run` shows them.
-    Local,
-}
 
 /// The owner of the known world.
 pub(crate) struct Controller {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use std::sync::Once;
 
 use prometheus::Registry;
@@ -11,6 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::crd::TcpForwardStatus;
+use crate::patch::Queue;
 use crate::patch::StatusPatch;
 use crate::push::fake::DataPlane;
 use crate::push::fixtures::{SETTINGS, hello};

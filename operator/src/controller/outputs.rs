@@ -1,0 +1,50 @@
+//! Edge. What the controller tells the rest of the program.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tokio::sync::watch;
+
+use crate::crd::TcpForwardStatus;
+use crate::patch::Queue;
+use crate::push::Published;
+
+/// One forward as the operator sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForwardView {
+    /// Whose data planes serve it.
+    pub pool: String,
+    /// What is, or would be, its status.
+    pub status: TcpForwardStatus,
+    /// What the data planes were told; absent: it is rejected.
+    pub forward: Option<Arc<Forward>>,
+}
+
+/// All forwards by name.
+pub type Forwards = BTreeMap<ForwardName, ForwardView>;
+
+/// How the loop is.
+#[derive(Clone, Debug)]
+pub(crate) struct Pulse {
+    /// Its latest turn.
+    pub(crate) beat: Instant,
+    /// Kinds that were not read yet.
+    pub(crate) waits_for: Vec<&'static str>,
+}
+
+/// What the controller tells the rest.
+pub(crate) struct Outputs {
+    pub(crate) published: watch::Sender<Option<Published>>,
+    pub(crate) forwards: watch::Sender<Forwards>,
+    pub(crate) pulse: watch::Sender<Pulse>,
+}
+
+/// Whether and where statuses are written.
+pub(crate) enum Writing {
+    /// To the API server.
+    Cluster(Arc<Queue>),
+    /// Nowhere: `tcpforward run` shows them.
+    Local,
+}
