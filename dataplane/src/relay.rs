@@ -59,6 +59,8 @@ pub struct Broken {
     pub side: Side,
     /// It had ended cleanly before, and the other side has been told so.
     pub fin_passed: bool,
+    /// When the other side has had enough time to read what came before.
+    pub until: Instant,
 }
 
 /// A session's two sockets and what is on its way between them.
@@ -70,11 +72,17 @@ pub struct Relay<'a, M> {
     ends: Ends,
     timeouts: Timeouts,
     silence: Silence,
-    /// Once a side has ended cleanly nothing is read from it, so a reset has to be waited for.
-    reset_after_fin: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
+    /// For each side that nothing is read from at present, because it has ended cleanly or the
+    /// other one is slow: only this tells that it broke.
+    watches: [Option<Watch<'a>>; 2],
+    /// When the delivery of what a broken side had sent is given up.
+    give_up: Option<Pin<Box<Sleep>>>,
+    reset_limit: Duration,
     meter: M,
     passed: [u64; 2],
 }
+
+type Watch<'a> = Pin<Box<dyn Future<Output = ErrorKind> + Send + 'a>>;
 
 /// When bytes last moved; known only while a timeout asks.
 #[derive(Default)]
@@ -100,7 +108,9 @@ impl<'a, M: Meter> Relay<'a, M> {
             ends: Ends::default(),
             timeouts,
             silence: Silence::default(),
-            reset_after_fin: None,
+            watches: [None, None],
+            give_up: None,
+            reset_limit: RESET_LIMIT,
             meter,
             passed: [0; 2],
         }
@@ -129,13 +139,55 @@ impl<'a, M: Meter> Relay<'a, M> {
                 return Poll::Ready(ended);
             }
         }
-        if let Some(reset) = &mut self.reset_after_fin
-            && reset.as_mut().poll(cx).is_ready()
-        {
-            let side = self.ends.first_fin().unwrap_or(Side::Downstream);
-            return Poll::Ready(self.broken(side, ErrorKind::ConnectionReset));
+        for side in [Side::Downstream, Side::Upstream] {
+            if let Some(ended) = self.poll_watch(cx, side) {
+                return Poll::Ready(ended);
+            }
         }
-        self.poll_silence(cx, before != self.passed)
+        let moved = before != self.passed;
+        if let Some(ended) = self.poll_give_up(cx, moved) {
+            return Poll::Ready(ended);
+        }
+        self.poll_silence(cx, moved)
+    }
+
+    /// Notices that a side breaks while nothing is read from it.
+    fn poll_watch(&mut self, cx: &mut Context<'_>, side: Side) -> Option<Ended> {
+        let [down, up] = &mut self.watches;
+        let (socket, from, to, watch) = match side {
+            Side::Downstream => (self.downstream, &self.up, &mut self.down, down),
+            Side::Upstream => (self.upstream, &self.down, &mut self.up, up),
+        };
+        let is_read = from.as_ref().is_some_and(|from| from.held() == 0);
+        if is_read || self.ends.broken().is_some_and(|(broken, _)| broken == side) {
+            *watch = None;
+            return None;
+        }
+        let watching = watch.get_or_insert_with(|| Box::pin(broke(socket)));
+        let Poll::Ready(kind) = watching.as_mut().poll(cx) else {
+            return None;
+        };
+        *watch = None;
+        // Nobody is there any more to read this.
+        *to = None;
+        let is_delivered = from.is_none();
+        self.ends.broke(side, kind);
+        let (side, kind) = self.ends.broken().unwrap_or((side, kind));
+        is_delivered.then(|| self.broken(side, kind))
+    }
+
+    /// Ends a delivery that has not moved for too long. What a broken side had sent is finite.
+    fn poll_give_up(&mut self, cx: &mut Context<'_>, moved: bool) -> Option<Ended> {
+        let (side, kind) = self.ends.broken()?;
+        let limit = self.reset_limit;
+        let timer = self
+            .give_up
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if moved {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        let over = timer.as_mut().poll(cx).is_ready();
+        over.then(|| self.broken(side, kind))
     }
 
     fn poll_direction(&mut self, cx: &mut Context<'_>, from: Side) -> Option<Ended> {
@@ -169,11 +221,6 @@ impl<'a, M: Meter> Relay<'a, M> {
             }
             Next::PassFin(_) => {
                 pass_fin(sink.0);
-                let ended_side = source.0;
-                self.reset_after_fin = Some(Box::pin(async move {
-                    // An error here means that the runtime ends.
-                    let _ = ended_side.ready(Interest::ERROR).await;
-                }));
                 self.silence = Silence::default();
                 None
             }
@@ -182,11 +229,16 @@ impl<'a, M: Meter> Relay<'a, M> {
     }
 
     fn broken(&self, side: Side, kind: ErrorKind) -> Ended {
+        let until = match &self.give_up {
+            Some(timer) => timer.deadline(),
+            None => Instant::now() + self.reset_limit,
+        };
         Ended {
             ending: Ending::broken(side, kind),
             broken: Some(Broken {
                 side,
                 fin_passed: self.ends.first_fin() == Some(side),
+                until,
             }),
         }
     }
@@ -226,6 +278,14 @@ impl<'a, M: Meter> Relay<'a, M> {
     }
 }
 
+/// Completes when the socket has broken, with the reason.
+async fn broke(socket: &TcpStream) -> ErrorKind {
+    // An error here means that the runtime ends.
+    let _ = socket.ready(Interest::ERROR).await;
+    let error = SockRef::from(socket).take_error().ok().flatten();
+    error.map_or(ErrorKind::ConnectionReset, |error| error.kind())
+}
+
 fn pass_fin(sink: &TcpStream) {
     // A peer that is gone already needs no FIN; its reset is seen by a read.
     let _ = SockRef::from(sink).shutdown(Shutdown::Write);
@@ -247,7 +307,7 @@ pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
             if broken.fin_passed {
                 told.finish_lingering().await;
             } else {
-                told.reset_after_sending(Instant::now() + RESET_LIMIT).await;
+                told.reset_after_sending(broken.until).await;
             }
         }
         (Ending::DownstreamFin | Ending::UpstreamFin, None) => {

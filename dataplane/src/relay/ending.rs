@@ -157,6 +157,17 @@ impl Ends {
         self.first_fin
     }
 
+    /// The side that broke first, as far as a session knows that still delivers what came from it.
+    #[must_use]
+    pub fn broken(&self) -> Option<(Side, ErrorKind)> {
+        self.broken
+    }
+
+    /// That side has broken; what it had sent before is still delivered.
+    pub fn broke(&mut self, side: Side, kind: ErrorKind) {
+        self.broken.get_or_insert((side, kind));
+    }
+
     /// Judges the end of the direction that comes `from` a side.
     ///
     /// A reset can be told to a write as well as to a read, and only to one of them: the read then

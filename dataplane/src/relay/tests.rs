@@ -49,16 +49,17 @@ async fn dialled() -> (TcpStream, TcpStream) {
     clippy::disallowed_methods,
     reason = "the rig owns the task and joins it"
 )]
-async fn rig(timeouts: Timeouts) -> Rig {
+async fn rig_within(timeouts: Timeouts, reset_limit: Duration) -> Rig {
     let (client, downstream) = accepted().await;
     let (upstream, server) = dialled().await;
     let count = Count::default();
     let meter = count.clone();
     let relay = tokio::spawn(async move {
         let (downstream, upstream) = (Connection::new(downstream), Connection::new(upstream));
-        let ended = Relay::new(&downstream, &upstream, timeouts, meter)
-            .run()
-            .await;
+        let mut relay = Relay::new(&downstream, &upstream, timeouts, meter);
+        relay.reset_limit = reset_limit;
+        let ended = relay.run().await;
+        drop(relay);
         close(ended, downstream, upstream).await;
         ended
     });
@@ -68,6 +69,10 @@ async fn rig(timeouts: Timeouts) -> Rig {
         relay,
         count,
     }
+}
+
+async fn rig(timeouts: Timeouts) -> Rig {
+    rig_within(timeouts, RESET_LIMIT).await
 }
 
 const NONE: Timeouts = Timeouts {
@@ -281,4 +286,15 @@ async fn urgent_bytes_stay_in_their_place() {
         assert_eq!(got.as_slice(), b"abcxdef");
     }
     server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed_while_the_other_side_reads_nothing() {
+    let mut rig = rig_within(NONE, Duration::from_millis(300)).await;
+    let chunk = vec![3; 64 << 10];
+    while let Ok(written) = timeout(Duration::from_millis(300), rig.client.write(&chunk)).await {
+        written.unwrap();
+    }
+    drop(Connection::new(rig.client));
+    assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
 }
