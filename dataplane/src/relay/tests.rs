@@ -298,3 +298,29 @@ async fn a_reset_is_noticed_while_the_other_side_reads_nothing() {
     drop(Connection::new(rig.client));
     assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
 }
+
+#[tokio::test]
+async fn a_socket_that_nobody_finished_is_reset() {
+    let (client, downstream) = accepted().await;
+    let (upstream, server) = dialled().await;
+    for (ours, mut peer) in [(downstream, client), (upstream, server)] {
+        // As the kernel does it for a process that is killed.
+        drop(ours);
+        assert_eq!(
+            read_all(&mut peer).await.1,
+            Some(ErrorKind::ConnectionReset)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_was_finished_delivers_everything() {
+    let (client, downstream) = accepted().await;
+    let (upstream, server) = dialled().await;
+    for (mut ours, mut peer) in [(downstream, client), (upstream, server)] {
+        ours.write_all(&[9; LARGE]).await.unwrap();
+        Connection::new(ours).finish();
+        let (bytes, end) = read_all(&mut peer).await;
+        assert_eq!((bytes.len(), end), (LARGE, None));
+    }
+}

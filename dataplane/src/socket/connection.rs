@@ -132,9 +132,11 @@ impl DerefMut for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.on_drop == OnDrop::Reset {
-            // A socket that refuses the option is dead already.
-            let _ = self.stream.set_zero_linger();
-        }
+        let linger = match self.on_drop {
+            OnDrop::Close => None,
+            OnDrop::Reset => Some(Duration::ZERO),
+        };
+        // A socket that refuses the option is dead already.
+        let _ = SockRef::from(&self.stream).set_linger(linger);
     }
 }
