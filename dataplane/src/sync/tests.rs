@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tcpforward_protocol::delta::Delta;
+use tcpforward_protocol::proto::to_data_plane::Message;
 use tokio::time::timeout;
 
 use super::samples::{forward, snapshot};
@@ -19,6 +20,15 @@ struct Applier {
     _sync: JoinSet<()>,
 }
 
+fn identity() -> Identity {
+    Identity {
+        pod: "p".to_owned(),
+        uid: "u".to_owned(),
+        node: "n1".to_owned(),
+        pool: "default".to_owned(),
+    }
+}
+
 fn start(operators: Vec<OperatorAddress>, dir: Option<PathBuf>) -> Applier {
     let held = dir
         .as_ref()
@@ -33,14 +43,8 @@ fn start(operators: Vec<OperatorAddress>, dir: Option<PathBuf>) -> Applier {
         report: report_out,
         view: view_in,
     };
-    let identity = Identity {
-        pod: "p".to_owned(),
-        uid: "u".to_owned(),
-        node: "n1".to_owned(),
-        pool: "default".to_owned(),
-    };
     let mut sync = JoinSet::new();
-    sync.spawn(run(operators, identity, dir, held, channels));
+    sync.spawn(run(operators, identity(), dir, held, channels));
     Applier {
         wanted,
         applied,
@@ -233,49 +237,52 @@ async fn the_last_good_set_is_served_without_an_operator() {
 }
 
 #[tokio::test]
-async fn what_was_loaded_is_not_stored_again() {
+async fn only_what_an_operator_sent_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let set = snapshot([forward("a", 1, &[])]);
     let part = Delta::full(&set).into_parts(1, 4, &set).remove(0);
-    let held = assemble::Held::apply(None, part).unwrap();
-    last_good::store(dir.path(), "default", &held).unwrap();
-    let file = dir
-        .path()
-        .read_dir()
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    // As another build wrote it.
-    let bytes = std::fs::read(&file).unwrap();
-    let build = format!("\"build\":\"{}\"", env!("CARGO_PKG_VERSION")).into_bytes();
-    let at = bytes.windows(build.len()).position(|w| w == build).unwrap();
-    let foreign = [
-        &bytes[..at],
-        b"\"build\":\"0.0.1\"",
-        &bytes[at + build.len()..],
-    ]
-    .concat();
-    std::fs::write(&file, &foreign).unwrap();
-
-    let (mut operator, address) = operator();
-    let mut applier = start(vec![address], Some(dir.path().to_owned()));
-    applier.serve().await;
-    let mut stream = operator.subscriber().await;
-    while stream.applied().await.serving.is_empty() {}
-    assert_eq!(std::fs::read(&file).unwrap(), foreign);
-    stream.welcome(4).await;
-    assert!(
-        stream.hello().await.version.is_empty(),
-        "a whole set is wanted"
-    );
-    stream.push(1, 4, Delta::full(&set), &set).await;
-    applier.serve_next().await;
-    let stored = async {
-        while std::fs::read(&file).unwrap() == foreign {
-            tokio::task::yield_now().await;
-        }
+    let loaded = LastGood {
+        held: assemble::Held::apply(None, part).unwrap(),
+        complete: last_good::Complete::No,
     };
-    timeout(DEADLINE, stored).await.expect("stored in time");
+    let (wanted, _wanted) = watch::channel(None);
+    let (applied_in, applied) = watch::channel(Arc::new(Applied::default()));
+    let (_report, report) = watch::channel(Arc::new(Report::default()));
+    let channels = Channels {
+        wanted,
+        applied,
+        report,
+        view: watch::channel(View::default()).0,
+    };
+    let folder = Some(dir.path().to_owned());
+    let mut sync = Sync::new(identity(), folder, Some(loaded), channels);
+    let serve = |seq| {
+        applied_in.send_replace(Arc::new(Applied {
+            seq,
+            ..Applied::default()
+        }));
+    };
+    serve(1);
+    sync.applied();
+    assert_eq!(sync.storing.written().await, None, "nothing is written");
+
+    let (outbound, _said) = mpsc::channel(64);
+    let broken = tokio_util::sync::CancellationToken::new();
+    sync.event(stream::Event::Opening {
+        stream: 1,
+        outbound,
+        broken,
+    });
+    let welcome = tcpforward_protocol::proto::Welcome {
+        epoch: 4,
+        ..Default::default()
+    };
+    let update = Delta::full(&set).into_parts(1, 4, &set).remove(0);
+    for message in [Message::Welcome(welcome), Message::Update(update)] {
+        sync.event(stream::Event::Said { stream: 1, message });
+    }
+    serve(2);
+    sync.applied();
+    assert_eq!(sync.storing.written().await, Some(()));
+    assert!(last_good::load(dir.path(), "default").unwrap().is_some());
 }
