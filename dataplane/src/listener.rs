@@ -15,13 +15,16 @@ use tokio::task::JoinSet;
 use crate::drain::{Cut, Phase};
 use crate::served::Served;
 use crate::session::{self, Session};
-use crate::shared::Context;
+use crate::shared::{Context, Shared};
 use crate::socket;
 use crate::workers::Listen;
 
 /// How long a listener rests after an accept error. The socket stays readable, so without a pause
 /// the loop would spin until somebody closes something.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a listener that stops may wait for descriptors for what is queued still.
+const LAST_ACCEPTS: Duration = Duration::from_secs(1);
 
 /// Accepts until the phase says otherwise, then ends when the last session has.
 pub async fn run(listen: Listen, context: Context) {
@@ -47,8 +50,10 @@ pub async fn run(listen: Listen, context: Context) {
         Ok(listener) => {
             accept_all(&listener, &mut sessions, &mut phase).await;
             // What has been queued was promised a session; closing would reset it.
-            while let Ok((stream, client)) = socket::accept(listener.get_ref()) {
-                sessions.start(stream, client, sessions.context.shared.try_descriptors(2));
+            let emptied = accept_the_rest(listener.get_ref(), &mut sessions);
+            if tokio::time::timeout(LAST_ACCEPTS, emptied).await.is_err() {
+                tracing::warn!(forward = %sessions.served.name,
+                    "out of descriptors, connections that wait are reset");
             }
         }
         Err(error) => {
@@ -72,6 +77,8 @@ async fn accept_all(
     phase: &mut watch::Receiver<Phase>,
 ) {
     let shared = Arc::clone(&sessions.context.shared);
+    // Outlives the turns of the loop, so that a wait for descriptors keeps its place.
+    let mut accepting = std::pin::pin!(next(listener, &shared));
     loop {
         let accepted = tokio::select! {
             _ = stopped(phase) => return,
@@ -79,8 +86,9 @@ async fn accept_all(
                 log_panic(ended);
                 continue;
             }
-            accepted = next(listener, sessions.context.clone()) => accepted,
+            accepted = &mut accepting => accepted,
         };
+        accepting.set(next(listener, &shared));
         match accepted {
             Ok((stream, client, permit)) => sessions.start(stream, client, permit),
             // The client has gone between its SYN and our accept.
@@ -102,11 +110,22 @@ async fn accept_all(
 
 type Accepted = (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>);
 
-async fn next(listener: &AsyncFd<TcpListener>, context: Context) -> io::Result<Accepted> {
+/// Accepts until none waits any more.
+async fn accept_the_rest(listener: &TcpListener, sessions: &mut Sessions) {
+    loop {
+        let permit = sessions.context.shared.session_descriptors().await;
+        let Ok((stream, client)) = socket::accept(listener) else {
+            return;
+        };
+        sessions.start(stream, client, permit);
+    }
+}
+
+async fn next(listener: &AsyncFd<TcpListener>, shared: &Shared) -> io::Result<Accepted> {
     loop {
         let mut ready = listener.readable().await?;
         // While the process is near its limit, connections wait in the kernel's queue.
-        let permit = context.shared.session_descriptors().await;
+        let permit = shared.session_descriptors().await;
         match ready.try_io(|fd| socket::accept(fd.get_ref())) {
             Ok(accepted) => {
                 let (stream, client) = accepted?;

@@ -7,7 +7,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
-use crate::shared::Shared;
 use crate::socket::Share;
 use crate::sync::samples;
 
@@ -19,6 +18,7 @@ struct Rig {
     holding: watch::Sender<()>,
     server: tokio::net::TcpListener,
     tasks: JoinSet<()>,
+    shared: Arc<Shared>,
 }
 
 async fn rig(shared: Shared) -> Rig {
@@ -44,9 +44,10 @@ async fn rig(shared: Shared) -> Rig {
         phase: phase.subscribe(),
         holding: holding.subscribe(),
     };
+    let shared = Arc::new(shared);
     let context = Context {
         worker: 0,
-        shared: Arc::new(shared),
+        shared: Arc::clone(&shared),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(run(listen, context));
@@ -56,6 +57,7 @@ async fn rig(shared: Shared) -> Rig {
         holding,
         server,
         tasks,
+        shared,
     }
 }
 
@@ -133,4 +135,21 @@ async fn sessions_of_a_removed_forward_are_cut_at_their_pace() {
     sessions.end(phase).await;
     let took = start.elapsed();
     assert!((3500..=4100).contains(&took.as_millis()), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_listener_that_waits_for_descriptors_still_stops() {
+    // Four descriptors: two sessions.
+    let rig = rig(Shared::new(5, 1)).await;
+    let _first = (rig.connect().await, rig.reaches_the_server().await);
+    let _second = (rig.connect().await, rig.reaches_the_server().await);
+    let mut waits = rig.connect().await;
+    assert!(rig.reaches_the_server().await.is_none());
+    assert_eq!(rig.shared.accept_waits.load(Ordering::Relaxed), 1);
+    rig.phase.send_replace(Phase::Stop);
+    timeout(PATIENCE, rig.holding.closed()).await.unwrap();
+    // It was never accepted, for there are no descriptors for it.
+    let end = timeout(PATIENCE, waits.read_u8()).await.unwrap();
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(rig.tasks.len(), 1);
 }
