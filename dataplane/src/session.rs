@@ -16,7 +16,7 @@ use crate::balancer::backend::Backend;
 use crate::dial::{self, Dialled};
 use crate::drain::{self, Cut};
 use crate::relay::ending::{Ending, Side};
-use crate::relay::{self, Meter, Relay};
+use crate::relay::{Meter, Relay, sockets};
 use crate::served::Served;
 use crate::shared::Context;
 use crate::socket::{self, Connection};
@@ -127,7 +127,7 @@ async fn serve(
     match ended {
         Ok(ended) => {
             tokio::select! {
-                () = relay::close(ended, downstream, upstream) => {}
+                () = sockets::close(ended, downstream, upstream) => {}
                 _ = cut => {}
             }
             ended.ending

@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::relay::sockets::close;
+use crate::socket::Connection;
 use crate::socket::{self, Share};
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,86 @@
+//! Edge. The sockets of a session: read and written by the copy core, ended as they deserve.
+
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::relay::Ended;
+use crate::relay::copy::{Sink, Source};
+use crate::relay::ending::{Ending, Side};
+use crate::socket::Connection;
+
+/// Completes when the socket has broken, with the reason.
+pub(super) async fn broke(socket: &TcpStream) -> ErrorKind {
+    // An error here means that the runtime ends.
+    let _ = socket.ready(Interest::ERROR).await;
+    let error = SockRef::from(socket).take_error().ok().flatten();
+    error.map_or(ErrorKind::ConnectionReset, |error| error.kind())
+}
+
+pub(super) fn pass_fin(sink: &TcpStream) {
+    // A peer that is gone already needs no FIN; its reset is seen by a read.
+    let _ = SockRef::from(sink).shutdown(Shutdown::Write);
+}
+
+/// Reproduces the end on both sides: clean as clean; what broke as a reset of the other side, once
+/// that has been sent what was read before; anything else (timeouts) as a reset of both.
+///
+/// A side that has had its FIN is not reset for what broke later: that would take back bytes that
+/// came before the FIN. It learns of the break when it sends more.
+pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
+    match (ended.ending, ended.broken) {
+        (_, Some(broken)) => {
+            let (gone, told) = match broken.side {
+                Side::Downstream => (downstream, upstream),
+                Side::Upstream => (upstream, downstream),
+            };
+            drop(gone);
+            if broken.fin_passed {
+                told.finish_lingering().await;
+            } else {
+                told.reset_after_sending(broken.until).await;
+            }
+        }
+        (Ending::DownstreamFin | Ending::UpstreamFin, None) => {
+            downstream.finish();
+            upstream.finish();
+        }
+        (_, None) => {}
+    }
+}
+
+/// A socket as the copy core sees it.
+pub(super) struct Io<'a>(pub(super) &'a TcpStream);
+
+impl Source for Io<'_> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            // Not `try_read`: it takes a short read for an empty socket, but a read also stops
+            // where urgent bytes begin, and no event tells of what lies behind.
+            let read = self.0.try_io(Interest::READABLE, || {
+                Ok(rustix::io::read(self.0, &mut *buffer)?)
+            });
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}
+
+impl Sink for Io<'_> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}
