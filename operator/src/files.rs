@@ -90,6 +90,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let mut files = Files {
         paths,
+        arrivals: 0,
         seen: BTreeMap::new(),
         unreadable: None,
     };
@@ -137,11 +138,15 @@ struct Stamp {
 #[derive(Clone)]
 struct Seen {
     stamp: Stamp,
+    /// Of two files that hold one object, the one that was here first keeps it.
+    arrived: u64,
     /// What it held when it last had no findings, or what was good of it at the start.
     good: Arc<Parsed>,
 }
 
 struct Files {
+    /// Files that ever arrived.
+    arrivals: u64,
     paths: Vec<PathBuf>,
     seen: BTreeMap<PathBuf, Seen>,
     /// The last complaint about a path, so that it is made once.
@@ -184,31 +189,28 @@ impl Files {
         let mut findings = Vec::new();
         let mut seen = BTreeMap::new();
         for (path, stamp) in find(&self.paths)? {
-            let now = match self.seen.get(&path) {
+            let before = self.seen.get(&path);
+            let now = match before {
                 Some(before) if before.stamp == stamp => before.clone(),
-                before => {
+                _ => {
                     let parsed = manifest::parse(&path.display().to_string(), &text(&path)?);
-                    let Parsed {
-                        objects,
-                        findings: found,
-                    } = parsed;
-                    let good = match before {
-                        Some(before) if !found.is_empty() => Arc::clone(&before.good),
-                        // At the start there is nothing to keep: what is good of it is served, as
-                        // in a cluster.
-                        _ => Arc::new(Parsed {
-                            objects,
-                            findings: Vec::new(),
-                        }),
-                    };
+                    let arrived = before.map_or(self.arrivals, |before| before.arrived);
+                    self.arrivals = self.arrivals.max(arrived + 1);
+                    let (good, found) = judge(&path, before, parsed);
                     findings.extend(found);
-                    Seen { stamp, good }
+                    Seen {
+                        stamp,
+                        arrived,
+                        good,
+                    }
                 }
             };
             seen.insert(path, now);
         }
         self.seen = seen;
-        let good = self.seen.values().map(|seen| Parsed::clone(&seen.good));
+        let mut in_order: Vec<&Seen> = self.seen.values().collect();
+        in_order.sort_by_key(|seen| seen.arrived);
+        let good = in_order.into_iter().map(|seen| Parsed::clone(&seen.good));
         let all = manifest::gather(good.collect());
         findings.extend(all.findings);
         Ok((
@@ -218,6 +220,39 @@ impl Files {
                 .collect(),
             findings,
         ))
+    }
+}
+
+/// What of a file is in force, and what is wrong with it. At the start there is nothing to keep:
+/// what is good of it is served, as in a cluster.
+fn judge(path: &Path, before: Option<&Seen>, parsed: Parsed) -> (Arc<Parsed>, Vec<Finding>) {
+    let Parsed {
+        objects,
+        mut findings,
+    } = parsed;
+    let held = before.is_some_and(|before| !before.good.objects.is_empty());
+    if held && objects.is_empty() && findings.is_empty() {
+        // A disk that is full, or a program that truncates before it writes.
+        findings.push(Finding {
+            file: path.display().to_string(),
+            line: 1,
+            column: 1,
+            object: String::new(),
+            field: String::new(),
+            value: String::new(),
+            message: "the file is empty now".to_owned(),
+            remedy: "delete the file to remove what it held".to_owned(),
+        });
+    }
+    match before {
+        Some(before) if !findings.is_empty() => (Arc::clone(&before.good), findings),
+        _ => (
+            Arc::new(Parsed {
+                objects,
+                findings: Vec::new(),
+            }),
+            findings,
+        ),
     }
 }
 

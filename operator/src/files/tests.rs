@@ -149,6 +149,51 @@ async fn one_object_in_two_files_is_a_finding() {
     assert!(finding.object.contains("web"), "{finding}");
 }
 
+#[tokio::test]
+async fn who_was_here_first_keeps_the_object() {
+    let mut folder = start(&forward("web", 8888));
+    folder.lists().await;
+    folder.write("_before_a.yaml", &forward("web", 9999));
+    let finding = folder.finding().await;
+    assert!(finding.file.ends_with("_before_a.yaml"), "{finding}");
+    folder.write("c.yaml", &forward("more", 8889));
+    assert_eq!(
+        folder.event().await,
+        "+more:1",
+        "and nothing is said of web"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_turns_empty_keeps_what_it_held() {
+    let mut folder = start(&forward("web", 8888));
+    folder.lists().await;
+    folder.write("a.yaml", "");
+    let finding = folder.finding().await;
+    assert!(finding.remedy.contains("delete the file"), "{finding}");
+    fs::remove_file(folder.dir.path().join("a.yaml")).unwrap();
+    assert_eq!(folder.event().await, "-web");
+}
+
+#[test]
+fn who_came_first_is_older() {
+    let object = |name: &str| {
+        Object::TcpForward(serde_json::json!({"metadata": {"name": name, "namespace": "n"}}))
+    };
+    let age = |event: &Event| match event {
+        Event::Applied(Object::TcpForward(raw)) => raw["metadata"]["creationTimestamp"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
+        _ => panic!("an applied forward"),
+    };
+    let mut world = World::default();
+    let first = world.load(vec![object("web")]);
+    let both = world.load(vec![object("aaa"), object("web")]);
+    assert_eq!(both.len(), 1, "the first one is unchanged");
+    assert!(age(&first[0]) < age(&both[0]));
+}
+
 #[test]
 fn a_path_that_is_not_there_is_named() {
     let error = read(&["no/such.yaml".into()]).unwrap_err().to_string();

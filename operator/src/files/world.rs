@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::index::{Event, Kind, Object};
@@ -15,6 +16,9 @@ pub(super) struct World {
     objects: BTreeMap<Key, Object>,
     /// Also of forwards that are gone: one that comes back is not mistaken for its former self.
     generations: BTreeMap<(String, String), (Value, i64)>,
+    /// When each forward that is there came: the oldest keeps its port.
+    arrived: BTreeMap<(String, String), i64>,
+    loads: i64,
 }
 
 impl World {
@@ -39,6 +43,7 @@ impl World {
 
     /// Takes what the manifests hold now and says what changed.
     pub(super) fn load(&mut self, objects: Vec<Object>) -> Vec<Event> {
+        self.loads += 1;
         let now: BTreeMap<Key, Object> = objects
             .into_iter()
             .map(|object| self.number(object))
@@ -58,6 +63,9 @@ impl World {
                 name: name.clone(),
             });
         let events = applied.chain(deleted).collect();
+        self.arrived.retain(|(namespace, name), _| {
+            now.contains_key(&(Kind::TcpForward, namespace.clone(), name.clone()))
+        });
         self.objects = now;
         events
     }
@@ -77,9 +85,13 @@ impl World {
             Some((before, generation)) if *before == spec => *generation,
             Some((_, generation)) => generation + 1,
         };
-        self.generations.insert(key, (spec, generation));
+        self.generations.insert(key.clone(), (spec, generation));
+        let arrived = *self.arrived.entry(key).or_insert(self.loads);
         if let Some(Value::Object(metadata)) = raw.get_mut("metadata") {
             metadata.insert("generation".to_owned(), json!(generation));
+            // Nobody reads the date; it only has to be later for who came later.
+            let date = Timestamp::from_second(arrived).unwrap_or(Timestamp::MAX);
+            metadata.insert("creationTimestamp".to_owned(), json!(date));
         }
         Object::TcpForward(raw)
     }
