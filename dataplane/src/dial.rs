@@ -63,6 +63,9 @@ pub enum Cause {
     /// Connected to ourselves, as the kernel does on loopback when nobody listens.
     #[error("nobody listens there")]
     Itself,
+    /// One of our own listeners.
+    #[error("this data plane itself listens there, so sessions would go in circles")]
+    Own,
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -76,7 +79,7 @@ impl Cause {
             ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
         };
         let error = match self {
-            Self::Forbidden(_) => DialError::Other,
+            Self::Forbidden(_) | Self::Own => DialError::Other,
             Self::Itself => DialError::Refused,
             Self::Timeout(_) => DialError::Timeout,
             Self::Io(error) if socket::is_local(error) => return DialResult::Local,
@@ -127,7 +130,7 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
             Candidates::More if !is_last => deadline.min(Instant::now() + limits.timeout),
             Candidates::Last | Candidates::More => deadline,
         };
-        let outcome = connect(backend.address, &active.settings, until).await;
+        let outcome = connect(backend.address, &active.settings, until, context).await;
         observe(&backend, &outcome, served, context);
         match outcome {
             Ok(connection) => {
@@ -165,8 +168,12 @@ async fn connect(
     address: SocketAddr,
     settings: &Settings,
     until: Instant,
+    context: &Context,
 ) -> Result<Connection, Cause> {
     guard::check(address.ip(), settings)?;
+    if context.shared.is_own(address) {
+        return Err(Cause::Own);
+    }
     let socket = socket::upstream(address)?;
     let start = Instant::now();
     let stream = timeout_at(until, socket.connect(address))

@@ -137,7 +137,11 @@ impl Serving {
                 },
             )
         });
-        let forwards = leaving.chain(running).collect();
+        let forwards: BTreeMap<_, Row> = leaving.chain(running).collect();
+        let bound = forwards
+            .values()
+            .flat_map(|row| row.listeners.iter().copied());
+        self.shared.set_listeners(bound.collect());
         let view = View {
             forwards,
             refused: self.refused.clone(),

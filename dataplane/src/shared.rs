@@ -1,10 +1,13 @@
 //! Edge. What all sessions of the process have in common: descriptors, news for the reports, counts.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+use crate::socket;
 
 /// Descriptors of one session: its two sockets.
 const PER_SESSION: u32 = 2;
@@ -24,6 +27,8 @@ pub struct Shared {
     pub accept_waits: AtomicU64,
     /// Sessions cut because the process ended.
     pub cut: AtomicU64,
+    /// Addresses that this process listens on for forwards.
+    listeners: RwLock<Vec<SocketAddr>>,
     /// When an accept error was last logged, in milliseconds since `start`.
     logged_ms: AtomicU64,
     start: Instant,
@@ -42,9 +47,34 @@ impl Shared {
             accept_errors: AtomicU64::new(0),
             accept_waits: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            listeners: RwLock::new(Vec::new()),
             logged_ms: AtomicU64::new(0),
             start: Instant::now(),
         }
+    }
+
+    /// Takes the addresses that forwards listen on from now.
+    pub fn set_listeners(&self, listeners: Vec<SocketAddr>) {
+        *self
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = listeners;
+    }
+
+    /// Whether a dial there would come back to this process: one such session begets the next,
+    /// until no descriptor is left.
+    #[must_use]
+    pub fn is_own(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let listeners = self
+            .listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut there = listeners.iter().filter(|l| l.port() == address.port());
+        there.any(|l| match l.ip().to_canonical() {
+            every if every.is_unspecified() => socket::is_of_this_host(ip),
+            one => one == ip,
+        })
     }
 
     /// Descriptors that may still be opened.
@@ -94,4 +124,27 @@ pub struct Context {
     pub worker: usize,
     /// Of the process.
     pub shared: Arc<Shared>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dial_that_comes_back_is_known() {
+        let shared = Shared::new(1000, 1);
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        shared.set_listeners(vec![address("127.0.0.1:80"), address("[::]:90")]);
+        for own in [
+            "127.0.0.1:80",
+            "[::ffff:127.0.0.1]:80",
+            "127.0.0.9:90",
+            "[::1]:90",
+        ] {
+            assert!(shared.is_own(address(own)), "{own}");
+        }
+        for other in ["127.0.0.1:81", "127.0.0.2:80", "192.0.2.1:90"] {
+            assert!(!shared.is_own(address(other)), "{other}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Edge. Every socket option, on listeners, clients and backends.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -106,6 +106,12 @@ fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
         .with_interval(Duration::from_secs(10))
         .with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Whether an address is one of this host's: only then can a socket be bound to it.
+#[must_use]
+pub fn is_of_this_host(ip: IpAddr) -> bool {
+    ip.is_loopback() || std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Trouble of this process or host, which says nothing about a peer.

@@ -8,6 +8,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use socket2::SockRef;
+
 use super::*;
 use crate::relay::sockets::close;
 use crate::socket::Connection;

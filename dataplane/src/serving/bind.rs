@@ -122,7 +122,7 @@ fn hint(error: &io::Error) -> String {
             "this process may not take such a low port: choose a listener.port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start".to_owned()
         }
         Some(Errno::ADDRNOTAVAIL) => {
-            "no interface here has this address: correct listener.address".to_owned()
+            "no interface here has this address: correct listener.address, or --bind where that is absent".to_owned()
         }
         _ => error.to_string(),
     }
