@@ -3,6 +3,7 @@
 use std::io;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -42,6 +43,16 @@ pub enum Error {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// A word of `--log` that is no level.
+    #[error(
+        "--log is {value:?}: {word:?} is no level: expected off, error, warn, info, debug, trace or target=level"
+    )]
+    Level {
+        /// As given.
+        value: String,
+        /// The word.
+        word: String,
+    },
     /// A second call.
     #[error("logs are set up twice")]
     Twice,
@@ -52,6 +63,7 @@ pub enum Error {
 /// # Errors
 /// The filter can't be read, or logs were set up before.
 pub fn start(options: &Options) -> Result<(), Error> {
+    check_levels(&options.log)?;
     let filter = EnvFilter::try_new(&options.log).map_err(|source| Error::Filter {
         value: options.log.clone(),
         source,
@@ -70,4 +82,37 @@ pub fn start(options: &Options) -> Result<(), Error> {
             .try_init(),
     }
     .map_err(|_| Error::Twice)
+}
+
+/// A bare word would be taken for a target, and everything else be silent.
+fn check_levels(value: &str) -> Result<(), Error> {
+    let words = value.split(',').map(str::trim);
+    let mut bare = words.filter(|word| !word.contains(['=', '[']));
+    match bare.find(|word| word.parse::<LevelFilter>().is_err()) {
+        None => Ok(()),
+        Some(word) => Err(Error::Level {
+            value: value.to_owned(),
+            word: word.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_word_has_to_be_a_level() {
+        for good in [
+            "info",
+            "warn,access=off",
+            "OFF",
+            "tcpforward_dataplane=debug,info",
+        ] {
+            assert!(check_levels(good).is_ok(), "{good}");
+        }
+        for bad in ["garbage", "info,acces"] {
+            assert!(check_levels(bad).is_err(), "{bad}");
+        }
+    }
 }
