@@ -25,6 +25,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for finding in &parsed.findings {
         println!("{finding}");
     }
+    if parsed.objects.is_empty() && parsed.findings.is_empty() {
+        println!("there is no object in what was given: name files or folders of manifests");
+        return Ok(ExitCode::FAILURE);
+    }
     if parsed.findings.is_empty() {
         println!(
             "{} objects in {} files: nothing to object to",

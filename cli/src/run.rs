@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use prometheus::Registry;
+use serde_json::Value;
 use tcpforward_dataplane::app::App;
 use tcpforward_dataplane::config::{Config, OperatorAddress, Reserved};
 use tcpforward_operator::app::Local;
 use tcpforward_operator::files;
-use tcpforward_operator::index::Kind;
+use tcpforward_operator::index::Object;
 use tcpforward_operator::manifest::{self, Finding};
 use tcpforward_process::signal;
 use tokio::net::TcpListener;
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long)]
     threads: Option<NonZeroUsize>,
     /// Only forwards of this pool are served.
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", value_parser = pool)]
     pool: String,
     /// After SIGTERM: how long connections are still accepted.
     #[arg(long, default_value = "0s", value_parser = tcpforward_dataplane::config::duration)]
@@ -55,7 +56,7 @@ pub(crate) struct Args {
 
 /// Forwards until `shutdown`, then drains.
 pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Result<ExitCode> {
-    if let Some(code) = nothing_to_serve(&args.paths)? {
+    if let Some(code) = nothing_to_serve(&args)? {
         return Ok(code);
     }
     let addresses = listeners(&args).await?;
@@ -98,6 +99,7 @@ pub(crate) async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Resul
 
 /// Runs the data plane; a second signal ends it although sessions are open.
 async fn drain_at(shutdown: impl Future<Output = ()>, dataplane: App) -> Result<()> {
+    let handle = dataplane.handle();
     let (stop, stopped) = oneshot::channel::<()>();
     let signals = async {
         shutdown.await;
@@ -113,7 +115,8 @@ async fn drain_at(shutdown: impl Future<Output = ()>, dataplane: App) -> Result<
         }
         second = signals => {
             second?;
-            tracing::warn!("ended by a second signal, open sessions were cut");
+            let open: u64 = handle.forwards().iter().map(|forward| forward.open_sessions).sum();
+            tracing::warn!(cut = open, "ended by a second signal");
         }
     }
     Ok(())
@@ -127,9 +130,12 @@ async fn listeners(args: &Args) -> Result<Listeners> {
     let health = args.health.filter(|health| *health != args.admin);
     for (flag, address) in [("--admin", Some(args.admin)), ("--health", health)] {
         let Some(address) = address else { continue };
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("{flag} is {address}: can't listen there"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!(
+                "{flag} is {address}: can't listen there; if another program, perhaps a \
+                     second tcpforward, holds it, give {flag} another port"
+            )
+        })?;
         listeners.push((flag, listener.local_addr()?, listener));
     }
     Ok(listeners)
@@ -155,19 +161,30 @@ fn config(
     }
 }
 
-/// Manifests that can't be read, or of which not one TcpForward is left, are told at once.
-fn nothing_to_serve(paths: &[PathBuf]) -> Result<Option<ExitCode>> {
-    let texts = files::read(paths)?;
-    let parsed = texts
-        .iter()
-        .map(|(file, text)| manifest::parse(file, text))
-        .collect();
-    let parsed = manifest::gather(parsed);
-    let forwards = parsed
-        .objects
-        .iter()
-        .filter(|o| o.object.kind() == Kind::TcpForward)
-        .count();
+/// Manifests that can't be read, or of which not one TcpForward is left, are told at once, and so
+/// are forwards of another pool, which nobody here will serve.
+fn nothing_to_serve(args: &Args) -> Result<Option<ExitCode>> {
+    let texts = files::read(&args.paths)?;
+    let files = texts.iter().map(|(file, text)| manifest::parse(file, text));
+    let parsed = manifest::gather(files.collect());
+    let mut forwards = 0;
+    for located in &parsed.objects {
+        let Object::TcpForward(raw) = &located.object else {
+            continue;
+        };
+        forwards += 1;
+        let pool = raw
+            .pointer("/spec/dataPlaneName")
+            .and_then(Value::as_str)
+            .unwrap_or("default");
+        if pool != args.pool {
+            tracing::warn!(
+                forward = located.object.name(),
+                pool,
+                "a forward of another pool is not served here: --pool says which one is"
+            );
+        }
+    }
     if forwards == 0 && !parsed.findings.is_empty() {
         for finding in &parsed.findings {
             eprintln!("{finding}");
@@ -178,6 +195,16 @@ fn nothing_to_serve(paths: &[PathBuf]) -> Result<Option<ExitCode>> {
         tracing::warn!("there is no TcpForward yet in what was given; it is watched");
     }
     Ok(None)
+}
+
+/// A pool's name is that of `spec.dataPlaneName`.
+fn pool(text: &str) -> Result<String, String> {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let inner = !text.starts_with('-') && !text.ends_with('-');
+    if (1..=63).contains(&text.len()) && text.chars().all(is_word) && inner {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends".to_owned())
 }
 
 fn tell(findings: &[Finding]) {

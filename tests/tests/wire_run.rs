@@ -235,6 +235,21 @@ fn a_forward_without_a_backend_resets_at_once() -> Result<()> {
 }
 
 #[test]
+fn a_forward_to_itself_resets_and_begets_nothing() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        let listener = ports::free()?;
+        let yaml = manifest("web", listener.port(), &[target("a", listener, "")], "");
+        let forwarder = Forwarder::start(lab, &yaml, &[]).await?;
+        ensure!(client::get(listener, "/").await.is_err());
+        forwarder.shows("itself listens there", SOON).await?;
+        let name = "tcpforward_dataplane_sessions_opened_total";
+        let opened = client::metric(forwarder.admin, name, &["default/web"]).await?;
+        ensure!(opened <= 1.0, "{opened} sessions of one");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_standby_serves_while_the_primary_is_dead() -> Result<()> {
     lab::run(Network::Loopback, async |lab| {
         let (mut primary, address) = demo_server(lab, "primary", "127.0.0.1:0").await?;

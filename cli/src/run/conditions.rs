@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tcpforward_operator::controller::Forwards;
-use tcpforward_operator::status::PENDING;
+use tcpforward_operator::status::{PENDING, READY};
 use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::watch;
 
@@ -20,11 +20,17 @@ pub(crate) async fn print(mut forwards: watch::Receiver<Forwards>) {
             if told.get(&key) == Some(&value) {
                 continue;
             }
-            // What is under way is no reason to worry.
-            if status == "True" || reason == PENDING {
-                tracing::info!(%forward, condition = kind, status, reason, says = message, "condition");
-            } else {
-                tracing::warn!(%forward, condition = kind, status, reason, says = message, "condition");
+            // Ready carries the first failing one's words; what is under way is no reason to worry.
+            match (kind.as_str(), status.as_str()) {
+                (READY, "True") => {
+                    tracing::info!(%forward, status, reason, says = message, "ready");
+                }
+                (READY, _) if reason != PENDING => {
+                    tracing::warn!(%forward, status, reason, says = message, "not ready");
+                }
+                _ => {
+                    tracing::debug!(%forward, kind, status, reason, says = message, "condition");
+                }
             }
         }
         let gone = told
