@@ -4,9 +4,7 @@
 //! place, renamed over, a link swapped, a network file system), which change notices do not.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,18 +17,14 @@ use tcpforward_process::causes::chain;
 use crate::index::{Event, Object};
 use crate::manifest::{self, Finding, Parsed};
 
+mod find;
 mod world;
 
+use find::{FILE_BYTES, FILES, Stamp, find, text};
 use world::World;
 
 /// An edit shall take effect within a second.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// A manifest larger than this is a mistake: a log, an image, a disk.
-const FILE_BYTES: u64 = 16 << 20;
-
-/// Files of a folder at most.
-const FILES: usize = 10_000;
 
 /// A path that can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -123,16 +117,6 @@ fn report(found: &[Finding], findings: &mut impl FnMut(&[Finding])) {
     if !found.is_empty() {
         findings(found);
     }
-}
-
-/// What tells one state of a file from the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    bytes: u64,
 }
 
 #[derive(Clone)]
@@ -254,74 +238,6 @@ fn judge(path: &Path, before: Option<&Seen>, parsed: Parsed) -> (Arc<Parsed>, Ve
             findings,
         ),
     }
-}
-
-fn text(path: &Path) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    // Bytes that are no UTF-8 become marks, and the marks a finding with its line.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn find(paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, Stamp>, Error> {
-    let mut found = BTreeMap::new();
-    for path in paths {
-        let io = |source| Error::Io {
-            path: path.clone(),
-            source,
-        };
-        let metadata = fs::metadata(path).map_err(io)?;
-        if !metadata.is_dir() {
-            found.insert(path.clone(), stamp(path, &metadata)?);
-            continue;
-        }
-        for entry in fs::read_dir(path).map_err(io)? {
-            let file = entry.map_err(io)?.path();
-            // A file that vanishes between the listing and this is simply not there.
-            let Ok(metadata) = fs::metadata(&file) else {
-                continue;
-            };
-            if metadata.is_file() && is_manifest(&file) {
-                let stamp = stamp(&file, &metadata)?;
-                found.insert(file, stamp);
-            }
-            if found.len() > FILES {
-                return Err(Error::TooMany { path: path.clone() });
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn is_manifest(path: &Path) -> bool {
-    let visible = path
-        .file_name()
-        .is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    visible && matches!(ending, Some("yaml" | "yml" | "json"))
-}
-
-fn stamp(path: &Path, metadata: &fs::Metadata) -> Result<Stamp, Error> {
-    if !metadata.is_file() {
-        return Err(Error::NotAFile {
-            path: path.to_owned(),
-        });
-    }
-    if metadata.len() > FILE_BYTES {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-            bytes: metadata.len(),
-        });
-    }
-    Ok(Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-        bytes: metadata.len(),
-    })
 }
 
 #[cfg(test)]
