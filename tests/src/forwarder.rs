@@ -68,7 +68,8 @@ impl Forwarder {
         manifest: &str,
         program: impl FnOnce(PathBuf) -> Program,
     ) -> Result<Self> {
-        let path = lab.file("forwards.yaml", manifest)?;
+        // A folder for each forwarder of a test: a shared file would be an edit of the other's.
+        let path = lab.file(&format!("{}/forwards.yaml", admin.port()), manifest)?;
         let process = lab.start("tcpforward", &program(path.clone()))?;
         let forwarder = Self {
             process,
