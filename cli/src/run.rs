@@ -20,6 +20,7 @@ use tcpforward_operator::app::Local;
 use tcpforward_operator::files;
 use tcpforward_operator::index::Object;
 use tcpforward_operator::manifest::{self, Finding};
+use tcpforward_operator::validate::metadata::is_word;
 use tcpforward_process::signal;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -199,9 +200,7 @@ fn nothing_to_serve(args: &Args) -> Result<Option<ExitCode>> {
 
 /// A pool's name is that of `spec.dataPlaneName`.
 fn pool(text: &str) -> Result<String, String> {
-    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let inner = !text.starts_with('-') && !text.ends_with('-');
-    if (1..=63).contains(&text.len()) && text.chars().all(is_word) && inner {
+    if text.len() <= 63 && is_word(text) {
         return Ok(text.to_owned());
     }
     Err("expected 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends".to_owned())

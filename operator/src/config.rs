@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tcpforward_process::log;
 
+use crate::validate::metadata::is_word;
 use crate::watch::Scope;
 
 /// The command line of the operator.
@@ -145,12 +146,7 @@ impl TryFrom<Args> for Config {
 }
 
 fn check_name(flag: &'static str, value: &str, longest: usize) -> Result<(), Error> {
-    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let good = (1..=longest).contains(&value.len())
-        && value.chars().all(|c| letter(c) || c == '-')
-        && value.starts_with(letter)
-        && value.ends_with(letter);
-    if good {
+    if value.len() <= longest && is_word(value) {
         return Ok(());
     }
     Err(Error::Name {

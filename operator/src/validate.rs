@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::crd;
 
-mod metadata;
+pub mod metadata;
 mod schema;
 
 pub(crate) use metadata::check as metadata;

@@ -56,7 +56,10 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_word)
 }
 
-fn is_word(text: &str) -> bool {
+/// Whether a text is made of a-z, 0-9 and `-`, with a letter or digit at both ends: a DNS-1123 label
+/// but for its length.
+#[must_use]
+pub fn is_word(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }
