@@ -21,6 +21,7 @@ pub mod drain;
 mod last_good;
 pub mod listener;
 pub mod metrics;
+pub mod place;
 pub mod plan;
 pub mod relay;
 pub mod served;

@@ -42,10 +42,12 @@ pub enum DialResult {
 
 impl DialResult {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Failed(DialError::Other),
         Self::Failed(DialError::Refused),
+        Self::Failed(DialError::Reset),
         Self::Failed(DialError::Timeout),
+        Self::Failed(DialError::Unexpected),
         Self::Failed(DialError::Unreachable),
         Self::Local,
         Self::Reached,
@@ -57,7 +59,9 @@ impl DialResult {
         match self {
             Self::Failed(DialError::Other) => "other",
             Self::Failed(DialError::Refused) => "refused",
+            Self::Failed(DialError::Reset) => "reset",
             Self::Failed(DialError::Timeout) => "timeout",
+            Self::Failed(DialError::Unexpected) => "unexpected",
             Self::Failed(DialError::Unreachable) => "unreachable",
             Self::Local => "local",
             Self::Reached => "ok",

@@ -112,7 +112,7 @@ impl Serving {
     }
 
     fn address(&self, forward: &Forward) -> SocketAddr {
-        let listener = forward.spec.listener;
+        let listener = &forward.spec.listener;
         SocketAddr::new(listener.address.unwrap_or(self.bind), listener.port.get())
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tcpforward_protocol::answer::{BoundListener, FailingBackend, Refusal, Report, SessionCount};
+use tcpforward_protocol::answer::{
+    BoundListener, FailingBackend, LeftOut, Refusal, Report, SessionCount,
+};
 use tcpforward_protocol::snapshot::{BackendState, ForwardName, TakesNew};
 
 use crate::balancer::backend::Failing;
@@ -197,6 +199,7 @@ fn failing<'a>(name: &'a ForwardName, row: &Row) -> impl Iterator<Item = Failing
             reason: failing.reason,
             message: failing.message,
             since_ms: failing.since_ms,
+            left_out: LeftOut::No,
         })
     })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use tcpforward_protocol::snapshot::{
-    Dial, ForwardSpec, Listener, LoadBalancer, Relay, Target, Timeouts,
+    Dial, EstablishedConnections, Failover, ForwardSpec, HealthCheck, Listener, LoadBalancer,
+    Policy, Relay, Target, Timeouts,
 };
 
 use crate::crd::{self, ServicePort, TcpForwardSpec, defaults};
@@ -112,6 +113,7 @@ fn draft(spec: TcpForwardSpec, generation: i64, namespace: &str) -> Result<Draft
             weight: count(&at("weight"), target.weight, defaults::WEIGHT)?,
             priority: count(&at("priority"), target.priority, defaults::PRIORITY)?,
             name: target.name,
+            host: None,
         });
         destinations.push(match (target.service, target.address) {
             (Some(service), None) => Destination::Service(ServiceRef {
@@ -131,13 +133,13 @@ fn draft(spec: TcpForwardSpec, generation: i64, namespace: &str) -> Result<Draft
         spec: ForwardSpec {
             generation,
             requires: Vec::new(),
-            listener: Listener {
-                port: port("spec.listener.port", spec.listener.port)?,
-                address: match spec.listener.address {
+            listener: Listener::plain(
+                port("spec.listener.port", spec.listener.port)?,
+                match spec.listener.address {
                     Some(text) => Some(ip("spec.listener.address", &text)?),
                     None => None,
                 },
-            },
+            ),
             relay: Relay {
                 targets,
                 dial: Dial {
@@ -146,14 +148,24 @@ fn draft(spec: TcpForwardSpec, generation: i64, namespace: &str) -> Result<Draft
                         unsupported("spec.relay.dial.attempts", "write a number from 1 to 16")
                     })?,
                     deadline: time(dial.deadline.as_deref(), defaults::DIAL_DEADLINE),
+                    hedge_after: None,
                 },
-                load_balancer: match spec.relay.load_balancer.unwrap_or_default().kind {
-                    None | Some(crd::LoadBalancerType::RoundRobin) => LoadBalancer::RoundRobin,
+                load_balancer: LoadBalancer {
+                    policy: match spec.relay.load_balancer.unwrap_or_default().kind {
+                        None | Some(crd::LoadBalancerType::RoundRobin) => Policy::RoundRobin,
+                    },
+                    ..LoadBalancer::default()
                 },
+                failover: Failover::default(),
+                health_check: HealthCheck::default(),
+                established_connections: EstablishedConnections::default(),
+                backend_limits: None,
+                proxy_protocol: None,
             },
             timeouts: Timeouts {
                 idle: silence(timeouts.idle.as_deref(), defaults::IDLE),
                 half_closed: silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),
+                max_connection_age: None,
             },
         },
         destinations,

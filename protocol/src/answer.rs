@@ -1,6 +1,6 @@
 //! Pure. What a data plane says of itself: what it serves, what it refused, how things go.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::delta::Scope;
 use crate::snapshot::ForwardName;
@@ -106,9 +106,11 @@ pub struct Report {
     pub listeners: Vec<BoundListener>,
     /// Sessions of each forward.
     pub sessions: Vec<SessionCount>,
+    /// What targets by DNS name lead to.
+    pub hosts: Vec<ResolvedHost>,
 }
 
-/// A backend whose latest dial failed.
+/// A backend whose latest dial failed, or that is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailingBackend {
     /// Of which forward.
@@ -123,6 +125,32 @@ pub struct FailingBackend {
     pub message: String,
     /// Unix milliseconds of the first failure of the present run.
     pub since_ms: u64,
+    /// Whether new sessions avoid it.
+    pub left_out: LeftOut,
+}
+
+/// Whether new sessions avoid a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// Sessions failed there too often.
+    Ejected,
+    /// They don't.
+    No,
+    /// Our checks fail.
+    Unhealthy,
+}
+
+/// What a target by DNS name leads to at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedHost {
+    /// Of which forward.
+    pub forward: ForwardName,
+    /// Of which target.
+    pub target: String,
+    /// In use; the last good ones while DNS fails.
+    pub addresses: Vec<IpAddr>,
+    /// Why the latest answer could not be had; absent: it could.
+    pub error: Option<String>,
 }
 
 /// Kinds of failure to reach a backend.
@@ -132,8 +160,12 @@ pub enum DialError {
     Other,
     /// It answered the SYN with a reset.
     Refused,
+    /// It reset a session before its first byte.
+    Reset,
     /// No answer in time.
     Timeout,
+    /// It was reached and answered a check with something else.
+    Unexpected,
     /// The network says there is no way.
     Unreachable,
 }

@@ -15,8 +15,11 @@
 
 pub mod answer;
 pub mod delta;
+pub mod feature;
 pub mod guard;
 pub mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod version;
 pub mod wire;
 
@@ -46,6 +49,15 @@ pub const BACKENDS_PER_FORWARD: usize = 10_000;
 /// Bytes of all backends of one forward at most, as `wire::backend_bytes` counts them: with its
 /// spec a forward still fits a message.
 pub const BACKENDS_BYTES: usize = 3 << 20;
+
+/// Ports of one listener at most.
+pub const PORTS_PER_LISTENER: usize = 100;
+
+/// CIDRs of one list at most.
+pub const RANGES: usize = 256;
+
+/// Bytes that a check sends or expects, at most.
+pub const PROBE_BYTES: usize = 4 << 10;
 
 /// Characters of a text that travels to a status, at most.
 pub const TEXT_CHARS: usize = 256;

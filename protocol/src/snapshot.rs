@@ -1,16 +1,28 @@
 //! Pure. The wanted state of a pool's data planes: valid by construction.
 
-use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::version::Hash;
 use crate::wire;
 
+mod established;
+mod health;
+mod listener;
 mod name;
+mod relay;
 mod set;
 
+pub use established::{EstablishedConnections, Fate};
+pub use health::{
+    ActiveCheck, HealthCheck, HttpProbe, PassiveCheck, Probe, TcpProbe, WhenNoneHealthy,
+};
+pub use listener::{Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 pub use name::{ForwardName, NotAForwardName};
+pub use relay::{
+    BackendLimits, Dial, Failback, Failover, Host, LoadBalancer, Policy, ProxyVersion, Relay,
+    Target, Topology,
+};
 pub use set::Snapshot;
 
 /// What is the same for all forwards of a pool.
@@ -73,66 +85,19 @@ pub struct ForwardSpec {
     pub listener: Listener,
     /// Where sessions go.
     pub relay: Relay,
-    /// Silence that ends a session.
+    /// Silence or age that ends a session.
     pub timeouts: Timeouts,
 }
 
-/// A port, and perhaps an address, to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Listener {
-    /// TCP port.
-    pub port: NonZeroU16,
-    /// Absent: the data plane's own default.
-    pub address: Option<IpAddr>,
-}
-
-/// Raw relaying to targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    /// In the order of the TcpForward; names are unique.
-    pub targets: Vec<Target>,
-    /// How a backend is reached.
-    pub dial: Dial,
-    /// How one is chosen.
-    pub load_balancer: LoadBalancer,
-}
-
-/// What the user wrote as one target; its backends refer to it by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Unique within the forward.
-    pub name: String,
-    /// Share of the target, split over its backends; 0: no new sessions.
-    pub weight: u32,
-    /// Lower first.
-    pub priority: u32,
-}
-
-/// Bounds of reaching a backend for one session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dial {
-    /// Of one attempt; the last candidate may use what is left of `deadline`.
-    pub timeout: Duration,
-    /// The first included.
-    pub attempts: NonZeroU32,
-    /// Of all attempts together.
-    pub deadline: Duration,
-}
-
-/// How a backend is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadBalancer {
-    /// Smooth weighted round robin.
-    RoundRobin,
-}
-
-/// Silence that ends a session.
+/// Silence or age that ends a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// No byte either way for this long; absent: never.
     pub idle: Option<Duration>,
     /// No byte for this long once one direction has ended; absent: never.
     pub half_closed: Option<Duration>,
+    /// Since the connection was accepted, give or take a tenth; absent: never.
+    pub max_connection_age: Option<Duration>,
 }
 
 /// A dialable address.

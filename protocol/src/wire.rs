@@ -12,14 +12,13 @@ use crate::version::Hash;
 use crate::{BACKENDS_PER_FORWARD, proto};
 
 mod answer;
+mod report;
 mod spec;
 
 use spec::{spec_from_proto, spec_to_proto};
 
-pub use answer::{
-    applied_from_proto, applied_to_proto, hello_from_proto, hello_to_proto, report_from_proto,
-    report_to_proto,
-};
+pub use answer::{applied_from_proto, applied_to_proto, hello_from_proto, hello_to_proto};
+pub use report::{report_from_proto, report_to_proto};
 
 /// A message that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
-use tcpforward_protocol::{proto, wire};
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::{proto, testing, wire};
 
 fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,23 +40,28 @@ fn update() -> proto::Update {
                 listener: Some(proto::Listener {
                     port: 8888,
                     address: String::new(),
+                    ..Default::default()
                 }),
                 relay: Some(proto::Relay {
                     targets: vec![proto::Target {
                         name: "primary".to_owned(),
                         weight: 3,
                         priority: 1,
+                        host: None,
                     }],
                     dial: Some(proto::Dial {
                         timeout_ms: 1000,
                         attempts: 3,
                         deadline_ms: 5000,
+                        hedge_after_ms: 0,
                     }),
                     load_balancer: proto::LoadBalancer::RoundRobin.into(),
+                    ..Default::default()
                 }),
                 timeouts: Some(proto::Timeouts {
                     idle_ms: 0,
                     half_closed_ms: 3_600_000,
+                    max_connection_age_ms: 0,
                 }),
             }),
             backends: vec![proto::Backend {
@@ -107,6 +113,28 @@ fn a_golden_answer_means_what_it_meant() {
     wire::applied_from_proto(decoded).unwrap();
 }
 
+/// Everything that a spec said when `feature::ALL` came.
+fn full() -> proto::Forward {
+    let name = ForwardName::new("shop", "web");
+    wire::forward_to_proto(&Forward::new(name, testing::full_spec(), vec![]))
+}
+
+#[test]
+fn a_golden_forward_means_what_it_meant() {
+    let decoded = proto::Forward::decode(golden("forward-2.hex").as_slice()).unwrap();
+    assert_eq!(decoded, full());
+    let forward = wire::forward_from_proto(decoded).unwrap();
+    assert_eq!(forward.spec, testing::full_spec());
+}
+
+#[test]
+fn a_spec_that_says_nothing_new_is_what_it_was() {
+    let decoded = proto::Update::decode(golden("update-1.hex").as_slice()).unwrap();
+    let old = decoded.upserts.into_iter().next().unwrap();
+    let parsed = wire::forward_from_proto(old.clone()).unwrap();
+    assert_eq!(wire::forward_to_proto(&parsed), old);
+}
+
 #[test]
 fn a_field_of_the_future_is_passed_over() {
     let mut bytes = update().encode_to_vec();
@@ -119,4 +147,5 @@ fn a_field_of_the_future_is_passed_over() {
 fn what_we_write_today_is_the_newest_golden() {
     assert_eq!(update().encode_to_vec(), golden("update-1.hex"));
     assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
+    assert_eq!(full().encode_to_vec(), golden("forward-2.hex"));
 }

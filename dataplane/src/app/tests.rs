@@ -1,15 +1,13 @@
 //! The whole data plane in one process: a scripted operator, clients and servers on loopback.
 
 use std::io::ErrorKind;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use tcpforward_protocol::delta::Delta;
 use tcpforward_protocol::proto::Applied as AppliedMessage;
-use tcpforward_protocol::snapshot::{
-    Backend, BackendState, Dial, Forward, ForwardName, ForwardSpec, Listener, LoadBalancer, Relay,
-    Snapshot, TakesNew, Target, Timeouts,
-};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Snapshot};
+use tcpforward_protocol::testing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -57,44 +55,12 @@ async fn free_port() -> u16 {
 }
 
 fn forward(name: &str, port: u16, backends: &[SocketAddr]) -> Forward {
-    let backend = |&address: &SocketAddr| Backend {
-        target: "t".to_owned(),
-        address,
-        state: BackendState::Ready,
-        takes_new: TakesNew::Yes,
-        nodes: Vec::new(),
-        zones: Vec::new(),
-    };
-    let spec = ForwardSpec {
-        generation: 1,
-        requires: Vec::new(),
-        listener: Listener {
-            port: NonZeroU16::new(port).unwrap(),
-            address: Some("127.0.0.1".parse().unwrap()),
-        },
-        relay: Relay {
-            targets: vec![Target {
-                name: "t".to_owned(),
-                weight: 1,
-                priority: 0,
-            }],
-            dial: Dial {
-                timeout: Duration::from_secs(1),
-                attempts: NonZeroU32::new(3).unwrap(),
-                deadline: Duration::from_secs(5),
-            },
-            load_balancer: LoadBalancer::RoundRobin,
-        },
-        timeouts: Timeouts {
-            idle: None,
-            half_closed: None,
-        },
-    };
-    Forward::new(
-        ForwardName::new("n", name),
-        spec,
-        backends.iter().map(backend).collect(),
-    )
+    let backend = |address: &SocketAddr| testing::backend("t", &address.to_string());
+    let mut spec = testing::spec(vec![testing::target("t")]);
+    spec.listener.port = NonZeroU16::new(port).unwrap();
+    spec.listener.address = Some("127.0.0.1".parse().unwrap());
+    let backends = backends.iter().map(backend).collect();
+    Forward::new(ForwardName::new("n", name), spec, backends)
 }
 
 struct Rig {

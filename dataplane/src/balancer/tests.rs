@@ -1,48 +1,26 @@
 //! What picks may be expected to do, by example and by property.
 
 use std::collections::HashMap;
-use std::num::{NonZeroU16, NonZeroU32};
-use std::time::Duration;
 
 use proptest::prelude::*;
-use tcpforward_protocol::snapshot::{
-    self, BackendState, Dial, ForwardName, ForwardSpec, Listener, LoadBalancer, Relay, Timeouts,
-};
+use tcpforward_protocol::snapshot::{self, BackendState, ForwardName};
+use tcpforward_protocol::testing;
 
 use super::*;
 
 /// (weight, priority, backends)
 fn forward(targets: &[(u32, u32, u16)]) -> Forward {
     let name = |i: usize| format!("t{i}");
-    let spec = ForwardSpec {
-        generation: 1,
-        requires: Vec::new(),
-        listener: Listener {
-            port: NonZeroU16::new(80).unwrap(),
-            address: None,
-        },
-        relay: Relay {
-            targets: targets
-                .iter()
-                .enumerate()
-                .map(|(i, &(weight, priority, _))| Target {
-                    name: name(i),
-                    weight,
-                    priority,
-                })
-                .collect(),
-            dial: Dial {
-                timeout: Duration::from_secs(1),
-                attempts: NonZeroU32::new(3).unwrap(),
-                deadline: Duration::from_secs(5),
-            },
-            load_balancer: LoadBalancer::RoundRobin,
-        },
-        timeouts: Timeouts {
-            idle: None,
-            half_closed: None,
-        },
-    };
+    let targets_of = targets.iter().enumerate();
+    let spec = testing::spec(
+        targets_of
+            .map(|(i, &(weight, priority, _))| Target {
+                weight,
+                priority,
+                ..testing::target(&name(i))
+            })
+            .collect(),
+    );
     let backends = targets.iter().enumerate().flat_map(|(i, &(_, _, count))| {
         (0..count).map(move |b| snapshot::Backend {
             target: name(i),

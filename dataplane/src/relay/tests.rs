@@ -82,6 +82,7 @@ async fn rig(timeouts: Timeouts) -> Rig {
 const NONE: Timeouts = Timeouts {
     idle: None,
     half_closed: None,
+    max_connection_age: None,
 };
 
 async fn ending(relay: JoinHandle<Ended>) -> Ending {
@@ -231,6 +232,7 @@ async fn silence_is_counted_from_the_last_byte() {
     let mut rig = rig(Timeouts {
         idle: Some(limit),
         half_closed: None,
+        max_connection_age: None,
     })
     .await;
     let start = Instant::now();
@@ -256,6 +258,7 @@ async fn a_half_closed_session_may_be_silent_for_its_own_limit_only() {
     let mut rig = rig(Timeouts {
         idle: None,
         half_closed: Some(limit),
+        max_connection_age: None,
     })
     .await;
     rig.server.shutdown().await.unwrap();

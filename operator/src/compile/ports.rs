@@ -32,7 +32,7 @@ impl Ports {
             touched.insert(port);
         }
         if let Some(draft) = draft {
-            let listener = draft.spec.listener;
+            let listener = &draft.spec.listener;
             let port = (draft.pool.clone(), listener.port.get());
             let claimants = self.claimants.entry(port.clone()).or_default();
             claimants.insert(name.clone(), listener.address);

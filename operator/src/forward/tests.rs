@@ -23,26 +23,31 @@ fn what_is_absent_means_this() {
         spec: ForwardSpec {
             generation: 7,
             requires: vec![],
-            listener: Listener {
-                port: NonZeroU16::new(8888).unwrap(),
-                address: None,
-            },
+            listener: Listener::plain(NonZeroU16::new(8888).unwrap(), None),
             relay: Relay {
                 targets: vec![Target {
                     name: "a".into(),
                     weight: 1,
                     priority: 0,
+                    host: None,
                 }],
                 dial: Dial {
                     timeout: Duration::from_secs(1),
                     attempts: NonZeroU32::new(3).unwrap(),
                     deadline: Duration::from_secs(5),
+                    hedge_after: None,
                 },
-                load_balancer: LoadBalancer::RoundRobin,
+                load_balancer: LoadBalancer::default(),
+                failover: Failover::default(),
+                health_check: HealthCheck::default(),
+                established_connections: EstablishedConnections::default(),
+                backend_limits: None,
+                proxy_protocol: None,
             },
             timeouts: Timeouts {
                 idle: None,
                 half_closed: Some(Duration::from_secs(3600)),
+                max_connection_age: None,
             },
         },
         destinations: vec![Destination::Service(ServiceRef {
@@ -82,6 +87,7 @@ fn what_is_written_is_taken() {
             timeout: Duration::from_millis(250),
             attempts: NonZeroU32::new(1).unwrap(),
             deadline: Duration::from_secs(90),
+            hedge_after: None,
         }
     );
     assert_eq!(
@@ -89,6 +95,7 @@ fn what_is_written_is_taken() {
         Timeouts {
             idle: Some(Duration::from_millis(3_723_004)),
             half_closed: None,
+            max_connection_age: None,
         }
     );
     let weights: Vec<_> = draft

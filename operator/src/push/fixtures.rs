@@ -1,53 +1,19 @@
 //! Pure. Small sets and messages for the tests of the push.
 
-use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tcpforward_protocol::answer::{Hello, Source};
-use tcpforward_protocol::snapshot::{
-    Backend, BackendState, Dial, Forward, ForwardName, ForwardSpec, Listener, LoadBalancer,
-    LocalTargets, Relay, Settings, Snapshot, TakesNew, Target, Timeouts,
-};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, LocalTargets, Settings, Snapshot};
+use tcpforward_protocol::testing;
 
 pub(crate) const SETTINGS: Settings = Settings {
     local_targets: LocalTargets::Refuse,
 };
 
 pub(crate) fn forward(name: &str, generation: i64) -> Forward {
-    let spec = ForwardSpec {
-        generation,
-        requires: Vec::new(),
-        listener: Listener {
-            port: NonZeroU16::new(8888).unwrap(),
-            address: None,
-        },
-        relay: Relay {
-            targets: vec![Target {
-                name: "t".to_owned(),
-                weight: 1,
-                priority: 0,
-            }],
-            dial: Dial {
-                timeout: Duration::from_secs(1),
-                attempts: NonZeroU32::new(3).unwrap(),
-                deadline: Duration::from_secs(5),
-            },
-            load_balancer: LoadBalancer::RoundRobin,
-        },
-        timeouts: Timeouts {
-            idle: None,
-            half_closed: None,
-        },
-    };
-    let backend = Backend {
-        target: "t".to_owned(),
-        address: "10.0.0.1:80".parse().unwrap(),
-        state: BackendState::Ready,
-        takes_new: TakesNew::Yes,
-        nodes: Vec::new(),
-        zones: Vec::new(),
-    };
+    let mut spec = testing::spec(vec![testing::target("t")]);
+    spec.generation = generation;
+    let backend = testing::backend("t", "10.0.0.1:80");
     Forward::new(ForwardName::new("n", name), spec, vec![backend])
 }
 

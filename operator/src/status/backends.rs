@@ -94,6 +94,14 @@ fn described(failing: &FailingBackend) -> UnhealthyBackend {
     let (reason, hint) = match failing.reason {
         DialError::Other => ("DialFailed", "look at the data plane's log"),
         DialError::Refused => ("ConnectionRefused", "does the server listen on this port?"),
+        DialError::Reset => (
+            "EarlyReset",
+            "does the server accept this client and protocol?",
+        ),
+        DialError::Unexpected => (
+            "UnexpectedAnswer",
+            "is the server well, and does the check ask what it understands?",
+        ),
         DialError::Timeout => ("DialTimeout", "does a NetworkPolicy or a firewall drop it?"),
         DialError::Unreachable => ("Unreachable", "is there a route to this address?"),
     };

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use tcpforward_protocol::answer::{DialError, RefusalCode};
+use tcpforward_protocol::answer::{DialError, LeftOut, RefusalCode};
 use tcpforward_protocol::snapshot::{Forward, ForwardName, LocalTargets, Settings};
 use tcpforward_protocol::version::Hash;
 
@@ -83,6 +83,7 @@ fn failing(pod: &str, outcome: &Outcome, addresses: &[&str]) -> Member {
         reason: DialError::Timeout,
         message: "no answer within 1s".into(),
         since_ms: 1_800_000_000_900,
+        left_out: LeftOut::No,
     });
     Member {
         failing: failing.collect(),

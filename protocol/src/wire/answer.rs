@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Invalid, hash, invalid, name};
-use crate::answer::{
-    Applied, BoundListener, DialError, FailingBackend, Hello, Refusal, RefusalCode, Report,
-    ServedSpec, Serving, SessionCount, Source,
-};
+use crate::answer::{Applied, Hello, Refusal, RefusalCode, ServedSpec, Serving, Source};
 use crate::delta::Scope;
 use crate::version::Version;
 use crate::{TEXT_CHARS, proto};
@@ -117,7 +114,7 @@ pub fn applied_from_proto(message: proto::Applied) -> Result<Applied, Invalid> {
 }
 
 /// The entries that make sense.
-fn known<T, U>(list: &[T], convert: impl Fn(&T) -> Result<U, Invalid>) -> Vec<U> {
+pub(super) fn known<T, U>(list: &[T], convert: impl Fn(&T) -> Result<U, Invalid>) -> Vec<U> {
     list.iter()
         .filter_map(|message| convert(message).ok())
         .collect()
@@ -149,81 +146,7 @@ fn refusal_from_proto(message: &proto::Refusal) -> Result<Refusal, Invalid> {
     })
 }
 
-/// A report as it travels.
-#[must_use]
-pub fn report_to_proto(report: &Report) -> proto::Report {
-    let failing = |backend: &FailingBackend| proto::FailingBackend {
-        forward: backend.forward.to_string(),
-        target: backend.target.clone(),
-        address: backend.address.to_string(),
-        reason: match backend.reason {
-            DialError::Other => proto::failing_backend::DialError::Other,
-            DialError::Refused => proto::failing_backend::DialError::Refused,
-            DialError::Timeout => proto::failing_backend::DialError::Timeout,
-            DialError::Unreachable => proto::failing_backend::DialError::Unreachable,
-        }
-        .into(),
-        message: cut(&backend.message),
-        since_ms: backend.since_ms,
-    };
-    let listener = |listener: &BoundListener| proto::BoundListener {
-        forward: listener.forward.to_string(),
-        address: listener.address.to_string(),
-    };
-    let sessions = |count: &SessionCount| proto::SessionCount {
-        forward: count.forward.to_string(),
-        open: count.open,
-        total: count.total,
-    };
-    proto::Report {
-        failing: report.failing.iter().map(failing).collect(),
-        listeners: report.listeners.iter().map(listener).collect(),
-        sessions: report.sessions.iter().map(sessions).collect(),
-    }
-}
-
-/// A report as it arrived. An entry that makes no sense is left out, an unknown reason is `Other`.
-#[must_use]
-pub fn report_from_proto(message: proto::Report) -> Report {
-    let listener = |listener: &proto::BoundListener| {
-        Ok(BoundListener {
-            forward: name("listener.forward", &listener.forward)?,
-            address: address("listener.address", &listener.address)?,
-        })
-    };
-    let sessions = |count: &proto::SessionCount| {
-        Ok(SessionCount {
-            forward: name("sessions.forward", &count.forward)?,
-            open: count.open,
-            total: count.total,
-        })
-    };
-    Report {
-        failing: known(&message.failing, failing_from_proto),
-        listeners: known(&message.listeners, listener),
-        sessions: known(&message.sessions, sessions),
-    }
-}
-
-fn failing_from_proto(message: &proto::FailingBackend) -> Result<FailingBackend, Invalid> {
-    let reason = match message.reason() {
-        proto::failing_backend::DialError::Other
-        | proto::failing_backend::DialError::Unspecified => DialError::Other,
-        proto::failing_backend::DialError::Refused => DialError::Refused,
-        proto::failing_backend::DialError::Timeout => DialError::Timeout,
-        proto::failing_backend::DialError::Unreachable => DialError::Unreachable,
-    };
-    Ok(FailingBackend {
-        forward: name("failing.forward", &message.forward)?,
-        target: cut(&message.target),
-        address: address("failing.address", &message.address)?,
-        reason,
-        message: cut(&message.message),
-        since_ms: message.since_ms,
-    })
-}
-
-fn address(field: &'static str, text: &str) -> Result<SocketAddr, Invalid> {
+pub(super) fn address(field: &'static str, text: &str) -> Result<SocketAddr, Invalid> {
     text.parse()
         .map_err(|_| invalid(field, text, "expected ip:port"))
 }
@@ -241,6 +164,6 @@ fn version_from_proto(field: &'static str, bytes: &[u8]) -> Result<Option<Versio
     }
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
 }

@@ -1,60 +1,24 @@
-use std::num::NonZeroU32;
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::answer::{
-    Applied, BoundListener, DialError, FailingBackend, Hello, Refusal, RefusalCode, Report,
-    ServedSpec, Serving, SessionCount, Source,
+    Applied, BoundListener, DialError, FailingBackend, Hello, LeftOut, Refusal, RefusalCode,
+    Report, ResolvedHost, ServedSpec, Serving, SessionCount, Source,
 };
 use crate::delta::Scope;
-use crate::snapshot::{Dial, Listener, LoadBalancer, Relay, Target, Timeouts};
+use crate::snapshot::{Failback, Policy, Probe, ProxyVersion, TcpProbe, Topology, WhenNoneHealthy};
+use crate::testing;
+pub(crate) use crate::testing::backend;
 use crate::version::Version;
 
-pub(crate) fn backend(target: &str, address: &str) -> Backend {
-    Backend {
-        target: target.to_owned(),
-        address: address.parse().unwrap(),
-        state: BackendState::Ready,
-        takes_new: TakesNew::Yes,
-        nodes: vec![],
-        zones: vec![],
-    }
-}
-
 pub(crate) fn forward(name: &str, generation: i64) -> Forward {
-    let target = |name: &str| Target {
-        name: name.to_owned(),
-        weight: 1,
-        priority: 0,
-    };
+    let targets = ["a", "b", "t"].map(testing::target).to_vec();
     let spec = ForwardSpec {
         generation,
-        requires: vec![],
-        listener: Listener {
-            port: NonZeroU16::new(8888).unwrap(),
-            address: None,
-        },
-        relay: Relay {
-            targets: vec![target("a"), target("b"), target("t")],
-            dial: Dial {
-                timeout: Duration::from_secs(1),
-                attempts: NonZeroU32::new(3).unwrap(),
-                deadline: Duration::from_secs(5),
-            },
-            load_balancer: LoadBalancer::RoundRobin,
-        },
-        timeouts: Timeouts {
-            idle: None,
-            half_closed: Some(Duration::from_secs(3600)),
-        },
+        ..testing::spec(targets)
     };
-    Forward::new(
-        name.parse().unwrap(),
-        spec,
-        vec![backend("a", "10.0.0.1:80")],
-    )
+    let backends = vec![backend("a", "10.0.0.1:80")];
+    Forward::new(name.parse().unwrap(), spec, backends)
 }
 
 #[test]
@@ -71,6 +35,32 @@ fn a_forward_survives_the_wire() {
     };
     let there = Forward::new(ForwardName::new("shop", "web"), spec, vec![leaving]);
     assert_eq!(forward_from_proto(forward_to_proto(&there)), Ok(there));
+}
+
+#[test]
+fn everything_that_a_spec_says_survives_the_wire() {
+    let mut specs = vec![testing::full_spec()];
+    for policy in [Policy::ConsistentHash, Policy::LeastConnections] {
+        let mut spec = testing::full_spec();
+        spec.relay.load_balancer.policy = policy;
+        specs.push(spec);
+    }
+    let mut other = testing::full_spec();
+    other.relay.failover.failback = Failback::Manual("2026-11-23".to_owned());
+    other.relay.health_check.when_none_healthy = WhenNoneHealthy::TryAll;
+    other.relay.load_balancer.topology = Topology::Ignore;
+    other.relay.proxy_protocol = Some(ProxyVersion::V1);
+    if let Some(active) = &mut other.relay.health_check.active {
+        active.probe = Probe::Tcp(TcpProbe {
+            send: b"PING\r\n".to_vec(),
+            receive: b"+PONG".to_vec(),
+        });
+    }
+    specs.push(other);
+    for spec in specs {
+        let there = Forward::new(ForwardName::new("shop", "web"), spec, vec![]);
+        assert_eq!(forward_from_proto(forward_to_proto(&there)), Ok(there));
+    }
 }
 
 #[test]
@@ -101,7 +91,54 @@ fn a_forward_that_makes_no_sense_names_the_field() {
     fn relay(f: &mut proto::Forward) -> &mut proto::Relay {
         spec(f).relay.as_mut().unwrap()
     }
-    let cases: [(&str, Edit); 16] = [
+    fn active(f: &mut proto::Forward) -> &mut proto::ActiveCheck {
+        let check = relay(f).health_check.as_mut().unwrap();
+        check.active.as_mut().unwrap()
+    }
+    fn http(f: &mut proto::Forward) -> &mut proto::HttpProbe {
+        match active(f).probe.as_mut().unwrap() {
+            proto::active_check::Probe::Http(http) => http,
+            proto::active_check::Probe::Tcp(_) => unreachable!(),
+        }
+    }
+    let cases: [(&str, Edit); 31] = [
+        ("listener.end_port", |f| {
+            spec(f).listener.as_mut().unwrap().end_port = 8887
+        }),
+        ("listener.end_port", |f| {
+            spec(f).listener.as_mut().unwrap().end_port = 8988
+        }),
+        ("listener.source_ranges", |f| {
+            spec(f).listener.as_mut().unwrap().source_ranges[0] = "10/8".to_owned()
+        }),
+        ("proxy_protocol.mode", |f| {
+            let listener = spec(f).listener.as_mut().unwrap();
+            listener.proxy_protocol.as_mut().unwrap().mode = 99;
+        }),
+        ("relay.proxy_protocol", |f| relay(f).proxy_protocol = 99),
+        ("host.port", |f| {
+            relay(f).targets[1].host.as_mut().unwrap().port = 0
+        }),
+        ("backend_limits.connections", |f| {
+            relay(f).backend_limits.as_mut().unwrap().connections = 0
+        }),
+        ("balancing.topology", |f| {
+            relay(f).balancing.as_mut().unwrap().topology = 99
+        }),
+        ("failover.failback", |f| {
+            relay(f).failover.as_mut().unwrap().failback = 99
+        }),
+        ("failover.min_healthy_percent", |f| {
+            relay(f).failover.as_mut().unwrap().min_healthy_percent = 101
+        }),
+        ("established_connections.on_removed", |f| {
+            let policy = relay(f).established_connections.as_mut().unwrap();
+            policy.on_removed = 99;
+        }),
+        ("active.timeout_ms", |f| active(f).timeout_ms = 6000),
+        ("active.probe", |f| active(f).probe = None),
+        ("http.statuses", |f| http(f).statuses[0] = 99),
+        ("http.path", |f| http(f).path = "/a b".to_owned()),
         ("forward.name", |f| f.name = "web".to_owned()),
         ("forward.hash", |f| f.hash.truncate(3)),
         ("forward.spec_hash", |f| f.spec_hash.clear()),
@@ -132,7 +169,10 @@ fn a_forward_that_makes_no_sense_names_the_field() {
         }),
     ];
     for (field, edit) in cases {
-        let mut message = forward_to_proto(&forward("n/f", 1));
+        let spec = testing::full_spec();
+        let name = ForwardName::new("n", "f");
+        let sound = Forward::new(name, spec, vec![backend("a", "10.0.0.1:80")]);
+        let mut message = forward_to_proto(&sound);
         edit(&mut message);
         assert_eq!(forward_from_proto(message).map_err(|e| e.field), Err(field));
     }
@@ -192,6 +232,13 @@ fn answers_survive_the_wire() {
             reason: DialError::Timeout,
             message: "no answer".to_owned(),
             since_ms: 5,
+            left_out: LeftOut::Ejected,
+        }],
+        hosts: vec![ResolvedHost {
+            forward: ForwardName::new("n", "f"),
+            target: "b".to_owned(),
+            addresses: vec!["10.0.0.9".parse().unwrap()],
+            error: Some("no such name".to_owned()),
         }],
         listeners: vec![BoundListener {
             forward: ForwardName::new("n", "f"),
@@ -271,10 +318,12 @@ fn what_a_newer_data_plane_says_costs_no_more_than_itself() {
         failing: vec![failing("10.0.0.1:80"), failing("unix:/socket")],
         listeners: vec![listener("127.0.0.1:80"), listener("unix:/socket")],
         sessions: vec![proto::SessionCount::default()],
+        hosts: vec![proto::ResolvedHost::default()],
     });
     let [failing] = report.failing.try_into().unwrap();
     assert_eq!(failing.reason, DialError::Other);
     assert_eq!((report.listeners.len(), report.sessions.len()), (1, 0));
+    assert_eq!(report.hosts, []);
 }
 
 #[test]

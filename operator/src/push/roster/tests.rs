@@ -1,5 +1,6 @@
 use tcpforward_protocol::answer::{
-    BoundListener, DialError, FailingBackend, RefusalCode, ServedSpec, Serving, SessionCount,
+    BoundListener, DialError, FailingBackend, LeftOut, RefusalCode, ServedSpec, Serving,
+    SessionCount,
 };
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::proto;
@@ -208,6 +209,7 @@ fn no_data_plane_fills_the_memory_or_overflows_a_sum() {
             reason: DialError::Timeout,
             message: "no answer".to_owned(),
             since_ms: 1,
+            left_out: LeftOut::No,
         };
         let listener = BoundListener {
             forward: name(),
@@ -222,6 +224,7 @@ fn no_data_plane_fills_the_memory_or_overflows_a_sum() {
             failing: vec![failing; FAILING_BACKENDS + 1],
             listeners: vec![listener; ENTRIES + 1],
             sessions: vec![count],
+            hosts: vec![],
         };
         roster.report(seat, report);
     }
@@ -244,6 +247,7 @@ fn a_report_marks_only_what_changed() {
             reason: DialError::Timeout,
             message: "no answer".to_owned(),
             since_ms: 1,
+            left_out: LeftOut::No,
         }],
         listeners: vec![BoundListener {
             forward: name(),
@@ -254,6 +258,7 @@ fn a_report_marks_only_what_changed() {
             open: 2,
             total: 3,
         }],
+        hosts: vec![],
     };
     roster.take_dirty();
     roster.report(&seat, report.clone());

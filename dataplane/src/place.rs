@@ -1,0 +1,50 @@
+//! Pure. What differs from one data plane of a pool to the next, and so stands beside the snapshot.
+
+/// Where this data plane is, and which part of pool-wide limits is its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its node, as the operator says; empty: unknown.
+    pub node: String,
+    /// The zone of that node; empty: unknown.
+    pub zone: String,
+    /// Its part of pool-wide limits.
+    pub share: Share,
+}
+
+/// One of `of` equal parts. They are told by an operator; before that, all is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub index: u32,
+    /// At least 1.
+    pub of: u32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { index: 0, of: 1 }
+    }
+}
+
+impl Share {
+    /// What of a pool-wide limit is ours; the parts of all data planes add up to it, so with a
+    /// limit below their number some have none.
+    #[must_use]
+    pub fn part(self, limit: u32) -> u32 {
+        let of = self.of.max(1);
+        limit / of + u32::from(self.index < limit % of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_add_up_to_the_limit() {
+        for (limit, of) in [(10, 3), (2, 3), (0, 2), (9, 1), (u32::MAX, 7)] {
+            let parts = (0..of).map(|index| u64::from(Share { index, of }.part(limit)));
+            assert_eq!(parts.sum::<u64>(), u64::from(limit));
+        }
+    }
+}

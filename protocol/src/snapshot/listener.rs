@@ -1,0 +1,74 @@
+//! Pure. Where clients connect, and which of them may.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use ipnet::IpNet;
+
+/// A port or a range of ports, and perhaps an address, to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// TCP port; the first one of a range.
+    pub port: NonZeroU16,
+    /// The last one of a range, not below `port`; absent: `port` alone. A backend's port moves by
+    /// the same offset.
+    pub end_port: Option<NonZeroU16>,
+    /// Absent: the data plane's own default.
+    pub address: Option<IpAddr>,
+    /// Whose clients are served; empty: anyone's.
+    pub source_ranges: Vec<IpNet>,
+    /// Whether clients come with a PROXY header; absent: they don't.
+    pub proxy_protocol: Option<ProxyProtocolIn>,
+    /// How many connections are served.
+    pub limits: ListenerLimits,
+}
+
+impl Listener {
+    /// The listener of one port without anything else.
+    #[must_use]
+    pub fn plain(port: NonZeroU16, address: Option<IpAddr>) -> Self {
+        Self {
+            port,
+            end_port: None,
+            address,
+            source_ranges: Vec::new(),
+            proxy_protocol: None,
+            limits: ListenerLimits::default(),
+        }
+    }
+
+    /// All ports, the first one first.
+    pub fn ports(&self) -> impl Iterator<Item = NonZeroU16> + use<> {
+        let last = self.end_port.unwrap_or(self.port).get();
+        (self.port.get()..=last).filter_map(NonZeroU16::new)
+    }
+}
+
+/// The PROXY header that clients, load balancers mostly, send before their first byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocolIn {
+    /// Whether it may be left out.
+    pub mode: ProxyMode,
+    /// Who may send one; nobody else's word is taken.
+    pub trusted_sources: Vec<IpNet>,
+}
+
+/// Whether a PROXY header may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// Trusted sources may send one; everybody else is taken as they come.
+    Optional,
+    /// A connection without one is refused, and so is one from elsewhere.
+    Required,
+}
+
+/// Bounds of what is served; absent: none below the descriptor budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Sessions at a time, over the whole pool.
+    pub connections: Option<NonZeroU32>,
+    /// Sessions at a time of one client address, on each data plane.
+    pub connections_per_source: Option<NonZeroU32>,
+    /// New sessions per second, over the whole pool.
+    pub connections_per_second: Option<NonZeroU32>,
+}
