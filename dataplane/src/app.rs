@@ -172,6 +172,7 @@ impl App {
             wanted,
             applied,
             report,
+            operators: handle.0.operators.clone(),
             handle: handle.clone(),
         };
         control.run(shutdown).await;

@@ -130,7 +130,7 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
             Candidates::More if !is_last => deadline.min(Instant::now() + limits.timeout),
             Candidates::Last | Candidates::More => deadline,
         };
-        let outcome = connect(backend.address, &active.settings, until, context).await;
+        let outcome = connect(backend.address, &active.terms.settings, until, context).await;
         observe(&backend, &outcome, served, context);
         match outcome {
             Ok(connection) => {

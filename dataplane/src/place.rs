@@ -1,5 +1,18 @@
 //! Pure. What differs from one data plane of a pool to the next, and so stands beside the snapshot.
 
+use std::sync::Arc;
+
+use tcpforward_protocol::snapshot::Settings;
+
+/// What holds for all forwards here, beside what each one says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The same in the whole pool.
+    pub settings: Settings,
+    /// Of this data plane alone.
+    pub place: Arc<Place>,
+}
+
 /// Where this data plane is, and which part of pool-wide limits is its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tcpforward_protocol::answer::{DialError, ServedSpec};
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
 
 use crate::balancer::backend::Backend;
 use crate::balancer::{Balancer, Candidates};
+use crate::place::Terms;
 use crate::relay::ending::{Ending, Side};
 
 /// A forward in service. Its configuration is swapped; its balancer and counts stay.
@@ -26,7 +27,7 @@ pub struct Active {
     /// What the operator said.
     pub forward: Arc<Forward>,
     /// What holds for all forwards.
-    pub settings: Settings,
+    pub terms: Terms,
 }
 
 /// How an attempt to reach a backend went.
@@ -106,30 +107,30 @@ impl Totals {
 impl Served {
     /// A forward that `workers` threads will serve. `seed`: where its rings begin.
     #[must_use]
-    pub fn new(forward: Arc<Forward>, settings: Settings, workers: usize, seed: u64) -> Self {
+    pub fn new(forward: Arc<Forward>, terms: Terms, workers: usize, seed: u64) -> Self {
         let mut balancer = Balancer::default();
         balancer.update(&forward, seed);
         Self {
             name: forward.name.clone(),
-            active: RwLock::new(Arc::new(Active { forward, settings })),
+            active: RwLock::new(Arc::new(Active { forward, terms })),
             balancer: Mutex::new(balancer),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
         }
     }
 
     /// Swaps the configuration, if it is another one; sessions keep theirs.
-    pub fn update(&self, forward: Arc<Forward>, settings: Settings, seed: u64) {
+    pub fn update(&self, forward: Arc<Forward>, terms: Terms, seed: u64) {
         let before = self.active();
         // Not by the hash: a build that doesn't know a field drops it and keeps the hash.
         let is_same = Arc::ptr_eq(&before.forward, &forward) || before.forward == forward;
-        if is_same && before.settings == settings {
+        if is_same && before.terms == terms {
             return;
         }
         if !is_same {
             let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
             balancer.update(&forward, seed);
         }
-        let active = Arc::new(Active { forward, settings });
+        let active = Arc::new(Active { forward, terms });
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
     }
 
@@ -232,16 +233,11 @@ impl Served {
 
 #[cfg(test)]
 mod tests {
-    use tcpforward_protocol::snapshot::LocalTargets;
-
     use super::*;
-    use crate::sync::samples;
+    use crate::sync::samples::{self, terms};
 
     #[test]
     fn another_forward_of_the_same_hash_takes_effect() {
-        let settings = Settings {
-            local_targets: LocalTargets::Allow,
-        };
         let whole = samples::forward("f", 1, &[]);
         let backends = vec![samples::backend("t", "10.0.0.1:80")];
         let whole = Forward::new(whole.name, whole.spec, backends);
@@ -249,12 +245,12 @@ mod tests {
             backends: Vec::new(),
             ..whole.clone()
         };
-        let served = Served::new(Arc::new(lossy), settings, 1, 0);
-        served.update(Arc::new(whole.clone()), settings, 0);
+        let served = samples::served(lossy);
+        served.update(Arc::new(whole.clone()), terms(), 0);
         assert_eq!(*served.active().forward, whole);
         assert_eq!(served.backends().len(), 1);
         let before = served.active();
-        served.update(Arc::new(whole), settings, 0);
+        served.update(Arc::new(whole), terms(), 0);
         assert!(Arc::ptr_eq(&before, &served.active()), "nothing to swap");
     }
 }

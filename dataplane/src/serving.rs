@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tcpforward_protocol::answer::Refusal;
-use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Reserved;
 use crate::drain::Cut;
+use crate::place::{Place, Terms};
 use crate::shared::Shared;
 use crate::sync::{Applied, Wanted};
 use crate::view::{Row, View};
@@ -36,6 +37,7 @@ pub struct Serving {
     bind: IpAddr,
     reserved: Vec<Reserved>,
     wanted: Option<Arc<Wanted>>,
+    place: Arc<Place>,
     running: BTreeMap<ForwardName, Running>,
     leaving: BTreeMap<ForwardName, Leaving>,
     retries: Retries,
@@ -61,6 +63,7 @@ impl Serving {
             bind,
             reserved,
             wanted: None,
+            place: Arc::default(),
             running: BTreeMap::new(),
             leaving: BTreeMap::new(),
             retries: Retries::default(),
@@ -75,6 +78,23 @@ impl Serving {
     pub(crate) async fn apply(&mut self, wanted: Arc<Wanted>) {
         self.wanted = Some(wanted);
         self.run_plan().await;
+    }
+
+    /// Serves the same from another place, or with another share of what is limited.
+    /// True: something is served or refused that wasn't before.
+    pub async fn set_place(&mut self, place: Place) -> bool {
+        if *self.place == place {
+            return false;
+        }
+        self.place = Arc::new(place);
+        self.run_plan().await
+    }
+
+    fn terms(&self, settings: Settings) -> Terms {
+        Terms {
+            settings,
+            place: Arc::clone(&self.place),
+        }
     }
 
     /// What is served and refused, for the operators.

@@ -174,11 +174,10 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (client, stream) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (stream, client_address) = stream.unwrap();
-        let settings = samples::snapshot([]).settings();
         let session = Session {
             stream,
             client: client_address,
-            served: Arc::new(Served::new(Arc::new(forward), settings, 1, 0)),
+            served: samples::served(forward),
             context: Context {
                 worker: 0,
                 shared: Arc::new(Shared::new(1000, 1)),
@@ -216,8 +215,8 @@ mod tests {
         let (mut accepted, _) = server.accept().await.unwrap();
         client.write_all(b"x").await.unwrap();
         assert_eq!(accepted.read_u8().await.unwrap(), b'x');
-        let settings = samples::snapshot([]).settings();
-        served.update(Arc::new(samples::forward("f", 2, &[])), settings, 0);
+        let bare = samples::forward("f", 2, &[]);
+        served.update(Arc::new(bare), samples::terms(), 0);
         assert!(before.upgrade().is_none());
         assert_eq!(running.len(), 1);
     }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::config::OperatorAddress;
 use crate::last_good::LastGood;
+use crate::place::{Place, Share};
 use owner::Sync;
 use source::StreamId;
 
@@ -95,6 +96,19 @@ pub struct View {
     pub zone: String,
     /// Why the last good snapshot could not be kept, if it couldn't.
     pub store_error: Option<String>,
+}
+
+impl View {
+    /// What operators say of where this data plane is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let share = self.share.map(|(index, of)| Share { index, of });
+        Place {
+            node: self.node.clone(),
+            zone: self.zone.clone(),
+            share: share.unwrap_or_default(),
+        }
+    }
 }
 
 /// Numbers the lives of streams.

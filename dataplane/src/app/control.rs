@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Handle;
 use crate::serving::Serving;
-use crate::sync::{Applied, Wanted};
+use crate::sync::{self, Applied, Wanted};
 
 /// How often what is due is looked for: binds to retry, removed forwards to cut.
 const TICK: Duration = Duration::from_millis(250);
@@ -28,6 +28,8 @@ pub(super) struct Control {
     pub(super) wanted: watch::Receiver<Option<Arc<Wanted>>>,
     pub(super) applied: watch::Sender<Arc<Applied>>,
     pub(super) report: watch::Sender<Arc<Report>>,
+    /// Says where this data plane is.
+    pub(super) operators: watch::Receiver<sync::View>,
     pub(super) handle: Handle,
 }
 
@@ -43,6 +45,7 @@ impl Control {
             tokio::select! {
                 () = &mut until => return,
                 Ok(()) = self.wanted.changed() => self.apply().await,
+                Ok(()) = self.operators.changed() => self.settle().await,
                 _ = tick.tick() => {
                     if self.serving.tick().await {
                         self.applied.send_replace(Arc::new(self.serving.applied()));
@@ -56,6 +59,14 @@ impl Control {
                     report_at = Instant::now() + REPORT_EVERY;
                 }
             }
+        }
+    }
+
+    /// Takes the place that the operators say, if it is another one.
+    async fn settle(&mut self) {
+        let place = self.operators.borrow_and_update().place();
+        if self.serving.set_place(place).await {
+            self.applied.send_replace(Arc::new(self.serving.applied()));
         }
     }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use tcpforward_protocol::delta::Delta;
-use tcpforward_protocol::proto::Applied as AppliedMessage;
+use tcpforward_protocol::proto::{self, Applied as AppliedMessage, to_data_plane};
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Snapshot};
 use tcpforward_protocol::testing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::OperatorAddress;
+use crate::place::{Place, Share};
 use crate::sync::samples;
 use crate::sync::scripted::{DEADLINE, Operator, Subscriber, operator};
 
@@ -461,4 +462,32 @@ fn every_metric_is_exposed_by_its_name() {
     unique.sort_unstable();
     unique.dedup();
     assert_eq!(unique.len(), known.len());
+}
+
+#[tokio::test]
+async fn forwards_are_served_from_the_place_that_the_operator_says() {
+    let port = free_port().await;
+    let mut rig = start(|_| {});
+    let mut stream = rig.subscriber().await;
+    let set = samples::snapshot([forward("f", port, &[])]);
+    push_all(&mut stream, 1, &set).await;
+    let place = || {
+        let view = rig.handle.view();
+        let row = view.forwards.values().next().unwrap();
+        Place::clone(&row.served.active().terms.place)
+    };
+    assert_eq!(place(), Place::default());
+    let share = proto::Share { index: 1, of: 3 };
+    stream.say(to_data_plane::Message::Share(share)).await;
+    let share = Share { index: 1, of: 3 };
+    eventually("the share", || place().share == share).await;
+    let welcome = proto::Welcome {
+        operator: "o".to_owned(),
+        epoch: 1,
+        node: "n1".to_owned(),
+        zone: "z1".to_owned(),
+    };
+    stream.say(to_data_plane::Message::Welcome(welcome)).await;
+    eventually("the zone", || place().zone == "z1").await;
+    assert_eq!((place().node.as_str(), place().share), ("n1", share));
 }

@@ -26,10 +26,6 @@ async fn forward(has_backend: bool) -> Forward {
     Forward::new(plain.name, plain.spec, backends)
 }
 
-fn settings() -> Settings {
-    samples::snapshot([]).settings()
-}
-
 fn context() -> Context {
     Context {
         worker: 0,
@@ -46,7 +42,7 @@ fn is_refusal(error: &Error) -> bool {
 
 #[tokio::test]
 async fn the_end_of_the_time_hides_no_cause() {
-    let served = Served::new(Arc::new(forward(true).await), settings(), 1, 0);
+    let served = samples::served(forward(true).await);
     let error = dial(&served, &served.active(), &context())
         .await
         .unwrap_err();
@@ -55,13 +51,13 @@ async fn the_end_of_the_time_hides_no_cause() {
 
 #[tokio::test]
 async fn backends_that_vanish_hide_no_cause() {
-    let served = Served::new(Arc::new(forward(true).await), settings(), 1, 0);
+    let served = samples::served(forward(true).await);
     let (active, context, none) = (served.active(), context(), forward(false).await);
     let vanish = async {
         while served.totals().dials.iter().sum::<u64>() == 0 {
             tokio::task::yield_now().await;
         }
-        served.update(Arc::new(none), settings(), 0);
+        served.update(Arc::new(none), samples::terms(), 0);
     };
     let (dialled, ()) = tokio::join!(dial(&served, &active, &context), vanish);
     let error = dialled.unwrap_err();

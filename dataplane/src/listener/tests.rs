@@ -32,15 +32,14 @@ async fn rig(shared: Shared) -> Rig {
         zones: Vec::new(),
     };
     let plain = samples::forward("f", 1, &[]);
-    let settings = samples::snapshot([plain.clone()]).settings();
-    let forward = Arc::new(Forward::new(plain.name, plain.spec, vec![backend]));
+    let forward = Forward::new(plain.name, plain.spec, vec![backend]);
     let socket = socket::listen("127.0.0.1:0".parse().unwrap(), Share::First).unwrap();
     let address = socket.local_addr().unwrap();
     let (phase, _) = watch::channel(Phase::Accept);
     let (holding, _) = watch::channel(());
     let listen = Listen {
         socket,
-        served: Arc::new(Served::new(forward, settings, 1, 0)),
+        served: samples::served(forward),
         phase: phase.subscribe(),
         holding: holding.subscribe(),
     };
@@ -112,7 +111,6 @@ async fn a_stopped_listener_lets_go_of_its_port_and_keeps_its_sessions() {
 #[tokio::test(start_paused = true)]
 async fn sessions_of_a_removed_forward_are_cut_at_their_pace() {
     let plain = samples::forward("f", 1, &[]);
-    let settings = samples::snapshot([plain.clone()]).settings();
     let (cut, orders) = watch::channel(None);
     let mut tasks = JoinSet::new();
     for _ in 0..400 {
@@ -122,7 +120,7 @@ async fn sessions_of_a_removed_forward_are_cut_at_their_pace() {
         });
     }
     let sessions = Sessions {
-        served: Arc::new(Served::new(Arc::new(plain), settings, 1, 0)),
+        served: samples::served(plain),
         context: Context {
             worker: 0,
             shared: Arc::new(Shared::new(1000, 1)),

@@ -14,6 +14,7 @@ mod restore;
 use super::retry::Failure;
 use super::running::{Leaving, Running};
 use super::{CLOSE_TIME, Serving, bind};
+use crate::place::Terms;
 use crate::plan::{self, Step};
 use crate::served::Served;
 use crate::sync::{Wanted, assemble};
@@ -82,11 +83,11 @@ impl Serving {
             Step::Close(name) => self.make_way(&name, pass),
             Step::Stop(name) => self.stop(&name),
             Step::Update(name) => {
-                let settings = pass.wanted.settings;
+                let terms = self.terms(pass.wanted.settings);
                 if let (Some(forward), Some(running)) =
                     (pass.forward(&name), self.running.get(&name))
                 {
-                    running.served.update(forward, settings, fastrand::u64(..));
+                    running.served.update(forward, terms, fastrand::u64(..));
                 }
             }
             Step::Move(name, address) | Step::Start(name, address) => {
@@ -147,11 +148,9 @@ impl Serving {
             let former = Arc::clone(&running.served.active().forward);
             pass.moved.insert(forward.name.clone(), former);
         }
-        let seed = fastrand::u64(..);
-        let running = self.running_of(forward, pass);
-        running
-            .served
-            .update(Arc::clone(forward), pass.wanted.settings, seed);
+        let (terms, seed) = (self.terms(pass.wanted.settings), fastrand::u64(..));
+        let running = self.running_of(forward, &terms);
+        running.served.update(Arc::clone(forward), terms, seed);
         let shares = running.listen(address, bound);
         self.workers.listen(shares.into_iter());
         Ok(())
@@ -166,14 +165,14 @@ impl Serving {
 
     /// The forward in service: the one that runs, or the one that is leaving and comes back, or a
     /// new one.
-    fn running_of(&mut self, forward: &Arc<Forward>, pass: &Pass) -> &mut Running {
+    fn running_of(&mut self, forward: &Arc<Forward>, terms: &Terms) -> &mut Running {
         let back = self.leaving.remove(&forward.name).map(Leaving::come_back);
         let workers = self.workers.count();
         self.running.entry(forward.name.clone()).or_insert_with(|| {
             back.unwrap_or_else(|| {
                 let (forward, seed) = (Arc::clone(forward), fastrand::u64(..));
-                let settings = pass.wanted.settings;
-                Running::new(Arc::new(Served::new(forward, settings, workers, seed)))
+                let terms = terms.clone();
+                Running::new(Arc::new(Served::new(forward, terms, workers, seed)))
             })
         })
     }
@@ -190,8 +189,8 @@ impl Serving {
                 let former = running.served.active();
                 let backends = forward.backends.clone();
                 let mixed = assemble::with_backends(&former.forward, backends);
-                let (settings, seed) = (wanted.settings, fastrand::u64(..));
-                running.served.update(Arc::new(mixed), settings, seed);
+                let (terms, seed) = (self.terms(wanted.settings), fastrand::u64(..));
+                running.served.update(Arc::new(mixed), terms, seed);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tcpforward_protocol::snapshot::LocalTargets;
 
 use super::*;
+use crate::place::Share;
 use crate::sync::samples;
 
 /// Nobody's, on no host.
@@ -202,4 +203,22 @@ async fn what_is_no_failed_bind_is_not_tried_again() {
     serving.apply(set()).await;
     let news = tokio::time::timeout(Duration::ZERO, serving.shared.news.notified()).await;
     assert!(news.is_err());
+}
+
+#[tokio::test]
+async fn another_place_is_taken_and_nothing_is_bound_anew() {
+    let (mut serving, port) = (serving(), free_port());
+    serving
+        .apply(wanted([forward("f", 1, "127.0.0.1", port)]))
+        .await;
+    let place = Place {
+        node: "n1".to_owned(),
+        zone: "z1".to_owned(),
+        share: Share { index: 1, of: 3 },
+    };
+    let before = Arc::clone(&serving.running.values().next().unwrap().served);
+    assert!(!serving.set_place(place.clone()).await, "nothing to tell");
+    assert_eq!(*before.active().terms.place, place);
+    let after = &serving.running.values().next().unwrap().served;
+    assert!(Arc::ptr_eq(&before, after) && serving.closing.is_empty());
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, LocalTargets, Settings, Snapshot};
 use tcpforward_protocol::testing::{self, target};
 
+use crate::place::Terms;
+use crate::served::Served;
+
 pub(crate) use tcpforward_protocol::testing::backend;
 
 const SETTINGS: Settings = Settings {
@@ -29,4 +32,16 @@ pub(crate) fn snapshot(forwards: impl IntoIterator<Item = Forward>) -> Snapshot 
         .into_iter()
         .for_each(|f| snapshot.upsert(Arc::new(f)));
     snapshot
+}
+
+pub(crate) fn terms() -> Terms {
+    Terms {
+        settings: SETTINGS,
+        place: Arc::default(),
+    }
+}
+
+/// By one worker.
+pub(crate) fn served(forward: Forward) -> Arc<Served> {
+    Arc::new(Served::new(Arc::new(forward), terms(), 1, 0))
 }

@@ -60,8 +60,8 @@ impl Serving {
     ) {
         self.close(name);
         if let Some(running) = self.running.get(name) {
-            let (settings, seed) = (pass.wanted.settings, fastrand::u64(..));
-            running.served.update(former, settings, seed);
+            let (terms, seed) = (self.terms(pass.wanted.settings), fastrand::u64(..));
+            running.served.update(former, terms, seed);
         }
         if let Some(forward) = pass.forward(name) {
             let address = self.address(&forward);
