@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::balancer::Candidates;
 use crate::balancer::backend::{Backend, Observed, Occupied};
 use crate::served::{Active, DialResult, Served};
-use crate::shared::Context;
+use crate::shared::{Context, Shared};
 use crate::socket::{self, Connection};
 
 /// The first pause before the only backend is tried again; it doubles.
@@ -130,7 +130,13 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
             Candidates::More if !is_last => deadline.min(Instant::now() + limits.timeout),
             Candidates::Last | Candidates::More => deadline,
         };
-        let outcome = connect(backend.address, &active.terms.settings, until, context).await;
+        let outcome = connect(
+            backend.address,
+            &active.terms.settings,
+            until,
+            &context.shared,
+        )
+        .await;
         observe(&backend, &outcome, served, context);
         match outcome {
             Ok(connection) => {
@@ -164,14 +170,16 @@ fn gave_up(attempts: u32, failure: Option<(Arc<Backend>, Cause)>) -> Error {
     }
 }
 
-async fn connect(
+/// One attempt, of a session or of a check: nothing is dialled that the guard forbids or that comes
+/// back to us.
+pub(crate) async fn connect(
     address: SocketAddr,
     settings: &Settings,
     until: Instant,
-    context: &Context,
+    shared: &Shared,
 ) -> Result<Connection, Cause> {
     guard::check(address.ip(), settings)?;
-    if context.shared.is_own(address) {
+    if shared.is_own(address) {
         return Err(Cause::Own);
     }
     let socket = socket::upstream(address)?;
@@ -216,7 +224,7 @@ fn observe(
 }
 
 /// The wall clock, because people read it on another host.
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "goes into a report as a date")]
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |since| {
