@@ -18,6 +18,7 @@ pub mod balancer;
 pub mod config;
 pub mod dial;
 pub mod drain;
+pub mod hosts;
 mod last_good;
 pub mod listener;
 pub mod metrics;

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tcpforward_protocol::answer::{DialError, ServedSpec};
-use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Host, Target};
 
 use crate::balancer::backend::Backend;
 use crate::balancer::{Balancer, Candidates};
+use crate::hosts::found::{Found, FoundHosts};
 use crate::place::Terms;
 use crate::relay::ending::{Ending, Side};
 
@@ -16,15 +17,25 @@ use crate::relay::ending::{Ending, Side};
 pub struct Served {
     /// Which.
     pub name: ForwardName,
+    given: Mutex<Given>,
     active: RwLock<Arc<Active>>,
     balancer: Mutex<Balancer>,
     counts: Box<[Counts]>,
 }
 
+/// What the active forward is made of.
+#[derive(Debug)]
+struct Given {
+    /// What the operator said.
+    forward: Arc<Forward>,
+    /// What DNS says.
+    hosts: FoundHosts,
+}
+
 /// A forward's configuration, as a session sees it from its beginning to its end.
 #[derive(Debug)]
 pub struct Active {
-    /// What the operator said.
+    /// What the operator said, with the addresses of its names among the backends.
     pub forward: Arc<Forward>,
     /// What holds for all forwards.
     pub terms: Terms,
@@ -108,11 +119,17 @@ impl Served {
     /// A forward that `workers` threads will serve. `seed`: where its rings begin.
     #[must_use]
     pub fn new(forward: Arc<Forward>, terms: Terms, workers: usize, seed: u64) -> Self {
+        let mut hosts = FoundHosts::default();
+        let active = hosts.applied_to(&forward, &terms.settings);
         let mut balancer = Balancer::default();
-        balancer.update(&forward, seed);
+        balancer.update(&active, seed);
         Self {
             name: forward.name.clone(),
-            active: RwLock::new(Arc::new(Active { forward, terms })),
+            given: Mutex::new(Given { forward, hosts }),
+            active: RwLock::new(Arc::new(Active {
+                forward: active,
+                terms,
+            })),
             balancer: Mutex::new(balancer),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
         }
@@ -120,18 +137,48 @@ impl Served {
 
     /// Swaps the configuration, if it is another one; sessions keep theirs.
     pub fn update(&self, forward: Arc<Forward>, terms: Terms, seed: u64) {
-        let before = self.active();
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         // Not by the hash: a build that doesn't know a field drops it and keeps the hash.
-        let is_same = Arc::ptr_eq(&before.forward, &forward) || before.forward == forward;
-        if is_same && before.terms == terms {
+        if given.forward != forward {
+            given.forward = forward;
+        }
+        self.refresh(&mut given, terms, seed);
+    }
+
+    /// Takes what the name of a target leads to.
+    pub fn set_host(&self, target: &str, host: &Host, found: Found, seed: u64) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.hosts.set(target, host, found);
+        let terms = self.active().terms.clone();
+        self.refresh(&mut given, terms, seed);
+    }
+
+    /// Puts what is given into force, where that changes something.
+    fn refresh(&self, given: &mut Given, terms: Terms, seed: u64) {
+        let before = self.active();
+        let forward = given.hosts.applied_to(&given.forward, &terms.settings);
+        if before.forward == forward && before.terms == terms {
             return;
         }
-        if !is_same {
+        if before.forward != forward {
             let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
             balancer.update(&forward, seed);
         }
         let active = Arc::new(Active { forward, terms });
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
+    }
+
+    /// What the name of each target that has one leads to, in the order of the targets.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<(Target, Option<Found>)> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.active().terms.settings;
+        let targets = given.forward.spec.relay.targets.iter();
+        let named = targets.filter(|target| target.host.is_some());
+        let found = |target| Some(given.hosts.of(target)?.permitted(&settings));
+        named
+            .map(|target| (target.clone(), found(target)))
+            .collect()
     }
 
     /// Which state of the forward is served.
@@ -233,6 +280,8 @@ impl Served {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
     use crate::sync::samples::{self, terms};
 
@@ -252,5 +301,26 @@ mod tests {
         let before = served.active();
         served.update(Arc::new(whole), terms(), 0);
         assert!(Arc::ptr_eq(&before, &served.active()), "nothing to swap");
+    }
+    #[test]
+    fn what_a_name_leads_to_survives_an_update() {
+        let host = Host {
+            name: "db".to_owned(),
+            port: NonZeroU16::MIN,
+        };
+        let mut plain = samples::forward("f", 1, &[]);
+        plain.spec.relay.targets[0].host = Some(host.clone());
+        let served = Served::new(Arc::new(plain.clone()), terms(), 1, 0);
+        let found = Found {
+            addresses: vec!["192.0.2.1".parse().unwrap()],
+            error: None,
+        };
+        served.set_host("t", &host, found.clone(), 0);
+        let before = served.backends();
+        plain.spec.generation += 1;
+        served.update(Arc::new(plain), terms(), 0);
+        assert_eq!(served.active().forward.spec.generation, 2);
+        assert!(Arc::ptr_eq(&before[0], &served.backends()[0]));
+        assert_eq!(served.hosts()[0].1, Some(found));
     }
 }

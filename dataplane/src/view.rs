@@ -1,19 +1,23 @@
 //! Pure. What is served and refused, as pages, metrics and reports see it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::{
-    BoundListener, FailingBackend, LeftOut, Refusal, Report, SessionCount,
+    BoundListener, FailingBackend, LeftOut, Refusal, Report, ResolvedHost, SessionCount,
 };
-use tcpforward_protocol::snapshot::{BackendState, ForwardName, TakesNew};
+use tcpforward_protocol::snapshot::{BackendState, ForwardName, TakesNew, Target};
 
 use crate::balancer::backend::Failing;
+use crate::hosts::found::Found;
 use crate::served::Served;
 
 /// Failing backends in one report at most; a report has to fit a message.
 const FAILING_PER_REPORT: usize = 4000;
+
+/// Names and their addresses in one report at most, for the same reason.
+const HOSTS_PER_REPORT: usize = 8000;
 
 /// What is served and refused.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +57,22 @@ pub struct ForwardView {
     pub total_sessions: u64,
     /// Every backend, whatever its state.
     pub backends: Vec<BackendView>,
+    /// What the names of targets lead to.
+    pub hosts: Vec<HostView>,
+}
+
+/// One name, for people.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostView {
+    /// Name of the target.
+    pub target: String,
+    /// Its DNS name.
+    pub name: String,
+    /// In use; the last good ones while DNS fails.
+    pub addresses: Vec<IpAddr>,
+    /// Why the latest answer could not be had, or not be used whole.
+    pub error: Option<String>,
 }
 
 /// One backend, for people.
@@ -105,6 +125,7 @@ impl View {
             open_sessions: 0,
             total_sessions: 0,
             backends: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 
@@ -118,6 +139,7 @@ impl View {
             open_sessions: totals.open(),
             total_sessions: totals.opened,
             backends: backends(row),
+            hosts: hosts(row),
             ..self.refused_view(name)
         }
     }
@@ -152,8 +174,15 @@ impl View {
                 total: totals.opened,
             });
             report.failing.extend(failing(name, row));
+            report.hosts.extend(resolved(name, row));
         }
         report.failing.truncate(FAILING_PER_REPORT);
+        let mut room = HOSTS_PER_REPORT;
+        report.hosts.retain(|host| {
+            let left = room.checked_sub(1 + host.addresses.len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
         report
     }
 }
@@ -185,6 +214,34 @@ fn backends(row: &Row) -> Vec<BackendView> {
         }
     };
     active.forward.backends.iter().map(view).collect()
+}
+
+fn hosts(row: &Row) -> Vec<HostView> {
+    let hosts = row.served.hosts().into_iter();
+    let view = |(target, found): (Target, Option<Found>)| HostView {
+        target: target.name,
+        name: target.host.map(|host| host.name).unwrap_or_default(),
+        error: match &found {
+            Some(found) => found.error.clone(),
+            None => Some("no answer yet".to_owned()),
+        },
+        addresses: found.unwrap_or_default().addresses,
+    };
+    hosts.map(view).collect()
+}
+
+/// Names that nothing is known of yet are not reported.
+fn resolved<'a>(name: &'a ForwardName, row: &Row) -> impl Iterator<Item = ResolvedHost> + 'a {
+    let hosts = row.served.hosts().into_iter();
+    hosts.filter_map(|(target, found)| {
+        let found = found?;
+        Some(ResolvedHost {
+            forward: name.clone(),
+            target: target.name,
+            addresses: found.addresses,
+            error: found.error,
+        })
+    })
 }
 
 fn failing<'a>(name: &'a ForwardName, row: &Row) -> impl Iterator<Item = FailingBackend> + 'a {

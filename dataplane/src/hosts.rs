@@ -1,0 +1,3 @@
+//! Edge. Resolves the names of targets, again and again.
+
+pub mod found;
