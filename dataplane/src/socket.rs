@@ -10,8 +10,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 mod connection;
+mod info;
 
 pub use connection::Connection;
+pub use info::TcpInfo;
 
 /// Connections that wait to be accepted, per listening socket. The kernel takes the smaller of
 /// this and `net.core.somaxconn`, which is 4096 where nobody changed it.

@@ -1,15 +1,14 @@
 //! Edge. One connected socket, and the ways to close it.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::socket::TcpInfo;
 
 /// How long a peer that has had our FIN may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -70,49 +69,21 @@ impl Connection {
         }
     }
 
-    /// Resets the peer, once it has been sent what was written: closing at once would throw away
-    /// what the kernel still holds (`tcp_disconnect` purges its queues). A peer that reads nothing
-    /// is waited for until then and no longer. For sockets that had no `shutdown`: after one the
-    /// kernel calls them writable whatever they hold (`tcp_poll`).
+    /// Resets the peer, once it has acknowledged what was written: closing at once would throw away
+    /// what the kernel still holds (`tcp_disconnect` purges its queues), and a reset that overtakes
+    /// lost bytes makes the peer give up on them. A peer that takes nothing is waited for until
+    /// then and no longer.
     pub async fn reset_after_sending(self, until: Instant) {
-        let sent = async {
-            let socket = SockRef::from(&self.stream);
-            // With a low-water mark of one byte a socket is writable when nothing unsent is left
-            // (`tcp_stream_memory_free`).
-            self.writable_after(socket.set_tcp_notsent_lowat(1)).await;
-            // Writable also asks that what is queued, sent or not, takes at most two thirds of the
-            // send buffer (`sk_stream_is_writeable`). With the smallest buffer, which is
-            // `SOCK_MIN_SNDBUF`, less than 3 kB are not acknowledged then.
-            self.writable_after(socket.set_send_buffer_size(1)).await;
+        let delivered = async {
+            // The runtime tells nothing of acknowledgements, so the kernel is asked again and again.
+            let mut pause = Duration::from_millis(1);
+            while TcpInfo::of(&self.stream).is_some_and(|info| info.is_on_its_way()) {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
         };
         // Past the limit it is reset all the same.
-        let _ = timeout_at(until, sent).await;
-    }
-
-    /// The runtime is not told when a mark is moved, so the kernel is asked again and again.
-    async fn writable_after(&self, moved: io::Result<()>) {
-        if moved.is_err() {
-            return;
-        }
-        let mut pause = Duration::from_millis(1);
-        while !self.is_writable() {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
-    }
-
-    /// True as well for a socket that has broken.
-    fn is_writable(&self) -> bool {
-        let fd = self.stream.as_fd();
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-        match rustix::event::poll(&mut polled, Some(&now)) {
-            Ok(0) | Err(Errno::INTR) => false,
-            Ok(_) | Err(_) => true,
-        }
+        let _ = timeout_at(until, delivered).await;
     }
 }
 
