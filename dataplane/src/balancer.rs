@@ -9,14 +9,21 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use tcpforward_protocol::snapshot::{Forward, TakesNew, Target};
+use fastrand::Rng;
+use tcpforward_protocol::snapshot::{BackendState, Forward, TakesNew, Target};
 
-use crate::balancer::backend::Backend;
+use crate::balancer::backend::{Backend, Condition, Failing};
+use crate::balancer::outcome::{Failure, Observed, Outcome};
+use crate::balancer::request::{Candidates, NoPick, Picked, Request};
 use crate::balancer::ring::Ring;
 use crate::balancer::schedule::Schedule;
+use crate::place::Place;
 
 pub mod backend;
+pub mod outcome;
+pub mod request;
 mod ring;
 mod schedule;
 
@@ -49,20 +56,17 @@ struct TargetRing {
     ring: Ring,
 }
 
-/// Whether a session that picked a backend could still go elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Candidates {
-    /// Nothing is left after this one.
-    Last,
-    /// There is another one that the session has not tried.
-    More,
-}
-
 impl Balancer {
     /// Takes a forward's targets and backends, keeping the state of those that stay. `seed` says
     /// where new rings begin, so that many data planes don't all begin with the same backend.
-    pub fn update(&mut self, forward: &Forward, seed: u64) {
-        self.backends = self.backends_of(forward);
+    pub fn update(&mut self, forward: &Forward, _place: &Place, now: Instant, seed: u64) {
+        let former = std::mem::take(&mut self.backends);
+        self.backends = backends_of(forward, &former, now);
+        for (key, backend) in former {
+            if !self.backends.contains_key(&key) {
+                backend.set_condition(Condition::Removed, now);
+            }
+        }
         let mut before = std::mem::take(&mut self.priorities);
         let mut numbers: Vec<u32> = forward
             .spec
@@ -85,28 +89,6 @@ impl Balancer {
             self.priorities
                 .push(self.priority(number, targets, forward, old, seed));
         }
-    }
-
-    fn backends_of(&self, forward: &Forward) -> HashMap<Key, Arc<Backend>> {
-        let mut names: HashMap<&str, Arc<str>> = HashMap::new();
-        forward
-            .backends
-            .iter()
-            .map(|b| {
-                let target = names
-                    .entry(b.target.as_str())
-                    .or_insert_with(|| b.target.as_str().into());
-                let key = Key {
-                    target: Arc::clone(target),
-                    address: b.address,
-                };
-                let kept = self.backends.get(&key).cloned();
-                let backend = kept.unwrap_or_else(|| {
-                    Arc::new(Backend::new(Arc::clone(&key.target), key.address))
-                });
-                (key, backend)
-            })
-            .collect()
     }
 
     fn priority<'a>(
@@ -160,24 +142,64 @@ impl Balancer {
             .collect()
     }
 
-    /// The next backend that is not in `tried`, of the first priority that has one. `None`: there
-    /// is none at all.
-    pub fn pick(&mut self, tried: &[Arc<Backend>]) -> Option<(Arc<Backend>, Candidates)> {
-        let picked = self.priorities.iter_mut().find_map(|p| p.pick(tried))?;
-        let is_other = |b: &Arc<Backend>| !Arc::ptr_eq(b, &picked) && !is_tried(b, tried);
-        let more = self
+    /// The next backend that was not tried, of the first priority that has one.
+    ///
+    /// # Errors
+    /// There is none to go to.
+    pub fn pick(&mut self, request: &Request<'_>, _rng: &mut Rng) -> Result<Picked, NoPick> {
+        let tried = request.tried;
+        let wanted = |p: &&mut Priority| request.priority.is_none_or(|number| p.number == number);
+        let found = self
             .priorities
-            .iter()
-            .flat_map(|p| &p.rings)
-            .any(|r| r.ring.any(tried.len() + 1, is_other));
-        Some((
-            picked,
-            if more {
+            .iter_mut()
+            .filter(wanted)
+            .find_map(|p| Some((p.pick(tried)?, p.number)));
+        let Some((backend, priority)) = found else {
+            let is_empty = self.priorities.iter().all(|p| p.rings.is_empty());
+            return Err(if is_empty {
+                NoPick::NoBackend
+            } else {
+                NoPick::AllTried
+            });
+        };
+        let is_other = |b: &Arc<Backend>| !Arc::ptr_eq(b, &backend) && !is_tried(b, tried);
+        let mut rings = self.priorities.iter().flat_map(|p| &p.rings);
+        let has_more = rings.any(|r| r.ring.any(tried.len() + 1, is_other));
+        Ok(Picked {
+            place: backend.occupy(),
+            candidates: if has_more {
                 Candidates::More
             } else {
                 Candidates::Last
             },
-        ))
+            priority,
+            trial: None,
+        })
+    }
+
+    /// Takes what was learned of a backend.
+    pub fn observe(&mut self, backend: &Arc<Backend>, outcome: Outcome, _now: Instant) -> Observed {
+        let is_news = match outcome {
+            Outcome::Answered | Outcome::CheckFailed(_) | Outcome::CheckPassed => false,
+            Outcome::DialFailed(failure) | Outcome::EarlyReset(failure) => {
+                backend.count_failed(failure.reason);
+                backend.set_failing(Some(failing(backend.failing(), failure)))
+            }
+            Outcome::Reached { connect } => {
+                backend.count_reached(connect);
+                backend.set_failing(None)
+            }
+        };
+        if is_news {
+            Observed::Changed
+        } else {
+            Observed::Same
+        }
+    }
+
+    /// Does what is due by time alone.
+    pub fn tick(&mut self, _now: Instant) -> Observed {
+        Observed::Same
     }
 
     /// The backend of that target and address, in whatever state it is.
@@ -201,6 +223,45 @@ impl Priority {
             schedule, rings, ..
         } = self;
         schedule.next(|slot| rings.get_mut(slot)?.ring.next(|b| !is_tried(b, tried)))
+    }
+}
+
+fn backends_of(
+    forward: &Forward,
+    former: &HashMap<Key, Arc<Backend>>,
+    now: Instant,
+) -> HashMap<Key, Arc<Backend>> {
+    let mut names: HashMap<&str, Arc<str>> = HashMap::new();
+    let record = |b| {
+        let b: &tcpforward_protocol::snapshot::Backend = b;
+        let target = names
+            .entry(b.target.as_str())
+            .or_insert_with(|| b.target.as_str().into());
+        let key = Key {
+            target: Arc::clone(target),
+            address: b.address,
+        };
+        let new = || Arc::new(Backend::new(Arc::clone(&key.target), key.address, now));
+        let backend = former.get(&key).cloned().unwrap_or_else(new);
+        backend.set_condition(condition(b), now);
+        (key, backend)
+    };
+    forward.backends.iter().map(record).collect()
+}
+
+fn condition(backend: &tcpforward_protocol::snapshot::Backend) -> Condition {
+    match (backend.takes_new, backend.state) {
+        (TakesNew::Yes, _) | (_, BackendState::Ready) => Condition::Usable,
+        (_, BackendState::NotReady) => Condition::NotReady,
+        (_, BackendState::Terminating) => Condition::Terminating,
+    }
+}
+
+fn failing(before: Option<Failing>, failure: Failure) -> Failing {
+    Failing {
+        reason: failure.reason,
+        message: failure.message,
+        since_ms: before.map_or(failure.at_ms, |f| f.since_ms),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Edge. Reaches a backend for a session: another one each time, within attempts and deadline.
 
-use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +10,9 @@ use tcpforward_protocol::guard::{self, Forbidden};
 use tcpforward_protocol::snapshot::Settings;
 use tokio::time::{Instant, timeout_at};
 
-use crate::balancer::Candidates;
-use crate::balancer::backend::{Backend, Observed, Occupied};
+use crate::balancer::backend::{Backend, Occupied};
+use crate::balancer::outcome::{Failure, Observed, Outcome};
+use crate::balancer::request::{Candidates, NoPick, Picked, Request};
 use crate::served::{Active, DialResult, Served};
 use crate::shared::{Context, Shared};
 use crate::socket::{self, Connection};
@@ -98,7 +98,12 @@ impl Cause {
 ///
 /// # Errors
 /// There is no backend, or none was reached in time.
-pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result<Dialled, Error> {
+pub async fn dial(
+    served: &Served,
+    active: &Active,
+    context: &Context,
+    source: IpAddr,
+) -> Result<Dialled, Error> {
     let limits = active.forward.spec.relay.dial;
     let start = Instant::now();
     let deadline = start + limits.deadline;
@@ -107,40 +112,35 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
     let mut attempts = 0;
     let mut failure = None;
     loop {
-        let picked = match served.pick(&tried) {
-            None if tried.is_empty() => None,
+        let picked = match pick(served, &tried, source) {
             // An attempt without time would only hide why the last one failed.
-            None if Instant::now() + pause >= deadline => None,
-            None => {
+            Err(_) if !tried.is_empty() && Instant::now() + pause < deadline => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 // All over again, beginning with another one than the last if there is one.
                 let last = tried.pop();
                 tried.clear();
-                served.pick(last.as_slice()).or_else(|| served.pick(&[]))
+                pick(served, last.as_slice(), source).or_else(|_| pick(served, &[], source))
             }
             picked => picked,
         };
-        let Some((backend, candidates)) = picked else {
+        let Ok(picked) = picked else {
             return Err(gave_up(attempts, failure));
         };
+        let backend = Arc::clone(picked.place.backend());
         attempts += 1;
         let is_last = attempts >= limits.attempts.get();
-        let until = match candidates {
+        let until = match picked.candidates {
             Candidates::More if !is_last => deadline.min(Instant::now() + limits.timeout),
             Candidates::Last | Candidates::More => deadline,
         };
-        let outcome = connect(
-            backend.address,
-            &active.terms.settings,
-            until,
-            &context.shared,
-        )
-        .await;
-        observe(&backend, &outcome, served, context);
+        let begin = Instant::now();
+        let settings = &active.terms.settings;
+        let outcome = connect(backend.address, settings, until, &context.shared).await;
+        observe(&backend, begin.elapsed(), &outcome, served, context);
         match outcome {
             Ok(connection) => {
-                let place = backend.occupy();
+                let place = picked.place;
                 return Ok(Dialled {
                     connection,
                     place,
@@ -156,6 +156,15 @@ pub async fn dial(served: &Served, active: &Active, context: &Context) -> Result
             }
         }
     }
+}
+
+fn pick(served: &Served, tried: &[Arc<Backend>], source: IpAddr) -> Result<Picked, NoPick> {
+    served.pick(&Request {
+        tried,
+        source,
+        now: Instant::now().into_std(),
+        priority: None,
+    })
 }
 
 fn gave_up(attempts: u32, failure: Option<(Arc<Backend>, Cause)>) -> Error {
@@ -197,7 +206,8 @@ pub(crate) async fn connect(
 }
 
 fn observe(
-    backend: &Backend,
+    backend: &Arc<Backend>,
+    connect: Duration,
     outcome: &Result<Connection, Cause>,
     served: &Served,
     context: &Context,
@@ -206,19 +216,21 @@ fn observe(
         .as_ref()
         .map_or_else(Cause::result, |_| DialResult::Reached);
     served.dialled(context.worker, result);
-    let observed = match (result, outcome) {
+    let learned = match (result, outcome) {
         (DialResult::Failed(reason), Err(cause)) => {
-            let mut text = String::new();
-            // Writing to a string can't fail.
-            let _ = write!(text, "{cause}");
+            let message = cause.to_string();
             tracing::debug!(forward = %served.name, target = %backend.target,
-                address = %backend.address, cause = %text, "a dial failed");
-            backend.failed(reason, text, unix_ms())
+                address = %backend.address, cause = %message, "a dial failed");
+            Outcome::DialFailed(Failure {
+                reason,
+                message,
+                at_ms: unix_ms(),
+            })
         }
-        (DialResult::Reached, _) => backend.reached(),
-        _ => Observed::Same,
+        (DialResult::Reached, _) => Outcome::Reached { connect },
+        _ => return,
     };
-    if observed == Observed::Changed {
+    if served.observe(backend, learned, Instant::now().into_std()) == Observed::Changed {
         context.shared.news.notify_one();
     }
 }

@@ -1,13 +1,16 @@
 //! Pure. One forward as this process serves it: what sessions read, and what they count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use tcpforward_protocol::answer::{DialError, ServedSpec};
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Host, Target};
 
+use crate::balancer::Balancer;
 use crate::balancer::backend::Backend;
-use crate::balancer::{Balancer, Candidates};
+use crate::balancer::outcome::{Observed, Outcome};
+use crate::balancer::request::{NoPick, Picked, Request};
 use crate::hosts::found::{Found, FoundHosts};
 use crate::place::Terms;
 use crate::relay::ending::{Ending, Side};
@@ -19,7 +22,7 @@ pub struct Served {
     pub name: ForwardName,
     given: Mutex<Given>,
     active: RwLock<Arc<Active>>,
-    balancer: Mutex<Balancer>,
+    balancing: Mutex<Balancing>,
     counts: Box<[Counts]>,
 }
 
@@ -30,6 +33,13 @@ struct Given {
     forward: Arc<Forward>,
     /// What DNS says.
     hosts: FoundHosts,
+}
+
+/// What is locked for the length of a pick.
+#[derive(Debug)]
+struct Balancing {
+    balancer: Balancer,
+    rng: fastrand::Rng,
 }
 
 /// A forward's configuration, as a session sees it from its beginning to its end.
@@ -116,13 +126,20 @@ impl Totals {
 }
 
 impl Served {
-    /// A forward that `workers` threads will serve. `seed`: where its rings begin.
+    /// A forward that `workers` threads will serve. `seed`: of all that is left to chance.
     #[must_use]
-    pub fn new(forward: Arc<Forward>, terms: Terms, workers: usize, seed: u64) -> Self {
+    pub fn new(
+        forward: Arc<Forward>,
+        terms: Terms,
+        workers: usize,
+        now: Instant,
+        seed: u64,
+    ) -> Self {
         let mut hosts = FoundHosts::default();
         let active = hosts.applied_to(&forward, &terms.settings);
         let mut balancer = Balancer::default();
-        balancer.update(&active, seed);
+        balancer.update(&active, &terms.place, now, seed);
+        let rng = fastrand::Rng::with_seed(seed);
         Self {
             name: forward.name.clone(),
             given: Mutex::new(Given { forward, hosts }),
@@ -130,39 +147,39 @@ impl Served {
                 forward: active,
                 terms,
             })),
-            balancer: Mutex::new(balancer),
+            balancing: Mutex::new(Balancing { balancer, rng }),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
         }
     }
 
     /// Swaps the configuration, if it is another one; sessions keep theirs.
-    pub fn update(&self, forward: Arc<Forward>, terms: Terms, seed: u64) {
+    pub fn update(&self, forward: Arc<Forward>, terms: Terms, now: Instant, seed: u64) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         // Not by the hash: a build that doesn't know a field drops it and keeps the hash.
         if given.forward != forward {
             given.forward = forward;
         }
-        self.refresh(&mut given, terms, seed);
+        self.refresh(&mut given, terms, now, seed);
     }
 
     /// Takes what the name of a target leads to.
-    pub fn set_host(&self, target: &str, host: &Host, found: Found, seed: u64) {
+    pub fn set_host(&self, target: &str, host: &Host, found: Found, now: Instant, seed: u64) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.hosts.set(target, host, found);
         let terms = self.active().terms.clone();
-        self.refresh(&mut given, terms, seed);
+        self.refresh(&mut given, terms, now, seed);
     }
 
     /// Puts what is given into force, where that changes something.
-    fn refresh(&self, given: &mut Given, terms: Terms, seed: u64) {
+    fn refresh(&self, given: &mut Given, terms: Terms, now: Instant, seed: u64) {
         let before = self.active();
         let forward = given.hosts.applied_to(&given.forward, &terms.settings);
         if before.forward == forward && before.terms == terms {
             return;
         }
-        if before.forward != forward {
-            let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
-            balancer.update(&forward, seed);
+        if before.forward != forward || before.terms.place != terms.place {
+            let mut balancing = self.balancing();
+            balancing.balancer.update(&forward, &terms.place, now, seed);
         }
         let active = Arc::new(Active { forward, terms });
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
@@ -197,20 +214,35 @@ impl Served {
         Arc::clone(&self.active.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The backend for a session that has tried those.
-    #[must_use]
-    pub fn pick(&self, tried: &[Arc<Backend>]) -> Option<(Arc<Backend>, Candidates)> {
-        self.balancer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pick(tried)
+    /// The backend for a session, with a place on it.
+    ///
+    /// # Errors
+    /// There is none to go to.
+    pub fn pick(&self, request: &Request<'_>) -> Result<Picked, NoPick> {
+        let Balancing { balancer, rng } = &mut *self.balancing();
+        balancer.pick(request, rng)
+    }
+
+    /// Takes what was learned of a backend.
+    pub fn observe(&self, backend: &Arc<Backend>, outcome: Outcome, now: Instant) -> Observed {
+        self.balancing().balancer.observe(backend, outcome, now)
+    }
+
+    /// Does what is due by time alone.
+    pub fn tick(&self, now: Instant) -> Observed {
+        self.balancing().balancer.tick(now)
     }
 
     /// All backends, in no order.
     #[must_use]
     pub fn backends(&self) -> Vec<Arc<Backend>> {
-        let balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
-        balancer.backends().cloned().collect()
+        self.balancing().balancer.backends().cloned().collect()
+    }
+
+    fn balancing(&self) -> MutexGuard<'_, Balancing> {
+        self.balancing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a session that begins.
@@ -295,30 +327,32 @@ mod tests {
             ..whole.clone()
         };
         let served = samples::served(lossy);
-        served.update(Arc::new(whole.clone()), terms(), 0);
+        let now = tokio::time::Instant::now().into_std();
+        served.update(Arc::new(whole.clone()), terms(), now, 0);
         assert_eq!(*served.active().forward, whole);
         assert_eq!(served.backends().len(), 1);
         let before = served.active();
-        served.update(Arc::new(whole), terms(), 0);
+        served.update(Arc::new(whole), terms(), now, 0);
         assert!(Arc::ptr_eq(&before, &served.active()), "nothing to swap");
     }
     #[test]
     fn what_a_name_leads_to_survives_an_update() {
+        let now = tokio::time::Instant::now().into_std();
         let host = Host {
             name: "db".to_owned(),
             port: NonZeroU16::MIN,
         };
         let mut plain = samples::forward("f", 1, &[]);
         plain.spec.relay.targets[0].host = Some(host.clone());
-        let served = Served::new(Arc::new(plain.clone()), terms(), 1, 0);
+        let served = Served::new(Arc::new(plain.clone()), terms(), 1, now, 0);
         let found = Found {
             addresses: vec!["192.0.2.1".parse().unwrap()],
             error: None,
         };
-        served.set_host("t", &host, found.clone(), 0);
+        served.set_host("t", &host, found.clone(), now, 0);
         let before = served.backends();
         plain.spec.generation += 1;
-        served.update(Arc::new(plain), terms(), 0);
+        served.update(Arc::new(plain), terms(), now, 0);
         assert_eq!(served.active().forward.spec.generation, 2);
         assert!(Arc::ptr_eq(&before[0], &served.backends()[0]));
         assert_eq!(served.hosts()[0].1, Some(found));

@@ -9,6 +9,7 @@ use tcpforward_protocol::answer::Refusal;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
 use tokio::time::{Instant, timeout_at};
 
+use crate::balancer::outcome::Observed;
 use crate::config::Reserved;
 use crate::drain::Cut;
 use crate::place::{Place, Terms};
@@ -122,6 +123,11 @@ impl Serving {
             .for_each(|leaving| leaving.cut_if_due(now));
         self.leaving.retain(|_, leaving| !leaving.is_over());
         self.closing.retain(|closing| !closing.is_done());
+        for running in self.running.values() {
+            if running.served.tick(now.into_std()) == Observed::Changed {
+                self.shared.news.notify_one();
+            }
+        }
         if self.retries.is_due(self.start.elapsed()) {
             return self.run_plan().await;
         }

@@ -62,7 +62,7 @@ pub async fn run(session: Session) {
     let mut record = Record::default();
     let cut = std::pin::pin!(drain::cut(cut));
     let downstream = Connection::new(stream);
-    let ending = serve(downstream, &served, &context, cut, &mut record).await;
+    let ending = serve(downstream, client, &served, &context, cut, &mut record).await;
     served.finished(context.worker, ending);
     if ending == Ending::Drain {
         context.shared.cut.fetch_add(1, Ordering::Relaxed);
@@ -84,6 +84,7 @@ pub async fn run(session: Session) {
 
 async fn serve(
     downstream: Connection,
+    client: SocketAddr,
     served: &Arc<Served>,
     context: &Context,
     mut cut: Pin<&mut impl Future<Output = Ending>>,
@@ -93,7 +94,7 @@ async fn serve(
     let active = served.active();
     let timeouts = active.forward.spec.timeouts;
     let dialled = tokio::select! {
-        dialled = dial::dial(served, &active, context) => dialled,
+        dialled = dial::dial(served, &active, context, client.ip()) => dialled,
         // A half-close is no error and lets the dial go on; a reset ends it.
         _ = downstream.ready(Interest::ERROR) => return Ending::DownstreamRst,
         ending = &mut cut => return ending,
@@ -216,7 +217,12 @@ mod tests {
         client.write_all(b"x").await.unwrap();
         assert_eq!(accepted.read_u8().await.unwrap(), b'x');
         let bare = samples::forward("f", 2, &[]);
-        served.update(Arc::new(bare), samples::terms(), 0);
+        served.update(
+            Arc::new(bare),
+            samples::terms(),
+            Instant::now().into_std(),
+            0,
+        );
         assert!(before.upgrade().is_none());
         assert_eq!(running.len(), 1);
     }

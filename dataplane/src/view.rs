@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::{
-    BoundListener, FailingBackend, LeftOut, Refusal, Report, ResolvedHost, SessionCount,
+    BoundListener, FailingBackend, Refusal, Report, ResolvedHost, SessionCount,
 };
 use tcpforward_protocol::snapshot::{BackendState, ForwardName, TakesNew, Target};
 
@@ -256,7 +256,7 @@ fn failing<'a>(name: &'a ForwardName, row: &Row) -> impl Iterator<Item = Failing
             reason: failing.reason,
             message: failing.message,
             since_ms: failing.since_ms,
-            left_out: LeftOut::No,
+            left_out: backend.left_out(),
         })
     })
 }

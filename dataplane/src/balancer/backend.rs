@@ -1,12 +1,13 @@
 //! Pure. One backend of one forward, as its sessions and the reports share it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tcpforward_protocol::answer::DialError;
+use tcpforward_protocol::answer::{DialError, LeftOut};
 
-/// Counts and the outcome of the latest dial; kept as long as a session holds it.
+/// Counts and what the balancer thinks of it; kept as long as a session holds it.
 #[derive(Debug)]
 pub struct Backend {
     /// Name of its target.
@@ -15,11 +16,58 @@ pub struct Backend {
     pub address: SocketAddr,
     open: AtomicU64,
     total: AtomicU64,
-    is_failing: AtomicBool,
-    failing: Mutex<Option<Failing>>,
+    failed: [AtomicU64; REASONS.len()],
+    reached: AtomicU64,
+    connect_ns: AtomicU64,
+    ejections: AtomicU64,
+    shown: Mutex<Shown>,
 }
 
-/// Why the latest dial failed.
+/// What is counted of a backend since it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions at present.
+    pub open: u64,
+    /// Sessions that were given to it.
+    pub total: u64,
+    /// Dials and early resets that failed, in the order of `REASONS`.
+    pub failed: [u64; REASONS.len()],
+    /// Dials that reached it.
+    pub reached: u64,
+    /// How long they took, together.
+    pub connect: Duration,
+    /// Times that it was ejected.
+    pub ejections: u64,
+}
+
+/// The kinds of failure, as `Counts::failed` lists them.
+pub const REASONS: [DialError; 6] = [
+    DialError::Other,
+    DialError::Refused,
+    DialError::Reset,
+    DialError::Timeout,
+    DialError::Unexpected,
+    DialError::Unreachable,
+];
+
+/// How a backend stands with the sessions that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// New sessions have gone back to a better priority.
+    FailedBack,
+    /// Kubernetes says that it is not ready.
+    NotReady,
+    /// It is no backend of the forward any more.
+    Removed,
+    /// It is on its way out.
+    Terminating,
+    /// A check or an ejection leaves it out.
+    Unhealthy,
+    /// Nothing is wrong.
+    Usable,
+}
+
+/// Why a backend failed, latest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// Kind of failure.
@@ -30,66 +78,56 @@ pub struct Failing {
     pub since_ms: u64,
 }
 
-/// Whether an observation is news to those who wait for reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observed {
-    /// It turned failing or good.
-    Changed,
-    /// As before.
-    Same,
+/// What the balancer lets others see.
+#[derive(Debug)]
+struct Shown {
+    condition: Condition,
+    since: Instant,
+    left_out: LeftOut,
+    failing: Option<Failing>,
 }
 
 impl Backend {
     /// One that nothing is known of.
     #[must_use]
-    pub fn new(target: Arc<str>, address: SocketAddr) -> Self {
+    pub fn new(target: Arc<str>, address: SocketAddr, now: Instant) -> Self {
         Self {
             target,
             address,
             open: AtomicU64::new(0),
             total: AtomicU64::new(0),
-            is_failing: AtomicBool::new(false),
-            failing: Mutex::new(None),
+            failed: Default::default(),
+            reached: AtomicU64::new(0),
+            connect_ns: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+            shown: Mutex::new(Shown {
+                condition: Condition::Usable,
+                since: now,
+                left_out: LeftOut::No,
+                failing: None,
+            }),
         }
     }
 
-    /// A dial reached it.
-    pub fn reached(&self) -> Observed {
-        if !self.is_failing.load(Ordering::Relaxed) {
-            return Observed::Same;
-        }
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_failing.store(false, Ordering::Relaxed);
-        match failing.take() {
-            Some(_) => Observed::Changed,
-            None => Observed::Same,
-        }
+    /// How it stands with the sessions that it has, and since when. A session that began later
+    /// was sent there all the same.
+    #[must_use]
+    pub fn condition(&self) -> (Condition, Instant) {
+        let shown = self.shown();
+        (shown.condition, shown.since)
     }
 
-    /// A dial did not reach it, at that Unix time in milliseconds.
-    pub fn failed(&self, reason: DialError, message: String, now_ms: u64) -> Observed {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let since_ms = failing.as_ref().map_or(now_ms, |f| f.since_ms);
-        let observed = match failing.as_ref() {
-            Some(before) if before.reason == reason => Observed::Same,
-            _ => Observed::Changed,
-        };
-        *failing = Some(Failing {
-            reason,
-            message,
-            since_ms,
-        });
-        self.is_failing.store(true, Ordering::Relaxed);
-        observed
+    /// Whether, and by what, it is kept from new sessions.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.shown().left_out
     }
 
-    /// Why the latest dial failed; absent: it didn't.
+    /// What failed last: the check or the ejection that leaves it out, else the latest dial.
+    /// Absent: nothing did.
     #[must_use]
     pub fn failing(&self) -> Option<Failing> {
-        self.failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shown().failing.clone()
     }
 
     /// Sessions at present.
@@ -104,12 +142,61 @@ impl Backend {
         self.total.load(Ordering::Relaxed)
     }
 
+    /// All counts, each read by itself.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            open: self.open(),
+            total: self.total(),
+            failed: std::array::from_fn(|i| self.failed.get(i).map_or(0, load)),
+            reached: load(&self.reached),
+            connect: Duration::from_nanos(load(&self.connect_ns)),
+            ejections: load(&self.ejections),
+        }
+    }
+
     /// Counts a session as long as the returned value lives.
     #[must_use]
     pub fn occupy(self: &Arc<Self>) -> Occupied {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
         Occupied(Arc::clone(self))
+    }
+
+    pub(super) fn count_reached(&self, connect: Duration) {
+        let nanos = u64::try_from(connect.as_nanos()).unwrap_or(u64::MAX);
+        self.reached.fetch_add(1, Ordering::Relaxed);
+        self.connect_ns.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_failed(&self, reason: DialError) {
+        let index = REASONS.iter().position(|r| *r == reason);
+        if let Some(count) = index.and_then(|i| self.failed.get(i)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows another condition; one that stays keeps its time.
+    pub(super) fn set_condition(&self, condition: Condition, now: Instant) {
+        let mut shown = self.shown();
+        if shown.condition != condition {
+            shown.condition = condition;
+            shown.since = now;
+        }
+    }
+
+    /// Shows why it is failing; true: that is news.
+    pub(super) fn set_failing(&self, failing: Option<Failing>) -> bool {
+        let mut shown = self.shown();
+        let reason = |f: &Option<Failing>| f.as_ref().map(|f| f.reason);
+        let is_news = reason(&shown.failing) != reason(&failing);
+        shown.failing = failing;
+        is_news
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -34,16 +34,38 @@ fn forward(targets: &[(u32, u32, u16)]) -> Forward {
     Forward::new(ForwardName::new("n", "f"), spec, backends.collect())
 }
 
+fn updated(balancer: &mut Balancer, targets: &[(u32, u32, u16)], seed: u64) {
+    balancer.update(&forward(targets), &Place::default(), now(), seed);
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 fn balancer(targets: &[(u32, u32, u16)]) -> Balancer {
     let mut balancer = Balancer::default();
-    balancer.update(&forward(targets), 0);
+    updated(&mut balancer, targets, 0);
     balancer
+}
+
+fn pick(balancer: &mut Balancer, tried: &[Arc<Backend>]) -> Result<Picked, NoPick> {
+    let request = Request {
+        tried,
+        source: "192.0.2.1".parse().unwrap(),
+        now: now(),
+        priority: None,
+    };
+    balancer.pick(&request, &mut fastrand::Rng::with_seed(1))
+}
+
+fn one(balancer: &mut Balancer) -> Arc<Backend> {
+    Arc::clone(pick(balancer, &[]).unwrap().place.backend())
 }
 
 fn shares(balancer: &mut Balancer, picks: u32) -> HashMap<String, u32> {
     let mut shares = HashMap::new();
     for _ in 0..picks {
-        let (backend, _) = balancer.pick(&[]).unwrap();
+        let backend = one(balancer);
         *shares.entry(backend.target.to_string()).or_default() += 1;
     }
     shares
@@ -52,9 +74,7 @@ fn shares(balancer: &mut Balancer, picks: u32) -> HashMap<String, u32> {
 #[test]
 fn three_backends_take_turns() {
     let mut balancer = balancer(&[(1, 0, 3)]);
-    let ports: Vec<u16> = (0..6)
-        .map(|_| balancer.pick(&[]).unwrap().0.address.port())
-        .collect();
+    let ports: Vec<u16> = (0..6).map(|_| one(&mut balancer).address.port()).collect();
     assert_eq!(ports, [1, 2, 3, 1, 2, 3]);
 }
 
@@ -70,21 +90,27 @@ fn a_target_without_backends_spills_its_share() {
 
 #[test]
 fn weight_zero_and_nothing_at_all_give_nobody() {
-    assert!(balancer(&[(0, 0, 3)]).pick(&[]).is_none());
-    assert!(balancer(&[(1, 0, 0)]).pick(&[]).is_none());
-    assert!(balancer(&[]).pick(&[]).is_none());
+    for targets in [&[(0, 0, 3)][..], &[(1, 0, 0)], &[]] {
+        let nobody = pick(&mut balancer(targets), &[]).unwrap_err();
+        assert_eq!(nobody, NoPick::NoBackend);
+    }
 }
 
 #[test]
 fn the_next_priority_serves_only_when_the_first_is_tried_or_empty() {
     let mut both = balancer(&[(1, 0, 2), (1, 7, 1)]);
     assert_eq!(shares(&mut both, 9), HashMap::from([("t0".to_owned(), 9)]));
-    let (first, more) = both.pick(&[]).unwrap();
-    assert_eq!(more, Candidates::More);
-    let (second, _) = both.pick(&[Arc::clone(&first)]).unwrap();
-    let (third, last) = both.pick(&[first.clone(), second.clone()]).unwrap();
-    assert_eq!((&*third.target, last), ("t1", Candidates::Last));
-    assert!(both.pick(&[first, second, third]).is_none());
+    let mut tried = Vec::new();
+    for (priority, left) in [
+        (0, Candidates::More),
+        (0, Candidates::More),
+        (7, Candidates::Last),
+    ] {
+        let picked = pick(&mut both, &tried).unwrap();
+        assert_eq!((picked.priority, picked.candidates), (priority, left));
+        tried.push(Arc::clone(picked.place.backend()));
+    }
+    assert_eq!(pick(&mut both, &tried).unwrap_err(), NoPick::AllTried);
     let mut standby = balancer(&[(1, 0, 0), (1, 7, 1)]);
     assert_eq!(
         shares(&mut standby, 2),
@@ -95,9 +121,9 @@ fn the_next_priority_serves_only_when_the_first_is_tried_or_empty() {
 #[test]
 fn counts_survive_a_change_of_the_forward() {
     let mut balancer = balancer(&[(1, 0, 2)]);
-    let place = balancer.pick(&[]).unwrap().0.occupy();
+    let place = pick(&mut balancer, &[]).unwrap().place;
     let address = place.backend().address;
-    balancer.update(&forward(&[(4, 0, 3), (1, 1, 1)]), 0);
+    updated(&mut balancer, &[(4, 0, 3), (1, 1, 1)], 0);
     assert_eq!(balancer.find("t0", address).unwrap().open(), 1);
     drop(place);
     let kept = balancer.find("t0", address).unwrap();
@@ -109,9 +135,7 @@ fn a_thousand_backends_each_get_their_turn() {
     let mut balancer = balancer(&[(1, 0, 1000)]);
     let mut seen = HashMap::new();
     for _ in 0..3000 {
-        *seen
-            .entry(balancer.pick(&[]).unwrap().0.address)
-            .or_insert(0) += 1;
+        *seen.entry(one(&mut balancer).address).or_insert(0) += 1;
     }
     assert_eq!(seen.len(), 1000);
     assert!(seen.values().all(|count| *count == 3));
@@ -137,14 +161,16 @@ proptest! {
     #[test]
     fn a_session_never_tries_one_twice(targets in targets(), warm in 0..50, seed: u64) {
         let mut balancer = Balancer::default();
-        balancer.update(&forward(&targets), seed);
+        updated(&mut balancer, &targets, seed);
         for _ in 0..warm {
-            balancer.pick(&[]);
+            let _ = pick(&mut balancer, &[]);
         }
         let usable: usize =
             targets.iter().filter(|t| t.0 > 0).map(|t| usize::from(t.2)).sum();
         let mut tried = Vec::new();
-        while let Some((backend, more)) = balancer.pick(&tried) {
+        while let Ok(picked) = pick(&mut balancer, &tried) {
+            let backend = Arc::clone(picked.place.backend());
+            let more = picked.candidates;
             prop_assert!(!is_tried(&backend, &tried));
             tried.push(backend);
             prop_assert_eq!(more == Candidates::More, tried.len() < usable);
@@ -156,10 +182,10 @@ proptest! {
     fn picks_survive_any_change(steps in prop::collection::vec((targets(), 0..20), 1..8)) {
         let mut balancer = Balancer::default();
         for (targets, picks) in steps {
-            balancer.update(&forward(&targets), 3);
+            updated(&mut balancer, &targets, 3);
             let usable = targets.iter().any(|t| t.0 > 0 && t.2 > 0);
             for _ in 0..picks {
-                prop_assert_eq!(balancer.pick(&[]).is_some(), usable);
+                prop_assert_eq!(pick(&mut balancer, &[]).is_ok(), usable);
             }
         }
     }

@@ -8,6 +8,8 @@ use super::*;
 use crate::shared::Shared;
 use crate::sync::samples;
 
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 /// A forward whose only backend refuses, or without any.
 async fn forward(has_backend: bool) -> Forward {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -43,7 +45,7 @@ fn is_refusal(error: &Error) -> bool {
 #[tokio::test]
 async fn the_end_of_the_time_hides_no_cause() {
     let served = samples::served(forward(true).await);
-    let error = dial(&served, &served.active(), &context())
+    let error = dial(&served, &served.active(), &context(), CLIENT)
         .await
         .unwrap_err();
     assert!(is_refusal(&error), "{error}");
@@ -57,9 +59,14 @@ async fn backends_that_vanish_hide_no_cause() {
         while served.totals().dials.iter().sum::<u64>() == 0 {
             tokio::task::yield_now().await;
         }
-        served.update(Arc::new(none), samples::terms(), 0);
+        served.update(
+            Arc::new(none),
+            samples::terms(),
+            Instant::now().into_std(),
+            0,
+        );
     };
-    let (dialled, ()) = tokio::join!(dial(&served, &active, &context), vanish);
+    let (dialled, ()) = tokio::join!(dial(&served, &active, &context, CLIENT), vanish);
     let error = dialled.unwrap_err();
     assert!(is_refusal(&error), "{error}");
 }

@@ -87,7 +87,7 @@ impl Serving {
                 if let (Some(forward), Some(running)) =
                     (pass.forward(&name), self.running.get(&name))
                 {
-                    running.served.update(forward, terms, fastrand::u64(..));
+                    update(&running.served, forward, terms);
                 }
             }
             Step::Move(name, address) | Step::Start(name, address) => {
@@ -148,9 +148,9 @@ impl Serving {
             let former = Arc::clone(&running.served.active().forward);
             pass.moved.insert(forward.name.clone(), former);
         }
-        let (terms, seed) = (self.terms(pass.wanted.settings), fastrand::u64(..));
+        let terms = self.terms(pass.wanted.settings);
         let running = self.running_of(forward, &terms);
-        running.served.update(Arc::clone(forward), terms, seed);
+        update(&running.served, Arc::clone(forward), terms);
         let shares = running.listen(address, bound);
         self.workers.listen(shares.into_iter());
         Ok(())
@@ -171,8 +171,8 @@ impl Serving {
         self.running.entry(forward.name.clone()).or_insert_with(|| {
             back.unwrap_or_else(|| {
                 let (forward, seed) = (Arc::clone(forward), fastrand::u64(..));
-                let terms = terms.clone();
-                Running::new(Arc::new(Served::new(forward, terms, workers, seed)))
+                let (terms, now) = (terms.clone(), Instant::now().into_std());
+                Running::new(Arc::new(Served::new(forward, terms, workers, now, seed)))
             })
         })
     }
@@ -189,8 +189,11 @@ impl Serving {
                 let former = running.served.active();
                 let backends = forward.backends.clone();
                 let mixed = assemble::with_backends(&former.forward, backends);
-                let (terms, seed) = (self.terms(wanted.settings), fastrand::u64(..));
-                running.served.update(Arc::new(mixed), terms, seed);
+                update(
+                    &running.served,
+                    Arc::new(mixed),
+                    self.terms(wanted.settings),
+                );
             }
         }
     }
@@ -226,4 +229,10 @@ impl Serving {
             let _ = timeout_at(deadline, closing.done()).await;
         }
     }
+}
+
+/// Swaps what is served from now on.
+fn update(served: &Served, forward: Arc<Forward>, terms: Terms) {
+    let now = Instant::now().into_std();
+    served.update(forward, terms, now, fastrand::u64(..));
 }

@@ -43,5 +43,6 @@ pub(crate) fn terms() -> Terms {
 
 /// By one worker.
 pub(crate) fn served(forward: Forward) -> Arc<Served> {
-    Arc::new(Served::new(Arc::new(forward), terms(), 1, 0))
+    let now = tokio::time::Instant::now().into_std();
+    Arc::new(Served::new(Arc::new(forward), terms(), 1, now, 0))
 }

@@ -60,8 +60,7 @@ impl Serving {
     ) {
         self.close(name);
         if let Some(running) = self.running.get(name) {
-            let (terms, seed) = (self.terms(pass.wanted.settings), fastrand::u64(..));
-            running.served.update(former, terms, seed);
+            super::update(&running.served, former, self.terms(pass.wanted.settings));
         }
         if let Some(forward) = pass.forward(name) {
             let address = self.address(&forward);
