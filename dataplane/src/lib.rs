@@ -24,6 +24,7 @@ pub mod listener;
 pub mod metrics;
 pub mod place;
 pub mod plan;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod served;
 pub mod serving;

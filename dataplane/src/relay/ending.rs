@@ -43,6 +43,12 @@ pub enum Ending {
     IdleTimeout,
     /// No backend takes new sessions.
     NoBackend,
+    /// A trusted source sent no PROXY header, or a broken one.
+    ProxyHeaderInvalid,
+    /// The PROXY header of a trusted source did not come in time.
+    ProxyHeaderTimeout,
+    /// A PROXY header is required and the client is none of the trusted sources.
+    ProxyHeaderUntrusted,
     /// The forward is gone and the session lasted longer than it may.
     Removed,
     /// As `DownstreamError`.
@@ -55,7 +61,7 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::DialFailed,
         Self::DownstreamError,
         Self::DownstreamFin,
@@ -64,6 +70,9 @@ impl Ending {
         Self::HalfClosedTimeout,
         Self::IdleTimeout,
         Self::NoBackend,
+        Self::ProxyHeaderInvalid,
+        Self::ProxyHeaderTimeout,
+        Self::ProxyHeaderUntrusted,
         Self::Removed,
         Self::UpstreamError,
         Self::UpstreamFin,
@@ -82,6 +91,9 @@ impl Ending {
             Self::HalfClosedTimeout => "half_closed_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::NoBackend => "no_backend",
+            Self::ProxyHeaderInvalid => "proxy_header_invalid",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::ProxyHeaderUntrusted => "proxy_header_untrusted",
             Self::Removed => "removed",
             Self::UpstreamError => "upstream_error",
             Self::UpstreamFin => "upstream_fin",

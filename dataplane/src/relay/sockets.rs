@@ -54,7 +54,7 @@ pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
 }
 
 /// A socket as the copy core sees it.
-pub(super) struct Io<'a>(pub(super) &'a TcpStream);
+pub(crate) struct Io<'a>(pub(crate) &'a TcpStream);
 
 impl Source for Io<'_> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
