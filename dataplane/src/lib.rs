@@ -29,6 +29,7 @@ pub mod relay;
 pub mod served;
 pub mod serving;
 pub mod session;
+pub mod sessions;
 pub mod shared;
 pub mod socket;
 pub mod sync;

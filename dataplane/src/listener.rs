@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
-use crate::drain::{Cut, Phase};
+use crate::drain::Phase;
 use crate::served::Served;
 use crate::session::{self, Session};
 use crate::shared::{Context, Shared};
@@ -34,12 +34,10 @@ pub async fn run(listen: Listen, context: Context) {
         mut phase,
         holding,
     } = listen;
-    let (cut, _) = watch::channel(None);
     let mut sessions = Sessions {
         served,
         context,
         tasks: JoinSet::new(),
-        cut,
     };
     #[expect(
         deprecated,
@@ -61,14 +59,15 @@ pub async fn run(listen: Listen, context: Context) {
         }
     }
     drop(holding);
-    sessions.end(phase).await;
+    sessions.end().await;
+    // Until here its owner knew that sessions are left.
+    drop(phase);
 }
 
 struct Sessions {
     served: Arc<Served>,
     context: Context,
     tasks: JoinSet<()>,
-    cut: watch::Sender<Option<Cut>>,
 }
 
 async fn accept_all(
@@ -154,7 +153,6 @@ impl Sessions {
             client,
             served: Arc::clone(&self.served),
             context: self.context.clone(),
-            cut: self.cut.subscribe(),
         });
         self.tasks.spawn(async move {
             session.await;
@@ -162,29 +160,10 @@ impl Sessions {
         });
     }
 
-    /// Waits for the sessions, and cuts them when told to.
-    async fn end(mut self, mut phase: watch::Receiver<Phase>) {
-        let mut owned = true;
-        self.obey(&mut phase);
-        loop {
-            tokio::select! {
-                changed = phase.changed(), if owned => {
-                    owned = changed.is_ok();
-                    self.obey(&mut phase);
-                }
-                ended = self.tasks.join_next() => match ended {
-                    Some(ended) => log_panic(ended),
-                    None => return,
-                },
-            }
-        }
-    }
-
-    /// Tells the sessions to end, once: each of them throws its dice anew when it is told.
-    fn obey(&self, phase: &mut watch::Receiver<Phase>) {
-        if let Phase::Cut(cut) = *phase.borrow_and_update() {
-            self.cut
-                .send_if_modified(|before| before.replace(cut) != Some(cut));
+    /// Waits for the sessions.
+    async fn end(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            log_panic(ended);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::balancer::request::{NoPick, Picked, Request};
 use crate::hosts::found::{Found, FoundHosts};
 use crate::place::Terms;
 use crate::relay::ending::{Ending, Side};
+use crate::sessions::Sessions;
 
 /// A forward in service. Its configuration is swapped; its balancer and counts stay.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Served {
     given: Mutex<Given>,
     active: RwLock<Arc<Active>>,
     balancing: Mutex<Balancing>,
+    sessions: Arc<Sessions>,
     counts: Box<[Counts]>,
 }
 
@@ -148,6 +150,7 @@ impl Served {
                 terms,
             })),
             balancing: Mutex::new(Balancing { balancer, rng }),
+            sessions: Arc::new(Sessions::new(workers)),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
         }
     }
@@ -183,6 +186,13 @@ impl Served {
         }
         let active = Arc::new(Active { forward, terms });
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
+        self.sessions.stir();
+    }
+
+    /// Those that are open.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
     }
 
     /// What the name of each target that has one leads to, in the order of the targets.

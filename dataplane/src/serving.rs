@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::balancer::outcome::Observed;
 use crate::config::Reserved;
-use crate::drain::Cut;
 use crate::place::{Place, Terms};
+use crate::relay::ending::Ending;
 use crate::shared::Shared;
 use crate::sync::{Applied, Wanted};
 use crate::view::{Row, View};
@@ -29,6 +29,9 @@ use running::{Closing, Leaving, Running};
 /// How long a listener that was told to close may take before its address is bound all the same,
 /// and sessions that were cut before the process ends.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// How often what is due is looked for: binds to retry, sessions to close.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// Everything that is bound, and everyone who is still being served.
 #[derive(Debug)]
@@ -118,9 +121,7 @@ impl Serving {
     pub async fn tick(&mut self) -> bool {
         let before = self.leaving.len();
         let now = Instant::now();
-        self.leaving
-            .values_mut()
-            .for_each(|leaving| leaving.cut_if_due(now));
+        self.close_sessions(now);
         self.leaving.retain(|_, leaving| !leaving.is_over());
         self.closing.retain(|closing| !closing.is_done());
         for running in self.running.values() {
@@ -140,6 +141,19 @@ impl Serving {
     fn address(&self, forward: &Forward) -> SocketAddr {
         let listener = &forward.spec.listener;
         SocketAddr::new(listener.address.unwrap_or(self.bind), listener.port.get())
+    }
+
+    /// Ends the sessions whose time has come.
+    fn close_sessions(&self, now: Instant) {
+        let running = self.running.values().map(|running| &running.served);
+        let leaving = self.leaving.values().map(|leaving| &leaving.served);
+        for served in running.chain(leaving) {
+            let active = served.active();
+            let mut rng = fastrand::Rng::new();
+            served
+                .sessions()
+                .tick(&active.forward, now.into_std(), &mut rng);
+        }
     }
 
     /// Shows what is served now, and has it told at once if listeners or refusals changed.
@@ -188,14 +202,20 @@ impl Serving {
         names.iter().for_each(|name| self.stop(name));
     }
 
-    /// Waits until the last session has ended; at the deadline the others are cut.
+    /// Waits until the last session has ended; at the deadline the others are cut. Until then
+    /// those of removed forwards and backends end as ever.
     pub async fn end(mut self, deadline: Instant) {
-        if timeout_at(deadline, self.workers.end()).await.is_ok() {
-            return;
+        let mut tick = tokio::time::interval(TICK);
+        while Instant::now() < deadline {
+            let until = deadline.min(tick.tick().await + TICK);
+            self.close_sessions(Instant::now());
+            if timeout_at(until, self.workers.end()).await.is_ok() {
+                return;
+            }
         }
         self.leaving
             .values()
-            .for_each(|leaving| leaving.cut(Cut::DRAIN));
+            .for_each(|leaving| leaving.served.sessions().end_all(Ending::Drain));
         // Sessions end as soon as they hear of it; a worker that is stuck is left behind.
         let _ = tokio::time::timeout(CLOSE_TIME, self.workers.end()).await;
     }

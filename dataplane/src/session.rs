@@ -1,23 +1,21 @@
 //! Edge. One connection's whole life: pick, dial, relay, a line in the access log.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access_log::{self, Line};
 use crate::balancer::backend::Backend;
 use crate::dial::{self, Dialled};
-use crate::drain::{self, Cut};
 use crate::relay::ending::{Ending, Side};
 use crate::relay::{Meter, Relay, sockets};
 use crate::served::Served;
+use crate::sessions::Ticket;
 use crate::shared::Context;
 use crate::socket::{self, Connection};
 
@@ -32,8 +30,6 @@ pub struct Session {
     pub served: Arc<Served>,
     /// On which thread.
     pub context: Context,
-    /// Tells it to end.
-    pub cut: watch::Receiver<Option<Cut>>,
 }
 
 /// What the access log wants to know and the ending doesn't say.
@@ -54,15 +50,15 @@ pub async fn run(session: Session) {
         client,
         served,
         context,
-        cut,
     } = session;
     let start = Instant::now();
     served.opened(context.worker);
     let local = stream.local_addr().map_or(client, socket::canonical);
     let mut record = Record::default();
-    let cut = std::pin::pin!(drain::cut(cut));
+    let ticket = served.sessions().enter(context.worker, client.ip());
     let downstream = Connection::new(stream);
-    let ending = serve(downstream, client, &served, &context, cut, &mut record).await;
+    let ending = serve(downstream, client, &served, &context, &ticket, &mut record).await;
+    drop(ticket);
     served.finished(context.worker, ending);
     if ending == Ending::Drain {
         context.shared.cut.fetch_add(1, Ordering::Relaxed);
@@ -87,10 +83,11 @@ async fn serve(
     client: SocketAddr,
     served: &Arc<Served>,
     context: &Context,
-    mut cut: Pin<&mut impl Future<Output = Ending>>,
+    ticket: &Ticket,
     record: &mut Record,
 ) -> Ending {
     let start = Instant::now();
+    let mut cut = ticket.cut();
     let active = served.active();
     let timeouts = active.forward.spec.timeouts;
     let dialled = tokio::select! {
@@ -183,7 +180,6 @@ mod tests {
                 worker: 0,
                 shared: Arc::new(Shared::new(1000, 1)),
             },
-            cut: watch::channel(None).1,
         };
         (session, client.unwrap())
     }

@@ -10,11 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Handle;
-use crate::serving::Serving;
+use crate::serving::{Serving, TICK};
 use crate::sync::{self, Applied, Wanted};
-
-/// How often what is due is looked for: binds to retry, removed forwards to cut.
-const TICK: Duration = Duration::from_millis(250);
 
 /// How often operators hear how things go.
 const REPORT_EVERY: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
+use crate::relay::ending::Ending;
 use crate::socket::Share;
 use crate::sync::samples;
 
@@ -19,6 +20,7 @@ struct Rig {
     server: tokio::net::TcpListener,
     tasks: JoinSet<()>,
     shared: Arc<Shared>,
+    served: Arc<Served>,
 }
 
 async fn rig(shared: Shared) -> Rig {
@@ -37,9 +39,10 @@ async fn rig(shared: Shared) -> Rig {
     let address = socket.local_addr().unwrap();
     let (phase, _) = watch::channel(Phase::Accept);
     let (holding, _) = watch::channel(());
+    let served = samples::served(forward);
     let listen = Listen {
         socket,
-        served: samples::served(forward),
+        served: Arc::clone(&served),
         phase: phase.subscribe(),
         holding: holding.subscribe(),
     };
@@ -57,6 +60,7 @@ async fn rig(shared: Shared) -> Rig {
         server,
         tasks,
         shared,
+        served,
     }
 }
 
@@ -102,37 +106,10 @@ async fn a_stopped_listener_lets_go_of_its_port_and_keeps_its_sessions() {
     assert!(TcpStream::connect(rig.address).await.is_err());
     client.write_all(b"x").await.unwrap();
     assert_eq!(server.read_u8().await.unwrap(), b'x');
-    rig.phase.send_replace(Phase::Cut(Cut::removed(1)));
+    rig.served.sessions().end_all(Ending::Removed);
     let cut = timeout(PATIENCE, client.read_u8()).await.unwrap();
     assert_eq!(cut.unwrap_err().kind(), ErrorKind::ConnectionReset);
     timeout(PATIENCE, rig.tasks.join_next()).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn sessions_of_a_removed_forward_are_cut_at_their_pace() {
-    let plain = samples::forward("f", 1, &[]);
-    let (cut, orders) = watch::channel(None);
-    let mut tasks = JoinSet::new();
-    for _ in 0..400 {
-        let orders = orders.clone();
-        tasks.spawn(async {
-            crate::drain::cut(orders).await;
-        });
-    }
-    let sessions = Sessions {
-        served: samples::served(plain),
-        context: Context {
-            worker: 0,
-            shared: Arc::new(Shared::new(1000, 1)),
-        },
-        tasks,
-        cut,
-    };
-    let (_owner, phase) = watch::channel(Phase::Cut(Cut::removed(400)));
-    let start = tokio::time::Instant::now();
-    sessions.end(phase).await;
-    let took = start.elapsed();
-    assert!((3500..=4100).contains(&took.as_millis()), "{took:?}");
 }
 
 #[tokio::test]

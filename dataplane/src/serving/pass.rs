@@ -207,7 +207,8 @@ impl Serving {
     pub(super) fn stop(&mut self, name: &ForwardName) {
         self.close(name);
         if let Some(running) = self.running.remove(name) {
-            self.leaving.insert(name.clone(), running.leave());
+            self.leaving
+                .insert(name.clone(), running.leave(Instant::now()));
         }
     }
 

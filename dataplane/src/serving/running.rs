@@ -2,18 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::bind::Bound;
-use crate::drain::{Cut, Phase};
+use crate::drain::Phase;
 use crate::served::Served;
 use crate::workers::Listen;
-
-/// How long sessions of a removed forward may go on.
-const REMOVED_DRAIN: Duration = Duration::from_secs(30);
 
 /// A forward in service.
 #[derive(Debug)]
@@ -46,7 +42,6 @@ pub(super) struct Closing(watch::Sender<()>);
 pub(super) struct Leaving {
     pub(super) served: Arc<Served>,
     phases: Vec<watch::Sender<Phase>>,
-    cut_at: Option<Instant>,
 }
 
 impl Running {
@@ -90,12 +85,13 @@ impl Running {
         Some(Closing(listener.holding))
     }
 
-    /// It is wanted no more, and its address is given up.
-    pub(super) fn leave(self) -> Leaving {
+    /// It is wanted no more, and its address is given up. What becomes of its sessions is what it
+    /// said last.
+    pub(super) fn leave(self, now: Instant) -> Leaving {
+        self.served.sessions().forward_gone(Some(now.into_std()));
         Leaving {
             served: self.served,
             phases: self.former,
-            cut_at: Some(Instant::now() + REMOVED_DRAIN),
         }
     }
 }
@@ -113,24 +109,11 @@ impl Closing {
 impl Leaving {
     /// It is wanted again, with the sessions that it still has.
     pub(super) fn come_back(self) -> Running {
+        self.served.sessions().forward_gone(None);
         Running {
             served: self.served,
             listener: None,
             former: self.phases,
-        }
-    }
-
-    /// Cuts its sessions, at a pace, once their time is over.
-    pub(super) fn cut_if_due(&mut self, now: Instant) {
-        if self.cut_at.is_some_and(|at| at <= now) {
-            self.cut_at = None;
-            self.cut(Cut::removed(self.served.totals().open()));
-        }
-    }
-
-    pub(super) fn cut(&self, cut: Cut) {
-        for phase in &self.phases {
-            phase.send_replace(Phase::Cut(cut));
         }
     }
 
