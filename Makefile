@@ -23,7 +23,7 @@ endif
 WIRE := $(filter-out $(LEFT_OUT),$(call level,wire))
 API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
 
-.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api tidy alone generate check-generate deny doc
+.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api tidy alone torture soak generate check-generate deny doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -69,6 +69,26 @@ tidy: programs ## Checks the rules of the house
 
 alone: ## Checks each crate without the others, so that no feature is missing in it
 	for package in $(PACKAGES); do cargo check --locked --package $$package; done
+
+# Rows to do; empty: all. A soak does one thing RUNS times, watches for MINUTES, moves GIBIBYTES and
+# cuts the copy core's reads and writes in CASES ways.
+ROWS :=
+SOAK_ROWS := R5 R6 R23 R26
+RUNS := 200
+MINUTES := 120
+GIBIBYTES := 10
+CASES := 1000000
+
+torture: ## Does faults to ours and to HAProxy and prints one table (15 minutes; needs root)
+	tests/setup.sh torture
+	cargo build --release --locked --package tcpforward --package tcpforward-tests --bins
+	target/release/torture $(ROWS)
+
+soak: ## The same for hours, with RUNS, MINUTES, GIBIBYTES and CASES (needs root)
+	tests/setup.sh torture
+	PROPTEST_CASES=$(CASES) cargo test --release --locked --package tcpforward-dataplane --lib relay::copy
+	cargo build --release --locked --package tcpforward --package tcpforward-tests --bins
+	target/release/torture soak $(RUNS) $(MINUTES) $(GIBIBYTES) $(SOAK_ROWS)
 
 generate: ## Makes crds/ and docs/reference/ from the code
 	cargo run --locked --quiet --package tcpforward-operator --bin crdgen > crds/tcpforward.dev_tcpforwards.yaml.new

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the tools that `make run` ("setup.sh build") or `make test` ("setup.sh test") needs, installs
-# with apt-get what a root user lacks, and names the command for anybody else.
+# Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test") or `make torture`
+# ("setup.sh torture") needs, installs with apt-get what a root user lacks, and names the command for
+# anybody else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny_version=0.20.2
@@ -26,10 +27,16 @@ found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
 [ "$found" = "$wanted" ] || missing "Rust $wanted (found: ${found:-none})" "'rustup toolchain install $wanted'"
 [ "${1:-test}" = build ] && exit
 
+package ip iproute2
+package nft nftables
+package setpriv util-linux
+if [ "${1:-test}" = torture ]; then
+  package haproxy haproxy
+  exit
+fi
+
 cargo fmt --version >/dev/null 2>&1 || missing rustfmt "'rustup component add rustfmt'"
 cargo clippy --version >/dev/null 2>&1 || missing clippy "'rustup component add clippy'"
-package ip iproute2
-package setpriv util-linux
 package flock util-linux
 package go golang-go
 # From 1.21 on, Go fetches the toolchain that a go.mod asks for.

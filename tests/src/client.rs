@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Nothing on loopback takes this long unless it hangs.
@@ -26,6 +26,22 @@ pub struct Answer {
 /// Refused, or no answer in time.
 pub async fn dial(address: SocketAddr) -> Result<TcpStream> {
     timeout(DEADLINE, TcpStream::connect(address))
+        .await
+        .with_context(|| format!("{address} did not answer within {DEADLINE:?}"))?
+        .with_context(|| format!("dialling {address}"))
+}
+
+/// Connects from an address of this host, at a port that is given or 0.
+///
+/// # Errors
+/// The address is not there, refused, or no answer in time.
+pub async fn dial_from(source: SocketAddr, address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket
+        .bind(source)
+        .with_context(|| format!("from {source}"))?;
+    timeout(DEADLINE, socket.connect(address))
         .await
         .with_context(|| format!("{address} did not answer within {DEADLINE:?}"))?
         .with_context(|| format!("dialling {address}"))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::netns;
@@ -131,6 +132,19 @@ impl Lab {
         }
         text
     }
+}
+
+/// Lets this process, and what it starts, have as many open files as the system permits.
+///
+/// # Errors
+/// The system refuses.
+pub fn raise_descriptors() -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// Removes folders of tests that were killed: those whose lock nobody holds.

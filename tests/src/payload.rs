@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 /// Bytes that are written and read at a time.
 const CHUNK: usize = 64 << 10;
@@ -87,17 +89,31 @@ fn chunk(seed: u64, length: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// The stream's: a reset is not an end.
-pub async fn receive(mut from: impl AsyncRead + Unpin) -> io::Result<Digest> {
+pub async fn receive(from: impl AsyncRead + Unpin) -> io::Result<Digest> {
+    let (digest, _) = receive_timed(from).await?;
+    Ok(digest)
+}
+
+/// The same, with the time from the last bytes to the end.
+///
+/// # Errors
+/// The stream's: a reset is not an end.
+pub async fn receive_timed(mut from: impl AsyncRead + Unpin) -> io::Result<(Digest, Duration)> {
     let mut hash = Sha256::new();
     let mut total = 0;
     let mut buffer = vec![0; CHUNK];
+    let mut last = Instant::now();
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
             let sha256 = hash.finalize().into();
-            let bytes = total;
-            return Ok(Digest { bytes, sha256 });
+            let digest = Digest {
+                bytes: total,
+                sha256,
+            };
+            return Ok((digest, last.elapsed()));
         }
+        last = Instant::now();
         hash.update(buffer.get(..n).unwrap_or_default());
         total += n as u64;
     }

@@ -34,10 +34,14 @@ pub fn tcpforward() -> Result<Program> {
     ours("tcpforward", "tcpforward")
 }
 
-/// A program of the workspace: beside the folder of the test's own executable.
+/// A program of the workspace: beside this one, which is a program too or a test in deps/.
 fn ours(package: &str, name: &str) -> Result<Program> {
-    let test = std::env::current_exe()?;
-    let target = test.ancestors().nth(2).context("a test lies in deps/")?;
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("a program lies in a folder")?;
+    let target = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().context("deps/ lies in a folder")?,
+        _ => folder,
+    };
     let path = target.join(name);
     ensure!(
         path.is_file(),

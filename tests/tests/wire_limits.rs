@@ -8,7 +8,7 @@ use tcpforward_tests::echo::{Behaviour, Server};
 use tcpforward_tests::eventually::{always, eventually};
 use tcpforward_tests::forwarder::{Forwarder, manifest, target};
 use tcpforward_tests::lab::{self, Network};
-use tcpforward_tests::ports;
+use tcpforward_tests::{measure, ports};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,18 +23,6 @@ async fn echo(stream: &mut TcpStream) -> Result<()> {
     timeout(SOON, stream.read_exact(&mut line)).await??;
     ensure!(&line == b"line");
     Ok(())
-}
-
-/// Processor time that a process has used, in hundredths of a second.
-fn ticks(pid: u32) -> Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(") ").context("the name's end")?;
-    let fields: Vec<&str> = fields.split(' ').collect();
-    let number = |i: usize| -> Result<u64> {
-        let field = fields.get(i).context("utime and stime")?;
-        field.parse().context("a number")
-    };
-    Ok(number(11)? + number(12)?)
 }
 
 #[test]
@@ -68,7 +56,7 @@ fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
         })
         .await?;
 
-        let before = ticks(forwarder.process.pid())?;
+        let before = measure::ticks(forwarder.process.pid())?;
         always(
             "sessions and pages to go on",
             Duration::from_secs(2),
@@ -82,7 +70,7 @@ fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
             },
         )
         .await?;
-        let used = ticks(forwarder.process.pid())? - before;
+        let used = measure::ticks(forwarder.process.pid())? - before;
         ensure!(
             used < 100,
             "{used} hundredths of a second of processor in two seconds"

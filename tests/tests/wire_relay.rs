@@ -9,7 +9,7 @@ use tcpforward_tests::echo::{Behaviour, Server};
 use tcpforward_tests::forwarder::{Forwarder, manifest, target};
 use tcpforward_tests::lab::{self, Lab, Network};
 use tcpforward_tests::payload::{self, Payload};
-use tcpforward_tests::ports;
+use tcpforward_tests::{measure, ports};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -183,15 +183,7 @@ fn a_half_closed_session_ends_after_its_own_silence() -> Result<()> {
 fn a_reader_that_stalls_costs_no_memory_and_loses_nothing() -> Result<()> {
     lab::run(Network::Loopback, async |lab| {
         let pair = pair(lab, "").await?;
-        let resident = |pair: &Pair| -> Result<usize> {
-            let status =
-                std::fs::read_to_string(format!("/proc/{}/status", pair._forwarder.process.pid()))?;
-            let line = status
-                .lines()
-                .find(|l| l.starts_with("VmRSS:"))
-                .unwrap_or_default();
-            Ok(line.split_whitespace().nth(1).unwrap_or_default().parse()?)
-        };
+        let resident = |pair: &Pair| measure::resident(pair._forwarder.process.pid());
         let before = resident(&pair)?;
         let payload = Payload {
             bytes: 64 << 20,

@@ -91,7 +91,8 @@ fn copy(source: &mut Script, sink: &mut Script, scratch: usize) -> (Ended, u64) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    // More by the environment: `make soak` asks for a million.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(4000)))]
 
     #[test]
     fn everything_arrives_once_and_in_order(

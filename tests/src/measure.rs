@@ -1,0 +1,170 @@
+//! Edge. What the system says of a process, and of the network namespace of the calling thread.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::{Context, Result};
+
+/// Processor time that a process has used, in hundredths of a second.
+///
+/// # Errors
+/// It is gone.
+pub fn ticks(pid: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("the name's end")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let number = |i: usize| -> Result<u64> {
+        let field = fields.get(i).context("utime and stime")?;
+        field.parse().context("a number")
+    };
+    Ok(number(11)? + number(12)?)
+}
+
+/// Memory of a process that is resident, in KiB.
+///
+/// # Errors
+/// It is gone.
+pub fn resident(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.split_whitespace().next());
+    size.context("VmRSS")?.parse().context("a number")
+}
+
+/// Descriptors that a process has open.
+///
+/// # Errors
+/// It is gone.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// A counter of `TcpExt` in this namespace, such as `ListenOverflows`.
+///
+/// # Errors
+/// The kernel doesn't know it.
+pub fn tcp_counter(name: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next(), lines.next());
+    let (names, values) = names.zip(values).context("TcpExt")?;
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let pair = pairs.find(|(its, _)| *its == name);
+    pair.context("no such counter")?
+        .1
+        .parse()
+        .context("a number")
+}
+
+/// Memory that the kernel holds for the sockets of all namespaces, in KiB.
+///
+/// # Errors
+/// The kernel doesn't tell.
+pub fn socket_memory() -> Result<u32> {
+    let text = fs::read_to_string("/proc/thread-self/net/sockstat")?;
+    let line = text.lines().find(|line| line.starts_with("TCP:"));
+    let (_, pages) = line
+        .and_then(|line| line.rsplit_once(' '))
+        .context("TCP: mem")?;
+    let pages: u32 = pages.parse()?;
+    Ok(pages.saturating_mul(4))
+}
+
+/// One IPv4 socket of this namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// Its own end.
+    pub local: SocketAddrV4,
+    /// The other end.
+    pub remote: SocketAddrV4,
+    /// What it does.
+    pub state: State,
+    /// Bytes that the other end has not acknowledged.
+    pub unacknowledged: u32,
+}
+
+/// What a TCP socket does, as far as tests care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Data may flow both ways.
+    Established,
+    /// Waits for connections.
+    Listen,
+    /// Any other.
+    Other,
+    /// Closed first and keeps its port for a while.
+    TimeWait,
+}
+
+/// Every IPv4 TCP socket of this namespace.
+///
+/// # Errors
+/// The table can't be read.
+pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    let text = fs::read_to_string("/proc/thread-self/net/tcp")?;
+    text.lines().skip(1).map(socket).collect()
+}
+
+fn socket(line: &str) -> Result<TcpSocket> {
+    let mut fields = line.split_whitespace().skip(1);
+    let mut next = || fields.next().context("a field of /proc/net/tcp");
+    let (local, remote, state, queues) = (next()?, next()?, next()?, next()?);
+    let state = match state {
+        "01" => State::Established,
+        "06" => State::TimeWait,
+        "0A" => State::Listen,
+        _ => State::Other,
+    };
+    let (to_send, _) = queues.split_once(':').context("queues")?;
+    Ok(TcpSocket {
+        local: address(local)?,
+        remote: address(remote)?,
+        state,
+        unacknowledged: u32::from_str_radix(to_send, 16)?,
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddrV4> {
+    let (ip, port) = text.split_once(':').context("an address")?;
+    let ip = u32::from_str_radix(ip, 16)?;
+    let port = u16::from_str_radix(port, 16)?;
+    // The kernel prints the four bytes as one number of the machine.
+    Ok(SocketAddrV4::new(Ipv4Addr::from(ip.to_ne_bytes()), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_table_is_read() {
+        let line = "   0: 0B4D000A:1B58 0100007F:C350 01 00000010:00000000 00:00000000 0 0 0 1";
+        let socket = socket(line).unwrap();
+        let expected = TcpSocket {
+            local: "10.0.77.11:7000".parse().unwrap(),
+            remote: "127.0.0.1:50000".parse().unwrap(),
+            state: State::Established,
+            unacknowledged: 16,
+        };
+        assert_eq!(socket, expected);
+    }
+
+    #[test]
+    fn this_process_can_be_measured() {
+        let pid = std::process::id();
+        assert!(resident(pid).unwrap() > 0);
+        assert!(descriptors(pid).unwrap() > 0);
+        ticks(pid).unwrap();
+        tcp_counter("ListenOverflows").unwrap();
+        socket_memory().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap();
+        let sockets = tcp_sockets().unwrap();
+        let found = sockets
+            .iter()
+            .find(|socket| std::net::SocketAddr::V4(socket.local) == here);
+        assert_eq!(found.unwrap().state, State::Listen);
+    }
+}

@@ -1,0 +1,183 @@
+//! Edge. Faults that bit other proxies, done to ours and to HAProxy side by side.
+//!
+//! A row is one fault. It sets up the side under test in a network namespace of its own, does the
+//! fault and returns figures; [`table`] puts both sides' next to each other. `make torture` runs
+//! every row in full, `make soak` the long ones, and `tests/wire_torture.rs` short forms of ours.
+
+use std::pin::Pin;
+
+use anyhow::{Context, Result};
+
+use crate::lab::{self, Lab, Network};
+use crate::torture::figure::Figure;
+
+pub mod endings;
+pub mod figure;
+pub mod flow;
+pub mod load;
+pub mod nft;
+pub mod relay;
+pub mod silence;
+pub mod table;
+pub mod urgent;
+
+/// Who is under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Debian's HAProxy.
+    HaProxy,
+    /// `tcpforward run`.
+    Ours,
+}
+
+impl Side {
+    /// Its name in logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HaProxy => "haproxy",
+            Self::Ours => "tcpforward",
+        }
+    }
+}
+
+/// How long and how often a row does what it does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// Seconds: a gate of `make test`.
+    Short,
+    /// At most two minutes: `make torture`.
+    Full,
+    /// As long as asked: `make soak`.
+    Soak(Lengths),
+}
+
+/// How long a soak is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lengths {
+    /// Of rows that watch for a slow leak or a late cut.
+    pub minutes: u32,
+    /// Of a row that does one thing again and again.
+    pub runs: u32,
+    /// To move with nothing lost.
+    pub gibibytes: u32,
+}
+
+/// Where and how one row runs.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// The row's own folder, namespace and thread.
+    pub lab: &'a Lab,
+    /// Who is under test.
+    pub side: Side,
+    /// How long.
+    pub scale: Scale,
+}
+
+impl Place<'_> {
+    /// What this scale takes of three.
+    pub fn scaled<T>(&self, short: T, full: T, soak: impl FnOnce(Lengths) -> T) -> T {
+        match self.scale {
+            Scale::Short => short,
+            Scale::Full => full,
+            Scale::Soak(lengths) => soak(lengths),
+        }
+    }
+
+    /// One of two, by the side under test.
+    pub fn by_side<T>(&self, ours: T, haproxy: T) -> T {
+        match self.side {
+            Side::Ours => ours,
+            Side::HaProxy => haproxy,
+        }
+    }
+}
+
+/// What a row does to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It waits most of the time: many run at once.
+    Waits,
+    /// It uses the processor or measures it: it runs alone.
+    Works,
+}
+
+/// What a row's function returns.
+pub type Measuring<'a> = Pin<Box<dyn Future<Output = Result<Vec<Figure>>> + 'a>>;
+
+/// One fault.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Its number in the list of faults.
+    pub number: &'static str,
+    /// What is done.
+    pub what: &'static str,
+    /// What it does to the machine.
+    pub kind: Kind,
+    /// Does it.
+    pub run: for<'a> fn(&'a Place<'a>) -> Measuring<'a>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.number)
+    }
+}
+
+/// Every row, in the order of the table.
+pub const ROWS: &[Row] = &[
+    Row {
+        number: "R3",
+        what: "one direction ends, the other goes on",
+        kind: Kind::Waits,
+        run: |place| Box::pin(endings::half_close(place)),
+    },
+    Row {
+        number: "R4",
+        what: "half-closed sessions whose peers vanish",
+        kind: Kind::Waits,
+        run: |place| Box::pin(silence::half_closed_leak(place)),
+    },
+    Row {
+        number: "R5",
+        what: "a server ends what it sent in three ways",
+        kind: Kind::Works,
+        run: |place| Box::pin(endings::resets(place)),
+    },
+    Row {
+        number: "R6",
+        what: "silence, by default and under a limit",
+        kind: Kind::Waits,
+        run: |place| Box::pin(silence::idle(place)),
+    },
+    Row {
+        number: "R25",
+        what: "an urgent byte in the middle of a stream",
+        kind: Kind::Works,
+        run: |place| Box::pin(urgent::urgent_byte(place)),
+    },
+];
+
+/// Runs one row against one side.
+///
+/// # Errors
+/// The row can't be done: a fault that shows in a figure is no error.
+pub fn measure(row: &Row, side: Side, scale: Scale) -> Result<Vec<Figure>> {
+    let mut figures = None;
+    lab::run(Network::Namespace, async |lab| {
+        let place = Place { lab, side, scale };
+        let measured = (row.run)(&place).await;
+        figures = Some(measured.with_context(|| format!("{} of {}", row.number, side.name()))?);
+        Ok(())
+    })?;
+    figures.context("the row ended without a word")
+}
+
+/// The row of that number.
+///
+/// # Errors
+/// There is none.
+pub fn row(number: &str) -> Result<&'static Row> {
+    let row = ROWS.iter().find(|row| row.number == number);
+    row.with_context(|| format!("no row {number}"))
+}

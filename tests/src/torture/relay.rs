@@ -1,0 +1,233 @@
+//! Edge. The side under test: our `tcpforward run`, or HAProxy, set up for the same thing.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::client;
+use crate::eventually::eventually;
+use crate::forwarder::target;
+use crate::lab::Lab;
+use crate::process::{Process, Program};
+use crate::programs;
+use crate::torture::Side;
+
+/// Where clients connect: the namespace is the row's own.
+pub const LISTENER: &str = "127.0.0.1:7000";
+
+/// Where /readyz is, on both sides.
+const PAGES: &str = "127.0.0.1:9901";
+
+const START: Duration = Duration::from_secs(20);
+
+/// What both sides are asked to be, each in its own words.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Servers, in order; the first is `b0`.
+    pub backends: Vec<SocketAddr>,
+    /// Lines under `spec`, indented by two.
+    pub spec: String,
+    /// Lines under `spec.relay`, indented by four.
+    pub relay: String,
+    /// Fields of every target, each with a comma in front.
+    pub target: String,
+    /// Fields of the last target instead.
+    pub last_target: Option<String>,
+    /// Options of `tcpforward run`.
+    pub options: Vec<&'static str>,
+    /// Lines of HAProxy's `global`.
+    pub global: Vec<String>,
+    /// Lines of its `listen`, after the defaults of this harness.
+    pub listen: Vec<String>,
+    /// Words of each `server` line.
+    pub server: String,
+    /// Words of the last `server` line instead.
+    pub last_server: Option<String>,
+    /// Open files that the side may have.
+    pub descriptors: Option<u32>,
+}
+
+/// A side that listens.
+#[derive(Debug)]
+pub struct Relay {
+    /// The program.
+    pub process: Process,
+    /// Where clients connect.
+    pub listener: SocketAddr,
+    /// Where /readyz and /metrics are.
+    pub pages: SocketAddr,
+    /// The file that it reads.
+    pub file: PathBuf,
+    side: Side,
+    control: PathBuf,
+}
+
+impl Setup {
+    /// A setup over these servers.
+    #[must_use]
+    pub fn over(backends: &[SocketAddr]) -> Self {
+        Self {
+            backends: backends.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Our manifest.
+    #[must_use]
+    pub fn manifest(&self) -> String {
+        let last = self.backends.len().saturating_sub(1);
+        let more = |i: usize| match &self.last_target {
+            Some(fields) if i == last => fields.as_str(),
+            _ => self.target.as_str(),
+        };
+        let targets = self.backends.iter().enumerate();
+        let targets: String = targets
+            .map(|(i, address)| target(&format!("b{i}"), *address, more(i)))
+            .collect();
+        let port = LISTENER.rsplit(':').next().unwrap_or_default();
+        // A listener may be said once: a row that says its own replaces the plain one.
+        let listener = match self.spec.contains("  listener:") {
+            true => String::new(),
+            false => format!("  listener: {{port: {port}}}\n"),
+        };
+        format!(
+            "apiVersion: tcpforward.dev/v1alpha1\nkind: TcpForward\nmetadata: {{name: torture}}\n\
+             spec:\n{listener}{}  relay:\n{}    targets:\n{targets}",
+            self.spec, self.relay
+        )
+    }
+
+    /// HAProxy's configuration. It has to name its timeouts; where a row says none, they are as long
+    /// as ours by default.
+    fn configuration(&self, control: &std::path::Path) -> String {
+        let control = control.display();
+        let mut lines = vec![
+            "global".to_owned(),
+            format!("stats socket {control} mode 600 level admin"),
+            "log stdout format raw local0".to_owned(),
+            "nbthread 2".to_owned(),
+        ];
+        lines.extend(self.global.iter().cloned());
+        let defaults = [
+            "defaults",
+            "mode tcp",
+            "log global",
+            "option tcplog",
+            "timeout connect 1s",
+            "timeout client 24h",
+            "timeout server 24h",
+            "timeout client-fin 1h",
+            "timeout server-fin 1h",
+            "retries 2",
+            "option redispatch 1",
+            "backlog 4096",
+            "frontend pages",
+            "mode http",
+            "option httplog",
+        ];
+        lines.extend(defaults.map(ToOwned::to_owned));
+        lines.push(format!("bind {PAGES}"));
+        lines.push("monitor-uri /readyz".to_owned());
+        lines.push("listen torture".to_owned());
+        lines.push(format!("bind {LISTENER}"));
+        lines.push("balance roundrobin".to_owned());
+        lines.extend(self.listen.iter().cloned());
+        let last = self.backends.len().saturating_sub(1);
+        for (i, address) in self.backends.iter().enumerate() {
+            let words = match &self.last_server {
+                Some(words) if i == last => words,
+                _ => &self.server,
+            };
+            lines.push(format!("server b{i} {address} {words}"));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+impl Relay {
+    /// Starts a side and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// It ends, or isn't ready in time.
+    pub async fn start(lab: &Lab, side: Side, setup: &Setup) -> Result<Self> {
+        let control = lab.folder().join("control");
+        let (file, program) = match side {
+            Side::Ours => {
+                let file = lab.file("forwards/torture.yaml", setup.manifest())?;
+                let program = programs::tcpforward()?.args(["run", "--admin", PAGES]);
+                (file.clone(), program.args(&setup.options).arg(file))
+            }
+            Side::HaProxy => {
+                let file = lab.file("haproxy.cfg", setup.configuration(&control))?;
+                // In the foreground and without a master, so that its pid is that of the relay.
+                let program = Program::new("haproxy").args(["-db", "-f"]);
+                (file.clone(), program.arg(file))
+            }
+        };
+        let program = match setup.descriptors {
+            Some(limit) => program.with_descriptors(limit),
+            None => program,
+        };
+        let relay = Self {
+            process: lab.start(side.name(), &program)?,
+            listener: LISTENER.parse()?,
+            pages: PAGES.parse()?,
+            file,
+            side,
+            control,
+        };
+        let ready = eventually("the side under test to be ready", START, async || {
+            relay.ready().await
+        });
+        ready
+            .await
+            .with_context(|| relay.process.log().unwrap_or_default())?;
+        Ok(relay)
+    }
+
+    /// Whether it says that it is ready.
+    ///
+    /// # Errors
+    /// It doesn't.
+    pub async fn ready(&self) -> Result<()> {
+        let page = client::get(self.pages, "/readyz").await?;
+        ensure!(page.status == 200, "{}", page.body);
+        Ok(())
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Sends a command to HAProxy's control socket and returns its answer.
+    ///
+    /// # Errors
+    /// It doesn't answer.
+    pub async fn command(&self, command: &str) -> Result<String> {
+        let answer = async {
+            let mut stream = UnixStream::connect(&self.control).await?;
+            stream.write_all(format!("{command}\n").as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        timeout(START, answer)
+            .await?
+            .with_context(|| command.to_owned())
+    }
+
+    /// A metric of ours.
+    ///
+    /// # Errors
+    /// The page can't be read.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        client::metric(self.pages, &format!("tcpforward_dataplane_{name}"), labels).await
+    }
+}
