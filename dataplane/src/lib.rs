@@ -20,6 +20,7 @@ pub mod dial;
 pub mod drain;
 pub mod hosts;
 mod last_good;
+pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod place;

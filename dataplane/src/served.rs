@@ -12,9 +12,14 @@ use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Observed, Outcome};
 use crate::balancer::request::{NoPick, Picked, Request};
 use crate::hosts::found::{Found, FoundHosts};
+use crate::limits::Limits;
 use crate::place::Terms;
 use crate::relay::ending::{Ending, Side};
 use crate::sessions::Sessions;
+
+mod admit;
+
+pub use admit::Admitted;
 
 /// A forward in service. Its configuration is swapped; its balancer and counts stay.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ pub struct Served {
     active: RwLock<Arc<Active>>,
     balancing: Mutex<Balancing>,
     sessions: Arc<Sessions>,
+    limits: Mutex<Limits>,
     counts: Box<[Counts]>,
 }
 
@@ -141,6 +147,8 @@ impl Served {
         let active = hosts.applied_to(&forward, &terms.settings);
         let mut balancer = Balancer::default();
         balancer.update(&active, &terms.place, now, seed);
+        let mut limits = Limits::default();
+        limits.update(&active.spec.listener, terms.place.share);
         let rng = fastrand::Rng::with_seed(seed);
         Self {
             name: forward.name.clone(),
@@ -151,6 +159,7 @@ impl Served {
             })),
             balancing: Mutex::new(Balancing { balancer, rng }),
             sessions: Arc::new(Sessions::new(workers)),
+            limits: Mutex::new(limits),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
         }
     }
@@ -184,6 +193,9 @@ impl Served {
             let mut balancing = self.balancing();
             balancing.balancer.update(&forward, &terms.place, now, seed);
         }
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.update(&forward.spec.listener, terms.place.share);
+        drop(limits);
         let active = Arc::new(Active { forward, terms });
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
         self.sessions.stir();

@@ -90,6 +90,11 @@ async fn serve(
     let mut cut = ticket.cut();
     let active = served.active();
     let timeouts = active.forward.spec.timeouts;
+    // Whoever is refused is reset by the drop of its connection.
+    let _admitted = match served.admit(&active, client.ip(), start.into_std()) {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.ending(),
+    };
     let dialled = tokio::select! {
         dialled = dial::dial(served, &active, context, client.ip()) => dialled,
         // A half-close is no error and lets the dial go on; a reset ends it.
@@ -159,67 +164,4 @@ impl Meter for Counter<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tcpforward_protocol::snapshot::{self as protocol, Forward};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-    use crate::shared::Shared;
-    use crate::sync::samples;
-
-    async fn session(forward: Forward) -> (Session, TcpStream) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, stream) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (stream, client_address) = stream.unwrap();
-        let session = Session {
-            stream,
-            client: client_address,
-            served: samples::served(forward),
-            context: Context {
-                worker: 0,
-                shared: Arc::new(Shared::new(1000, 1)),
-            },
-        };
-        (session, client.unwrap())
-    }
-
-    #[tokio::test]
-    async fn an_idle_session_costs_little_memory() {
-        let (session, _client) = session(samples::forward("f", 1, &[])).await;
-        let bytes = std::mem::size_of_val(&run(session));
-        assert!(bytes < 4096, "{bytes} bytes");
-    }
-
-    #[tokio::test]
-    async fn a_session_keeps_no_state_of_its_forward_that_is_gone() {
-        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let backend = protocol::Backend {
-            target: "t".to_owned(),
-            address: server.local_addr().unwrap(),
-            state: protocol::BackendState::Ready,
-            takes_new: protocol::TakesNew::Yes,
-            nodes: Vec::new(),
-            zones: Vec::new(),
-        };
-        let plain = samples::forward("f", 1, &[]);
-        let first = Forward::new(plain.name, plain.spec, vec![backend]);
-        let (session, mut client) = session(first).await;
-        let served = Arc::clone(&session.served);
-        let before = Arc::downgrade(&served.active());
-        let mut running = tokio::task::JoinSet::new();
-        running.spawn(run(session));
-        let (mut accepted, _) = server.accept().await.unwrap();
-        client.write_all(b"x").await.unwrap();
-        assert_eq!(accepted.read_u8().await.unwrap(), b'x');
-        let bare = samples::forward("f", 2, &[]);
-        served.update(
-            Arc::new(bare),
-            samples::terms(),
-            Instant::now().into_std(),
-            0,
-        );
-        assert!(before.upgrade().is_none());
-        assert_eq!(running.len(), 1);
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tcpforward_protocol::answer::{Refusal, Report, ServedSpec};
+use tcpforward_protocol::feature;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
 use tcpforward_protocol::version::Version;
 use tokio::io::DuplexStream;
@@ -36,7 +37,7 @@ mod stream;
 pub type InProcess = mpsc::Sender<DuplexStream>;
 
 /// What this program can do beyond the base of the protocol.
-pub(crate) const FEATURES: [&str; 0] = [];
+pub(crate) const FEATURES: [&str; 1] = [feature::SOURCE_RANGES];
 
 /// Who this data plane is.
 #[derive(Clone, Debug)]

@@ -27,6 +27,8 @@ impl Side {
 /// Who ended a session, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
+    /// As many connections as the forward may have were open.
+    ConnectionLimit,
     /// No backend could be reached.
     DialFailed,
     /// The socket of that side broke in another way than by a reset, for example by keepalive.
@@ -41,16 +43,30 @@ pub enum Ending {
     HalfClosedTimeout,
     /// Silence.
     IdleTimeout,
+    /// This host could not dial, for want of a port or of memory; no backend is to blame.
+    LocalError,
     /// No backend takes new sessions.
     NoBackend,
+    /// No backend that takes new sessions is well.
+    NoHealthyBackend,
     /// A trusted source sent no PROXY header, or a broken one.
     ProxyHeaderInvalid,
     /// The PROXY header of a trusted source did not come in time.
     ProxyHeaderTimeout,
     /// A PROXY header is required and the client is none of the trusted sources.
     ProxyHeaderUntrusted,
+    /// All backends had as many sessions as they may, and too many sessions waited.
+    QueueFull,
+    /// As `QueueFull`, and none had a place in time.
+    QueueTimeout,
+    /// As many connections as the forward takes per second had come.
+    RateLimit,
     /// The forward is gone and the session lasted longer than it may.
     Removed,
+    /// As many connections as one source may have were open.
+    SourceLimit,
+    /// The client's address is in none of the source ranges.
+    SourceNotAllowed,
     /// As `DownstreamError`.
     UpstreamError,
     /// Both sides ended cleanly, upstream first.
@@ -61,7 +77,8 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 23] = [
+        Self::ConnectionLimit,
         Self::DialFailed,
         Self::DownstreamError,
         Self::DownstreamFin,
@@ -69,11 +86,18 @@ impl Ending {
         Self::Drain,
         Self::HalfClosedTimeout,
         Self::IdleTimeout,
+        Self::LocalError,
         Self::NoBackend,
+        Self::NoHealthyBackend,
         Self::ProxyHeaderInvalid,
         Self::ProxyHeaderTimeout,
         Self::ProxyHeaderUntrusted,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::RateLimit,
         Self::Removed,
+        Self::SourceLimit,
+        Self::SourceNotAllowed,
         Self::UpstreamError,
         Self::UpstreamFin,
         Self::UpstreamRst,
@@ -83,6 +107,7 @@ impl Ending {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::ConnectionLimit => "connection_limit",
             Self::DialFailed => "dial_failed",
             Self::DownstreamError => "downstream_error",
             Self::DownstreamFin => "downstream_fin",
@@ -90,11 +115,18 @@ impl Ending {
             Self::Drain => "drain",
             Self::HalfClosedTimeout => "half_closed_timeout",
             Self::IdleTimeout => "idle_timeout",
+            Self::LocalError => "local_error",
             Self::NoBackend => "no_backend",
+            Self::NoHealthyBackend => "no_healthy_backend",
             Self::ProxyHeaderInvalid => "proxy_header_invalid",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
             Self::ProxyHeaderUntrusted => "proxy_header_untrusted",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::RateLimit => "rate_limit",
             Self::Removed => "removed",
+            Self::SourceLimit => "source_limit",
+            Self::SourceNotAllowed => "source_not_allowed",
             Self::UpstreamError => "upstream_error",
             Self::UpstreamFin => "upstream_fin",
             Self::UpstreamRst => "upstream_rst",

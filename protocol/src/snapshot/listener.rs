@@ -37,6 +37,13 @@ impl Listener {
         }
     }
 
+    /// Whether a client from there is served. An IPv4 address in IPv6 form is an IPv4 address.
+    #[must_use]
+    pub fn allows(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.source_ranges.is_empty() || self.source_ranges.iter().any(|r| r.contains(&source))
+    }
+
     /// All ports, the first one first.
     pub fn ports(&self) -> impl Iterator<Item = NonZeroU16> + use<> {
         let last = self.end_port.unwrap_or(self.port).get();
@@ -71,4 +78,27 @@ pub struct ListenerLimits {
     pub connections_per_source: Option<NonZeroU32>,
     /// New sessions per second, over the whole pool.
     pub connections_per_second: Option<NonZeroU32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clients_of_the_ranges_are_allowed() {
+        let mut listener = Listener::plain(NonZeroU16::MIN, None);
+        let allows = |listener: &Listener, ip: &str| listener.allows(ip.parse().unwrap());
+        assert!(allows(&listener, "192.0.2.1"), "without ranges anyone is");
+        listener.source_ranges = ["10.0.0.0/8", "fd00::/8"]
+            .map(|r| r.parse().unwrap())
+            .into();
+        for ip in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"] {
+            assert!(allows(&listener, ip), "{ip}");
+        }
+        for ip in ["11.0.0.1", "::ffff:11.0.0.1", "fe80::1", "::10.1.2.3"] {
+            assert!(!allows(&listener, ip), "{ip}");
+        }
+        listener.source_ranges = vec!["::/0".parse().unwrap()];
+        assert!(!allows(&listener, "::ffff:10.1.2.3"), "that is IPv4");
+    }
 }

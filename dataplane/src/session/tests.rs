@@ -1,0 +1,132 @@
+//! Sessions on loopback: what they cost, and who is refused.
+
+use std::io::ErrorKind;
+use std::num::NonZeroU32;
+
+use tcpforward_protocol::snapshot::{Forward, ListenerLimits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::*;
+use crate::shared::Shared;
+use crate::sync::samples;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An accepted connection of that forward, and its client.
+async fn session(served: &Arc<Served>) -> (Session, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, stream) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (stream, client_address) = stream.unwrap();
+    let session = Session {
+        stream,
+        client: client_address,
+        served: Arc::clone(served),
+        context: Context {
+            worker: 0,
+            shared: Arc::new(Shared::new(1000, 1)),
+        },
+    };
+    (session, client.unwrap())
+}
+
+/// A server, and a forward to it.
+async fn rig(edit: impl FnOnce(&mut Forward)) -> (TcpListener, Arc<Served>) {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut forward = samples::forward("f", 1, &[]);
+    edit(&mut forward);
+    let address = server.local_addr().unwrap().to_string();
+    let backends = vec![samples::backend("t", &address)];
+    let forward = Forward::new(forward.name, forward.spec, backends);
+    (server, samples::served(forward))
+}
+
+/// How many have ended like that.
+fn finished(served: &Served, ending: Ending) -> u64 {
+    served.totals().finished[ending.index()]
+}
+
+/// How a client sees the end, when nothing was sent to it.
+async fn end_of(client: &mut TcpStream) -> Option<ErrorKind> {
+    let end = timeout(PATIENCE, client.read_u8()).await.unwrap();
+    end.err().map(|error| error.kind())
+}
+
+#[tokio::test]
+async fn an_idle_session_costs_little_memory() {
+    let (_server, served) = rig(|_| {}).await;
+    let (session, _client) = session(&served).await;
+    let bytes = std::mem::size_of_val(&run(session));
+    assert!(bytes < 4096, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn a_session_keeps_no_state_of_its_forward_that_is_gone() {
+    let (server, served) = rig(|_| {}).await;
+    let (session, mut client) = session(&served).await;
+    let before = Arc::downgrade(&served.active());
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    let (mut accepted, _) = server.accept().await.unwrap();
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+    let bare = samples::forward("f", 2, &[]);
+    let now = Instant::now().into_std();
+    served.update(Arc::new(bare), samples::terms(), now, 0);
+    assert!(before.upgrade().is_none());
+    assert_eq!(running.len(), 1);
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_allowed_is_reset_and_nothing_is_dialled() {
+    let (_server, served) = rig(|forward| {
+        forward.spec.listener.source_ranges = vec!["10.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let (session, mut client) = session(&served).await;
+    run(session).await;
+    assert_eq!(end_of(&mut client).await, Some(ErrorKind::ConnectionReset));
+    assert_eq!(finished(&served, Ending::SourceNotAllowed), 1);
+    assert_eq!(served.totals().dials.iter().sum::<u64>(), 0);
+}
+
+#[tokio::test]
+async fn over_a_limit_connections_are_reset_and_nothing_is_dialled() {
+    let one = NonZeroU32::new(1);
+    let of = |connections, connections_per_source, connections_per_second| ListenerLimits {
+        connections,
+        connections_per_source,
+        connections_per_second,
+    };
+    let cases = [
+        (Ending::ConnectionLimit, of(one, None, None)),
+        (Ending::SourceLimit, of(None, one, None)),
+        (Ending::RateLimit, of(None, None, one)),
+    ];
+    for (ending, limits) in cases {
+        let (server, served) = rig(|f| f.spec.listener.limits = limits).await;
+        let mut running = JoinSet::new();
+        let (first, mut client) = session(&served).await;
+        running.spawn(run(first));
+        let (mut accepted, _) = timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+        let (second, mut refused) = session(&served).await;
+        timeout(PATIENCE, run(second)).await.unwrap();
+        assert_eq!(end_of(&mut refused).await, Some(ErrorKind::ConnectionReset));
+        assert_eq!(finished(&served, ending), 1);
+        assert_eq!(served.totals().dials.iter().sum::<u64>(), 1, "{ending:?}");
+        if ending == Ending::RateLimit {
+            continue;
+        }
+        // Its place is free once it has ended.
+        drop((client, accepted));
+        timeout(PATIENCE, running.join_next()).await.unwrap();
+        let (third, _client) = session(&served).await;
+        running.spawn(run(third));
+        timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+    }
+}
