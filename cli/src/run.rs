@@ -47,6 +47,10 @@ pub(crate) struct Args {
     /// Only forwards of this pool are served.
     #[arg(long, default_value = "default", value_parser = pool)]
     pool: String,
+    /// A DNS server for names of targets, as IP:PORT; repeatable. Absent: /etc/hosts and those of
+    /// /etc/resolv.conf.
+    #[arg(long = "dns-server")]
+    dns_servers: Vec<SocketAddr>,
     /// After SIGTERM: how long connections are still accepted.
     #[arg(long, default_value = "0s", value_parser = tcpforward_dataplane::config::duration)]
     drain_delay: Duration,
@@ -156,6 +160,7 @@ fn config(
         bind: args.bind,
         threads: args.threads,
         reserved: addresses.iter().map(reserved).collect(),
+        dns_servers: args.dns_servers.clone(),
         drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,
         ..Config::new(vec![OperatorAddress::Duplex(pipe)])

@@ -26,9 +26,11 @@ use crate::sync::{self, Applied, Channels, Identity};
 use crate::view::View;
 use crate::workers::Workers;
 
+mod background;
 mod control;
 mod handle;
 
+use background::Background;
 use control::Control;
 use handle::{Stage, State};
 
@@ -158,6 +160,9 @@ impl App {
             report: report_receiver,
             view: operators_view,
         };
+        let State { view, shared, .. } = &*handle.0;
+        let background = Background::start(view, shared, config.dns_servers.clone());
+        let background = background.map_err(Error::Runtime)?;
         let mut streams = JoinSet::new();
         let identity = identity(&config);
         streams.spawn(sync::run(
@@ -186,6 +191,7 @@ impl App {
         serving.stop_all();
         tracing::info!(timeout = ?config.drain_timeout, "no longer accepting");
         serving.end(Instant::now() + config.drain_timeout).await;
+        drop(background);
         let summary = Summary {
             cut: handle.numbers().cut,
         };

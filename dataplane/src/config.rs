@@ -36,6 +36,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Addresses that no forward may take, beside `health` and `admin`.
     pub reserved: Vec<Reserved>,
+    /// Whom to ask for names of targets; empty: those of /etc/resolv.conf.
+    pub dns_servers: Vec<SocketAddr>,
     /// After the signal: how long connections are still accepted.
     pub drain_delay: Duration,
     /// How long sessions may go on after that.
@@ -58,6 +60,7 @@ impl Config {
             health: None,
             admin: None,
             reserved: Vec::new(),
+            dns_servers: Vec::new(),
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
         }

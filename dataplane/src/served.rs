@@ -174,12 +174,22 @@ impl Served {
         self.refresh(&mut given, terms, now, seed);
     }
 
-    /// Takes what the name of a target leads to.
-    pub fn set_host(&self, target: &str, host: &Host, found: Found, now: Instant, seed: u64) {
+    /// Takes what the name of a target leads to. True: that is news.
+    pub fn set_host(
+        &self,
+        target: &str,
+        host: &Host,
+        found: &Found,
+        now: Instant,
+        seed: u64,
+    ) -> bool {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        given.hosts.set(target, host, found);
+        if !given.hosts.set(target, host, found) {
+            return false;
+        }
         let terms = self.active().terms.clone();
         self.refresh(&mut given, terms, now, seed);
+        true
     }
 
     /// Puts what is given into force, where that changes something.
@@ -371,7 +381,8 @@ mod tests {
             addresses: vec!["192.0.2.1".parse().unwrap()],
             error: None,
         };
-        served.set_host("t", &host, found.clone(), now, 0);
+        assert!(served.set_host("t", &host, &found, now, 0));
+        assert!(!served.set_host("t", &host, &found, now, 0));
         let before = served.backends();
         plain.spec.generation += 1;
         served.update(Arc::new(plain), terms(), now, 0);

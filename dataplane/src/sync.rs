@@ -37,7 +37,12 @@ mod stream;
 pub type InProcess = mpsc::Sender<DuplexStream>;
 
 /// What this program can do beyond the base of the protocol.
-pub(crate) const FEATURES: [&str; 1] = [feature::SOURCE_RANGES];
+// One a line, so that each is added by itself.
+#[rustfmt::skip]
+pub(crate) const FEATURES: &[&str] = &[
+    feature::HOSTS,
+    feature::SOURCE_RANGES,
+];
 
 /// Who this data plane is.
 #[derive(Clone, Debug)]

@@ -5,8 +5,9 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use tcpforward_protocol::delta::Delta;
+use tcpforward_protocol::feature;
 use tcpforward_protocol::proto::{self, Applied as AppliedMessage, to_data_plane};
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Snapshot};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Host, Snapshot};
 use tcpforward_protocol::testing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::OperatorAddress;
+use crate::hosts::scripted::Dns;
 use crate::place::{Place, Share};
 use crate::sync::samples;
 use crate::sync::scripted::{DEADLINE, Operator, Subscriber, operator};
@@ -275,6 +277,29 @@ async fn a_dead_backend_is_not_noticed_by_clients_and_reported() {
         row.backends.iter().filter(|b| b.failing.is_some()).count(),
         1
     );
+}
+
+#[tokio::test]
+async fn a_target_by_name_is_served_once_it_resolves() {
+    let (a, dns, port) = (server("a").await, Dns::start().await, free_port().await);
+    let servers = vec![dns.address];
+    let mut rig = start(|config| config.dns_servers = servers);
+    let mut stream = rig.subscriber().await;
+    let plain = forward("f", port, &[]);
+    let mut spec = plain.spec;
+    spec.relay.targets[0].host = Some(Host {
+        name: "a.example".to_owned(),
+        port: NonZeroU16::new(a.address.port()).unwrap(),
+    });
+    spec.requires = feature::required(&spec);
+    let named = Forward::new(plain.name, spec, Vec::new());
+    push_all(&mut stream, 1, &samples::snapshot([named])).await;
+    let host = || rig.handle.forwards()[0].hosts[0].clone();
+    eventually("the failure", || host().error.is_some()).await;
+    dns.set_addresses("a.example", &["127.0.0.1"], 60);
+    eventually("the address", || host().addresses.len() == 1).await;
+    assert_eq!((host().name.as_str(), host().error), ("a.example", None));
+    assert_eq!(greeting(port).await.1, "a");
 }
 
 #[tokio::test]

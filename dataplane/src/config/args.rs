@@ -52,6 +52,14 @@ pub struct Args {
     /// Address of /debug/forwards.
     #[arg(long, default_value = "127.0.0.1:9905", env = "TCPFORWARD_ADMIN")]
     pub admin: SocketAddr,
+    /// A DNS server for names of targets, as IP:PORT; repeatable. Absent: /etc/hosts and those of
+    /// /etc/resolv.conf.
+    #[arg(
+        long = "dns-server",
+        env = "TCPFORWARD_DNS_SERVER",
+        value_delimiter = ','
+    )]
+    pub dns_servers: Vec<SocketAddr>,
     /// After SIGTERM: how long connections are still accepted.
     #[arg(long, default_value = "5s", value_parser = duration, env = "TCPFORWARD_DRAIN_DELAY")]
     pub drain_delay: Duration,
@@ -105,6 +113,7 @@ impl TryFrom<Args> for Config {
             health: Some(args.health),
             admin: Some(args.admin),
             reserved: Vec::new(),
+            dns_servers: args.dns_servers,
             drain_delay: args.drain_delay,
             drain_timeout: args.drain_timeout,
         })
@@ -172,11 +181,12 @@ mod tests {
     #[test]
     fn a_bad_option_is_named() {
         let ok = ["--operator", "localhost:9900"];
-        let cases: [(&[&str], &str); 8] = [
+        let cases: [(&[&str], &str); 9] = [
             (&[], "--operator"),
             (&["--operator", "x"], "--operator"),
             (&["--operator", "::1:9900"], "--operator"),
             (&["--operator", "10.0.0.1:9900"], "plain text"),
+            (&["--dns-server", "localhost:53"], "--dns-server"),
             (&["--drain-delay", "5"], "--drain-delay"),
             (&["--threads", "0"], "--threads"),
             (&["--pool", ""], "--pool"),

@@ -48,9 +48,15 @@ impl Found {
 pub struct FoundHosts(BTreeMap<String, (Host, Found)>);
 
 impl FoundHosts {
-    /// Takes what a target's name leads to.
-    pub fn set(&mut self, target: &str, host: &Host, found: Found) {
-        self.0.insert(target.to_owned(), (host.clone(), found));
+    /// Takes what a target's name leads to. True: that is news.
+    pub fn set(&mut self, target: &str, host: &Host, found: &Found) -> bool {
+        let known = self.0.get(target);
+        if known.is_some_and(|(h, f)| h == host && f == found) {
+            return false;
+        }
+        let entry = (host.clone(), found.clone());
+        self.0.insert(target.to_owned(), entry);
+        true
     }
 
     /// What this target's name leads to; absent: it has no name, or there was no answer yet.
@@ -143,7 +149,7 @@ mod tests {
         let forward = forward("db");
         let nothing_yet = hosts.applied_to(&forward, &CLUSTER);
         assert_eq!(nothing_yet.backends, forward.backends);
-        hosts.set("b", &host("db"), found(&["192.0.2.1", "2001:db8::1"]));
+        hosts.set("b", &host("db"), &found(&["192.0.2.1", "2001:db8::1"]));
         let whole = hosts.applied_to(&forward, &CLUSTER);
         let expected = [
             testing::backend("a", "192.0.2.9:80"),
@@ -156,7 +162,7 @@ mod tests {
             (forward.spec_hash, forward.hash)
         );
         // What was made from it before is no backend that the operator gave.
-        hosts.set("b", &host("db"), found(&["192.0.2.2"]));
+        hosts.set("b", &host("db"), &found(&["192.0.2.2"]));
         let again = hosts.applied_to(&whole, &CLUSTER);
         assert_eq!(again.backends.len(), 2);
         assert_eq!(again.backends[1], testing::backend("b", "192.0.2.2:5432"));
@@ -165,7 +171,7 @@ mod tests {
     #[test]
     fn another_name_has_none_of_the_addresses_of_the_former() {
         let mut hosts = FoundHosts::default();
-        hosts.set("b", &host("db"), found(&["192.0.2.1"]));
+        hosts.set("b", &host("db"), &found(&["192.0.2.1"]));
         let other = forward("other");
         assert_eq!(hosts.applied_to(&other, &CLUSTER).backends, other.backends);
         assert_eq!(hosts, FoundHosts::default());

@@ -1,0 +1,48 @@
+//! Edge. The thread for what goes on beside sessions and beside what operators say.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::oneshot;
+
+use crate::hosts;
+use crate::shared::Shared;
+use crate::view::View;
+
+/// Resolves names and checks backends until it is dropped.
+///
+/// On a thread of its own: sessions never wait for a check, and a check is never late because a
+/// large set is being read, which would look like a backend that doesn't answer.
+#[derive(Debug)]
+pub(super) struct Background {
+    _stop: oneshot::Sender<()>,
+}
+
+impl Background {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The host gives no more threads or descriptors.
+    pub(super) fn start(
+        view: &Arc<RwLock<View>>,
+        shared: &Arc<Shared>,
+        dns_servers: Vec<SocketAddr>,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let (view, shared) = (Arc::clone(view), Arc::clone(shared));
+        let run = async move {
+            tokio::select! {
+                () = hosts::run(view, shared, dns_servers) => {}
+                _ = stopped => {}
+            }
+        };
+        std::thread::Builder::new()
+            .name("background".to_owned())
+            .spawn(move || runtime.block_on(run))?;
+        Ok(Self { _stop: stop })
+    }
+}

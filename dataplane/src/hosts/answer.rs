@@ -1,0 +1,146 @@
+//! Pure. From the answers of DNS to what a name leads to.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::hosts::found::{Found, MAX_ADDRESSES};
+
+/// What came of asking for the addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Some.
+    Addresses {
+        /// In no order.
+        addresses: Vec<IpAddr>,
+        /// How long they may be kept.
+        ttl: Duration,
+    },
+    /// DNS could not say.
+    Failed(String),
+    /// DNS says that there are none, and why.
+    Nothing(String),
+}
+
+/// How long an answer may be kept; none: it has to be asked for again soon.
+pub type Keep = Option<Duration>;
+
+/// Puts both families together. What DNS could not say stays as it was before, and so does a name
+/// that leads nowhere at all, because that is far more often a mistake than a wish: a mistake in
+/// DNS must not cost a service that its servers could still give.
+#[must_use]
+pub fn combine(before: &Found, v4: Answer, v6: Answer) -> (Found, Keep) {
+    let is_v4 = |address: &IpAddr| address.is_ipv4();
+    let (before_v4, before_v6): (Vec<_>, Vec<_>) =
+        before.addresses.iter().copied().partition(is_v4);
+    if let (Answer::Nothing(error), Answer::Nothing(_)) = (&v4, &v6) {
+        let found = Found {
+            addresses: before.addresses.clone(),
+            error: Some(error.clone()),
+        };
+        return (found, None);
+    }
+    let mut addresses = Vec::new();
+    let (mut keep, mut error) = (Some(Duration::MAX), None);
+    for (answer, former) in [(v4, before_v4), (v6, before_v6)] {
+        match answer {
+            Answer::Addresses { addresses: a, ttl } => {
+                addresses.extend(a);
+                keep = keep.map(|keep| keep.min(ttl));
+            }
+            Answer::Failed(text) => {
+                addresses.extend(former);
+                keep = None;
+                error = error.or(Some(text));
+            }
+            Answer::Nothing(_) => {}
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.len() > MAX_ADDRESSES {
+        let text = format!(
+            "{} addresses: only {MAX_ADDRESSES} are used",
+            addresses.len()
+        );
+        error = error.or(Some(text));
+        addresses.truncate(MAX_ADDRESSES);
+    }
+    (Found { addresses, error }, keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn found(addresses: &[&str], error: Option<&str>) -> Found {
+        Found {
+            addresses: ips(addresses),
+            error: error.map(ToOwned::to_owned),
+        }
+    }
+
+    fn some(addresses: &[&str], ttl: u64) -> Answer {
+        Answer::Addresses {
+            addresses: ips(addresses),
+            ttl: Duration::from_secs(ttl),
+        }
+    }
+
+    fn nothing() -> Answer {
+        Answer::Nothing("no such name".to_owned())
+    }
+
+    fn failed() -> Answer {
+        Answer::Failed("server failure".to_owned())
+    }
+
+    #[test]
+    fn both_families_are_backends_for_the_shorter_time() {
+        let (v4, v6) = (
+            some(&["192.0.2.2", "192.0.2.1"], 60),
+            some(&["2001:db8::1"], 30),
+        );
+        let both = found(&["192.0.2.1", "192.0.2.2", "2001:db8::1"], None);
+        let thirty = Some(Duration::from_secs(30));
+        assert_eq!(combine(&Found::default(), v4, v6), (both, thirty));
+    }
+
+    #[test]
+    fn an_address_that_is_no_longer_there_is_left() {
+        let before = found(&["192.0.2.1", "192.0.2.2", "2001:db8::1"], None);
+        let (after, _) = combine(&before, some(&["192.0.2.2"], 60), nothing());
+        assert_eq!(after, found(&["192.0.2.2"], None));
+    }
+
+    #[test]
+    fn the_last_good_ones_stay_while_dns_fails() {
+        let before = found(&["192.0.2.1", "2001:db8::1"], None);
+        let both = found(&["192.0.2.1", "2001:db8::1"], Some("server failure"));
+        assert_eq!(combine(&before, failed(), failed()), (both, None));
+        let one = found(&["192.0.2.7", "2001:db8::1"], Some("server failure"));
+        assert_eq!(
+            combine(&before, some(&["192.0.2.7"], 60), failed()),
+            (one, None)
+        );
+        let nowhere = found(&["192.0.2.1", "2001:db8::1"], Some("no such name"));
+        assert_eq!(combine(&before, nothing(), nothing()), (nowhere, None));
+    }
+
+    #[test]
+    fn a_name_for_too_many_addresses_is_cut_and_told() {
+        let many: Vec<String> = (0..300)
+            .map(|i| format!("10.0.{}.{}", i / 256, i % 256))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (found, _) = combine(&Found::default(), some(&many, 60), nothing());
+        assert_eq!(found.addresses, ips(&many[..MAX_ADDRESSES]));
+        assert_eq!(
+            found.error.as_deref(),
+            Some("300 addresses: only 256 are used")
+        );
+    }
+}
