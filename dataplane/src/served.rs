@@ -207,8 +207,19 @@ impl Served {
         limits.update(&forward.spec.listener, terms.place.share);
         drop(limits);
         let active = Arc::new(Active { forward, terms });
+        let rights = |active: &Active| {
+            let listener = &active.forward.spec.listener;
+            (
+                listener.source_ranges.clone(),
+                listener.proxy_protocol.clone(),
+            )
+        };
+        let is_other_right = rights(&before) != rights(&active);
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
         self.sessions.stir();
+        if is_other_right {
+            self.sessions.rights_changed();
+        }
     }
 
     /// Those that are open.
@@ -257,12 +268,27 @@ impl Served {
 
     /// Takes what was learned of a backend.
     pub fn observe(&self, backend: &Arc<Backend>, outcome: Outcome, now: Instant) -> Observed {
-        self.balancing().balancer.observe(backend, outcome, now)
+        let observed = self.balancing().balancer.observe(backend, outcome, now);
+        self.stirred_by(observed)
     }
 
     /// Does what is due by time alone.
     pub fn tick(&self, now: Instant) -> Observed {
-        self.balancing().balancer.tick(now)
+        let observed = self.balancing().balancer.tick(now);
+        self.stirred_by(observed)
+    }
+
+    fn stirred_by(&self, observed: Observed) -> Observed {
+        if observed == Observed::Changed {
+            self.sessions.stir();
+        }
+        observed
+    }
+
+    /// Ends the sessions whose time has come.
+    pub fn close_sessions(&self, now: Instant) {
+        let forward = Arc::clone(&self.active().forward);
+        self.sessions.tick(&forward, now, &mut fastrand::Rng::new());
     }
 
     /// All backends, in no order.

@@ -148,11 +148,7 @@ impl Serving {
         let running = self.running.values().map(|running| &running.served);
         let leaving = self.leaving.values().map(|leaving| &leaving.served);
         for served in running.chain(leaving) {
-            let active = served.active();
-            let mut rng = fastrand::Rng::new();
-            served
-                .sessions()
-                .tick(&active.forward, now.into_std(), &mut rng);
+            served.close_sessions(now.into_std());
         }
     }
 

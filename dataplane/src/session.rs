@@ -114,6 +114,7 @@ async fn serve(
     };
     record.attempts = attempts;
     record.backend = Some(Arc::clone(place.backend()));
+    ticket.on(place.backend(), Instant::now().into_std());
 
     let meter = Counter {
         served,

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use fastrand::Rng;
@@ -15,9 +13,15 @@ use tcpforward_protocol::snapshot::Forward;
 use crate::relay::ending::Ending;
 
 mod closing;
+mod rights;
+mod ticket;
 mod turns;
 
+pub use ticket::{Cut, Ticket};
+
 use closing::{Closing, Rules};
+use rights::Rights;
+use ticket::Open;
 
 /// The open sessions of one forward. Each worker has a part of its own, so that only the one who
 /// closes sessions ever waits for a lock, or makes a worker wait.
@@ -26,6 +30,8 @@ pub struct Sessions {
     parts: Box<[Mutex<Part>]>,
     /// Something may be wrong that wasn't before.
     stirred: AtomicBool,
+    /// Who may come is not what it was.
+    rights_stirred: AtomicBool,
     watch: Mutex<Watch>,
 }
 
@@ -35,6 +41,7 @@ struct Watch {
     /// Since when the forward is gone.
     gone_since: Option<Instant>,
     closing: Closing,
+    rights: Rights,
 }
 
 /// The sessions of one worker.
@@ -47,20 +54,6 @@ struct Part {
     all: Option<Ending>,
 }
 
-/// One session, as those see it who may end it.
-#[derive(Debug)]
-pub(crate) struct Open {
-    /// Whose session it is.
-    pub(crate) source: IpAddr,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    ending: Option<Ending>,
-    waker: Option<Waker>,
-}
-
 impl Sessions {
     /// None yet, of that many workers.
     #[must_use]
@@ -68,25 +61,19 @@ impl Sessions {
         Self {
             parts: (0..workers.max(1)).map(|_| Mutex::default()).collect(),
             stirred: AtomicBool::new(false),
+            rights_stirred: AtomicBool::new(false),
             watch: Mutex::default(),
         }
     }
 
-    /// A session begins; it is over when the ticket is dropped.
+    /// A session begins.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, worker: usize, source: IpAddr) -> Ticket {
+    pub fn enter(self: &Arc<Self>, worker: usize, peer: IpAddr) -> Ticket {
         let worker = worker % self.parts.len().max(1);
-        let open = Arc::new(Open {
-            source,
-            state: Mutex::default(),
-        });
-        let mut id = 0;
-        if let Some(mut part) = self.part(worker) {
-            id = part.next;
-            part.next += 1;
-            open.state().ending = part.all;
-            part.open.insert(id, Arc::clone(&open));
-        }
+        let (id, open) = match self.part(worker) {
+            Some(mut part) => part.enter(peer),
+            None => (0, Arc::new(Open::new(peer, None))),
+        };
         Ticket {
             sessions: Arc::clone(self),
             worker,
@@ -110,9 +97,14 @@ impl Sessions {
         self.stir();
     }
 
-    /// A backend, the forward or a right is not what it was: who has to end is looked for anew.
+    /// A backend or the forward is not what it was: who has to end is looked for anew.
     pub fn stir(&self) {
         self.stirred.store(true, Ordering::Release);
+    }
+
+    /// Who may come is not what it was.
+    pub fn rights_changed(&self) {
+        self.rights_stirred.store(true, Ordering::Release);
     }
 
     /// Tells those to end whose time has come. Costs next to nothing while nothing is wrong.
@@ -121,7 +113,12 @@ impl Sessions {
         let Watch {
             gone_since,
             closing,
+            rights,
         } = &mut *watch;
+        if self.rights_stirred.swap(false, Ordering::AcqRel) {
+            rights.look(&self.open(), forward, now, rng);
+        }
+        rights.cut(forward, now);
         let rules = Rules {
             established: &forward.spec.relay.established_connections,
             gone_since: *gone_since,
@@ -130,6 +127,12 @@ impl Sessions {
             closing.look(&self.open(), &rules, now, rng);
         }
         closing.close(&rules, now);
+    }
+
+    fn leave(&self, worker: usize, id: u64) {
+        if let Some(mut part) = self.part(worker) {
+            part.open.remove(&id);
+        }
     }
 
     fn open(&self) -> Vec<Arc<Open>> {
@@ -145,70 +148,13 @@ impl Sessions {
     }
 }
 
-impl Open {
-    /// Whether it has been told to end.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.state().ending.is_some()
-    }
-
-    /// Tells it to end; the first word holds.
-    pub(crate) fn end(&self, ending: Ending) {
-        let mut state = self.state();
-        state.ending.get_or_insert(ending);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-}
-
-/// A session's entry among the open ones.
-#[derive(Debug)]
-pub struct Ticket {
-    sessions: Arc<Sessions>,
-    worker: usize,
-    id: u64,
-    open: Arc<Open>,
-}
-
-impl Ticket {
-    /// Completes when the session has to end.
-    #[must_use]
-    pub fn cut(&self) -> Cut<'_> {
-        Cut(&self.open)
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(mut part) = self.sessions.part(self.worker) {
-            part.open.remove(&self.id);
-        }
-    }
-}
-
-/// Completes when a session has to end, with the word for it.
-#[derive(Debug)]
-pub struct Cut<'a>(&'a Open);
-
-impl Future for Cut<'_> {
-    type Output = Ending;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ending> {
-        let mut state = self.0.state();
-        if let Some(ending) = state.ending {
-            return Poll::Ready(ending);
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
+impl Part {
+    fn enter(&mut self, peer: IpAddr) -> (u64, Arc<Open>) {
+        let id = self.next;
+        self.next += 1;
+        let open = Arc::new(Open::new(peer, self.all));
+        self.open.insert(id, Arc::clone(&open));
+        (id, open)
     }
 }
 

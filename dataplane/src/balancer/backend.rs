@@ -178,7 +178,7 @@ impl Backend {
     }
 
     /// Shows another condition; one that stays keeps its time.
-    pub(super) fn set_condition(&self, condition: Condition, now: Instant) {
+    pub(crate) fn set_condition(&self, condition: Condition, now: Instant) {
         let mut shown = self.shown();
         if shown.condition != condition {
             shown.condition = condition;

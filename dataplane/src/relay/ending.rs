@@ -39,6 +39,8 @@ pub enum Ending {
     DownstreamRst,
     /// The process ends and the session lasted longer than it may.
     Drain,
+    /// New sessions have gone back to a better priority, and old ones may not stay so long.
+    Failback,
     /// Silence since one side had ended.
     HalfClosedTimeout,
     /// Silence.
@@ -49,6 +51,8 @@ pub enum Ending {
     NoBackend,
     /// No backend that takes new sessions is well.
     NoHealthyBackend,
+    /// The backend is not ready, and sessions may not stay so long.
+    NotReady,
     /// A trusted source sent no PROXY header, or a broken one.
     ProxyHeaderInvalid,
     /// The PROXY header of a trusted source did not come in time.
@@ -61,12 +65,18 @@ pub enum Ending {
     QueueTimeout,
     /// As many connections as the forward takes per second had come.
     RateLimit,
-    /// The forward is gone and the session lasted longer than it may.
+    /// The forward or the backend is gone, and sessions may not stay so long.
     Removed,
+    /// The client may not come any more.
+    RightLost,
     /// As many connections as one source may have were open.
     SourceLimit,
     /// The client's address is in none of the source ranges.
     SourceNotAllowed,
+    /// The backend is on its way out, and sessions may not stay so long.
+    Terminating,
+    /// The backend is left out, and sessions may not stay so long.
+    Unhealthy,
     /// As `DownstreamError`.
     UpstreamError,
     /// Both sides ended cleanly, upstream first.
@@ -77,18 +87,20 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::ConnectionLimit,
         Self::DialFailed,
         Self::DownstreamError,
         Self::DownstreamFin,
         Self::DownstreamRst,
         Self::Drain,
+        Self::Failback,
         Self::HalfClosedTimeout,
         Self::IdleTimeout,
         Self::LocalError,
         Self::NoBackend,
         Self::NoHealthyBackend,
+        Self::NotReady,
         Self::ProxyHeaderInvalid,
         Self::ProxyHeaderTimeout,
         Self::ProxyHeaderUntrusted,
@@ -96,8 +108,11 @@ impl Ending {
         Self::QueueTimeout,
         Self::RateLimit,
         Self::Removed,
+        Self::RightLost,
         Self::SourceLimit,
         Self::SourceNotAllowed,
+        Self::Terminating,
+        Self::Unhealthy,
         Self::UpstreamError,
         Self::UpstreamFin,
         Self::UpstreamRst,
@@ -113,11 +128,13 @@ impl Ending {
             Self::DownstreamFin => "downstream_fin",
             Self::DownstreamRst => "downstream_rst",
             Self::Drain => "drain",
+            Self::Failback => "failback",
             Self::HalfClosedTimeout => "half_closed_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::LocalError => "local_error",
             Self::NoBackend => "no_backend",
             Self::NoHealthyBackend => "no_healthy_backend",
+            Self::NotReady => "not_ready",
             Self::ProxyHeaderInvalid => "proxy_header_invalid",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
             Self::ProxyHeaderUntrusted => "proxy_header_untrusted",
@@ -125,8 +142,11 @@ impl Ending {
             Self::QueueTimeout => "queue_timeout",
             Self::RateLimit => "rate_limit",
             Self::Removed => "removed",
+            Self::RightLost => "right_lost",
             Self::SourceLimit => "source_limit",
             Self::SourceNotAllowed => "source_not_allowed",
+            Self::Terminating => "terminating",
+            Self::Unhealthy => "unhealthy",
             Self::UpstreamError => "upstream_error",
             Self::UpstreamFin => "upstream_fin",
             Self::UpstreamRst => "upstream_rst",

@@ -8,8 +8,9 @@ use std::time::Instant;
 use fastrand::Rng;
 use tcpforward_protocol::snapshot::{EstablishedConnections, Fate};
 
-use super::Open;
+use super::ticket::{Open, Reached};
 use super::turns::{Pace, Turns};
+use crate::balancer::backend::Condition;
 use crate::relay::ending::Ending;
 
 /// What decides over the sessions of a forward, as of now.
@@ -62,7 +63,7 @@ impl Closing {
                 Verdict::Drains(until) => {
                     self.look_at = Some(self.look_at.map_or(until, |at| at.min(until)));
                 }
-                Verdict::Due(_) => due.push((open.source, Arc::downgrade(open))),
+                Verdict::Due(_) => due.push((open.client(), Arc::downgrade(open))),
                 Verdict::Stays => {}
             }
         }
@@ -88,27 +89,43 @@ impl Closing {
     }
 }
 
-fn verdict(_open: &Open, rules: &Rules<'_>, now: Instant) -> Verdict {
+fn verdict(open: &Open, rules: &Rules<'_>, now: Instant) -> Verdict {
     let established = rules.established;
-    let gone = rules.gone_since.map(|since| {
-        let ends = ending_at(established.on_removed, since, established);
-        judge(ends, Ending::Removed, now)
-    });
-    gone.unwrap_or(Verdict::Stays)
-}
-
-fn ending_at(fate: Fate, since: Instant, established: &EstablishedConnections) -> Option<Instant> {
-    match fate {
-        Fate::Close => Some(since),
-        Fate::Drain => since.checked_add(established.drain_timeout),
+    let gone = rules
+        .gone_since
+        .map(|since| (established.on_removed, since, Ending::Removed));
+    let left = open
+        .reached()
+        .and_then(|reached| of_backend(&reached, established));
+    let wrongs = [gone, left].into_iter().flatten();
+    let ends = wrongs.filter_map(|(fate, since, ending)| match fate {
+        Fate::Close => Some((since, ending)),
+        Fate::Drain => Some((since.checked_add(established.drain_timeout)?, ending)),
         Fate::Keep => None,
+    });
+    match ends.min_by_key(|(at, _)| *at) {
+        None => Verdict::Stays,
+        Some((at, ending)) if at <= now => Verdict::Due(ending),
+        Some((at, _)) => Verdict::Drains(at),
     }
 }
 
-fn judge(ends: Option<Instant>, ending: Ending, now: Instant) -> Verdict {
-    match ends {
-        None => Verdict::Stays,
-        Some(at) if at <= now => Verdict::Due(ending),
-        Some(at) => Verdict::Drains(at),
-    }
+/// What is said of sessions on a backend that is in such a condition, and since when.
+fn of_backend(
+    reached: &Reached,
+    established: &EstablishedConnections,
+) -> Option<(Fate, Instant, Ending)> {
+    let (condition, since) = reached.backend.condition();
+    let (fate, ending) = match condition {
+        Condition::FailedBack => (established.on_failback, Ending::Failback),
+        Condition::NotReady => (established.on_not_ready, Ending::NotReady),
+        Condition::Removed => (established.on_removed, Ending::Removed),
+        Condition::Terminating => (established.on_terminating, Ending::Terminating),
+        Condition::Unhealthy => (established.on_unhealthy, Ending::Unhealthy),
+        Condition::Usable => return None,
+    };
+    // Who came there later was sent there all the same, for want of a better one. A removed one
+    // gets nobody, but a dial may have been on its way.
+    let concerns = condition == Condition::Removed || reached.since <= since;
+    concerns.then_some((fate, since, ending))
 }

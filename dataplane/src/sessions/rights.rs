@@ -1,0 +1,81 @@
+//! Pure. Sessions whose right to be here is gone. They are cut whatever else is said of open
+//! sessions, within seconds, and not all in one instant.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use tcpforward_protocol::snapshot::Forward;
+
+use super::ticket::Open;
+use crate::relay::ending::Ending;
+
+/// Each ends at a random time within this. It is promised within five seconds, of which the ticks
+/// may take half of one.
+const SPREAD: Duration = Duration::from_secs(3);
+
+/// Those who have lost their right.
+#[derive(Debug, Default)]
+pub(super) struct Rights {
+    lost: Vec<Weak<Open>>,
+}
+
+impl Rights {
+    /// Looks through all sessions. Who was found before keeps its time.
+    pub(super) fn look(
+        &mut self,
+        all: &[Arc<Open>],
+        forward: &Forward,
+        now: Instant,
+        rng: &mut Rng,
+    ) {
+        self.lost.clear();
+        for open in all.iter().filter(|open| !open.is_ending()) {
+            if holds(open, forward) {
+                open.set_lost_at(None);
+                continue;
+            }
+            let at = open
+                .lost_at()
+                .unwrap_or_else(|| now + SPREAD.mul_f64(rng.f64()));
+            open.set_lost_at(Some(at));
+            self.lost.push(Arc::downgrade(open));
+        }
+    }
+
+    /// Tells those to end whose time has come.
+    pub(super) fn cut(&mut self, forward: &Forward, now: Instant) {
+        self.lost.retain(|open| {
+            let Some(open) = open.upgrade() else {
+                return false;
+            };
+            if open.lost_at().is_some_and(|at| at > now) {
+                return true;
+            }
+            // By now its peer may have said whose session it is.
+            if !holds(&open, forward) {
+                open.end(Ending::RightLost);
+            }
+            false
+        });
+    }
+}
+
+/// Whether a session may be here: by its client's address, and if that is a peer's word, by the
+/// trust in that peer. A client that has not said yet who it is counts as the peer.
+fn holds(open: &Open, forward: &Forward) -> bool {
+    let listener = &forward.spec.listener;
+    let trusted = || {
+        let sources = listener.proxy_protocol.iter();
+        let mut ranges = sources.flat_map(|proxy| &proxy.trusted_sources);
+        ranges.any(|range| range.contains(&open.peer))
+    };
+    let allows = |client| {
+        let ranges = &listener.source_ranges;
+        ranges.is_empty() || ranges.iter().any(|range| range.contains(&client))
+    };
+    match open.vouched() {
+        Some(client) => trusted() && allows(client),
+        None => allows(open.peer),
+    }
+}
