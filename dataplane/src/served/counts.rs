@@ -1,0 +1,148 @@
+//! Pure. What is counted of a forward's sessions: each worker for itself, added up when read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tcpforward_protocol::answer::DialError;
+
+use crate::relay::ending::{Ending, Side};
+use crate::served::Served;
+
+/// How an attempt to reach a backend went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialResult {
+    /// The backend's fault.
+    Failed(DialError),
+    /// Trouble of this host, which says nothing about the backend.
+    Local,
+    /// Connected.
+    Reached,
+}
+
+impl DialResult {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Failed(DialError::Other),
+        Self::Failed(DialError::Refused),
+        Self::Failed(DialError::Reset),
+        Self::Failed(DialError::Timeout),
+        Self::Failed(DialError::Unexpected),
+        Self::Failed(DialError::Unreachable),
+        Self::Local,
+        Self::Reached,
+    ];
+
+    /// The metric's label.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed(DialError::Other) => "other",
+            Self::Failed(DialError::Refused) => "refused",
+            Self::Failed(DialError::Reset) => "reset",
+            Self::Failed(DialError::Timeout) => "timeout",
+            Self::Failed(DialError::Unexpected) => "unexpected",
+            Self::Failed(DialError::Unreachable) => "unreachable",
+            Self::Local => "local",
+            Self::Reached => "ok",
+        }
+    }
+}
+
+/// One worker's counts of one forward. Aligned, so that no two workers write to one cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Counts {
+    opened: AtomicU64,
+    finished: [AtomicU64; Ending::ALL.len()],
+    dials: [AtomicU64; DialResult::ALL.len()],
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+/// The counts of all workers together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sessions that began.
+    pub opened: u64,
+    /// Sessions that ended, in the order of `Ending::ALL`.
+    pub finished: [u64; Ending::ALL.len()],
+    /// Attempts to reach a backend, in the order of `DialResult::ALL`.
+    pub dials: [u64; DialResult::ALL.len()],
+    /// Bytes from downstream to upstream.
+    pub up: u64,
+    /// Bytes from upstream to downstream.
+    pub down: u64,
+}
+
+impl Totals {
+    /// Sessions at present.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.opened.saturating_sub(self.finished.iter().sum())
+    }
+}
+
+impl Served {
+    /// Counts a session that begins.
+    pub fn opened(&self, worker: usize) {
+        self.count(worker, |c| &c.opened, 1);
+    }
+
+    /// Counts a session that ended.
+    pub fn finished(&self, worker: usize, ending: Ending) {
+        if let Some(counts) = self.counts.get(worker)
+            && let Some(finished) = counts.finished.get(ending.index())
+        {
+            finished.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an attempt to reach a backend.
+    pub fn dialled(&self, worker: usize, result: DialResult) {
+        let index = DialResult::ALL
+            .iter()
+            .position(|r| *r == result)
+            .unwrap_or_default();
+        if let Some(counts) = self.counts.get(worker)
+            && let Some(dials) = counts.dials.get(index)
+        {
+            dials.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts bytes that were passed on.
+    pub fn passed(&self, worker: usize, from: Side, bytes: u64) {
+        match from {
+            Side::Downstream => self.count(worker, |c| &c.up, bytes),
+            Side::Upstream => self.count(worker, |c| &c.down, bytes),
+        }
+    }
+
+    fn count(&self, worker: usize, counter: impl Fn(&Counts) -> &AtomicU64, by: u64) {
+        if let Some(counts) = self.counts.get(worker) {
+            counter(counts).fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts of all workers together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        let add = |to: &mut u64, from: &AtomicU64| *to += from.load(Ordering::Relaxed);
+        for counts in &self.counts {
+            totals
+                .finished
+                .iter_mut()
+                .zip(&counts.finished)
+                .for_each(|(to, from)| add(to, from));
+            totals
+                .dials
+                .iter_mut()
+                .zip(&counts.dials)
+                .for_each(|(to, from)| add(to, from));
+            add(&mut totals.opened, &counts.opened);
+            add(&mut totals.up, &counts.up);
+            add(&mut totals.down, &counts.down);
+        }
+        totals
+    }
+}
