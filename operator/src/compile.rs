@@ -252,6 +252,8 @@ fn resolve_all(index: &Index, name: &ForwardName, draft: &Draft, settings: &Sett
         let field = format!("spec.relay.targets[{i}]");
         let resolved = match destination {
             Destination::Address(address) => resolve::address(target, &field, *address, settings),
+            // Data planes resolve it: the answer may differ by where it is asked.
+            Destination::Host => Resolved::default(),
             Destination::Service(reference) if reference.namespace != name.namespace() => {
                 resolve::other_namespace(target, &field, reference, name.namespace())
             }

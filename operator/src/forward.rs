@@ -1,18 +1,21 @@
 //! Pure. One TcpForward, parsed: defaults in place, nothing left that could be wrong by itself.
 
-use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tcpforward_protocol::snapshot::{
-    Dial, EstablishedConnections, Failover, ForwardSpec, HealthCheck, Listener, LoadBalancer,
-    Policy, Relay, Target, Timeouts,
-};
+use tcpforward_protocol::feature;
+use tcpforward_protocol::snapshot::{ForwardSpec, ProxyVersion, Relay, Timeouts};
 
 use crate::crd::{self, ServicePort, TcpForwardSpec, defaults};
 use crate::{status, validate};
+
+mod established;
+mod health;
+mod listener;
+mod relay;
+mod target;
+mod value;
 
 /// What a valid TcpForward asks for, before its targets are resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Draft {
 pub enum Destination {
     /// To a fixed server.
     Address(SocketAddr),
+    /// To the addresses of `Target.host`, which data planes resolve.
+    Host,
     /// To the endpoints of a Service.
     Service(ServiceRef),
 }
@@ -73,7 +78,7 @@ pub fn parse(raw: &Value) -> Result<Draft, Rejection> {
     let spec = plain.get("spec").unwrap_or(&Value::Null);
     let spec = TcpForwardSpec::deserialize(spec)
         .map_err(|error| unsupported("spec", format!("spec can't be read: {error}")))?;
-    draft(spec, generation(raw), namespace(raw))
+    draft(raw, spec)
 }
 
 /// The pool that an object names, whether or not the rest of it is valid.
@@ -100,76 +105,55 @@ pub fn namespace(raw: &Value) -> &str {
         .unwrap_or("default")
 }
 
-fn draft(spec: TcpForwardSpec, generation: i64, namespace: &str) -> Result<Draft, Rejection> {
-    let dial = spec.relay.dial.unwrap_or_default();
+fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
     let timeouts = spec.timeouts.unwrap_or_default();
-    let attempts = dial
-        .attempts
-        .map_or(Some(defaults::DIAL_ATTEMPTS), |n| n.try_into().ok());
-    let (mut targets, mut destinations) = (Vec::new(), Vec::new());
-    for (i, target) in spec.relay.targets.into_iter().enumerate() {
-        let at = |field: &str| format!("spec.relay.targets[{i}].{field}");
-        targets.push(Target {
-            weight: count(&at("weight"), target.weight, defaults::WEIGHT)?,
-            priority: count(&at("priority"), target.priority, defaults::PRIORITY)?,
-            name: target.name,
-            host: None,
-        });
-        destinations.push(match (target.service, target.address) {
-            (Some(service), None) => Destination::Service(ServiceRef {
-                namespace: service.namespace.unwrap_or_else(|| namespace.to_owned()),
-                name: service.name,
-                port: service.port,
+    let listener = listener::parse(spec.listener)?;
+    let (targets, destinations) = target::parse(spec.relay.targets, namespace(raw))?;
+    let failback = annotation(raw, crd::FAILBACK);
+    let mut wanted = ForwardSpec {
+        generation: generation(raw),
+        requires: Vec::new(),
+        listener,
+        relay: Relay {
+            targets,
+            dial: relay::dial(spec.relay.dial.unwrap_or_default())?,
+            load_balancer: relay::load_balancer(spec.relay.load_balancer),
+            failover: relay::failover(spec.relay.failover.unwrap_or_default(), failback)?,
+            health_check: health::parse(spec.relay.health_check)?,
+            established_connections: established::parse(
+                spec.relay.established_connections.unwrap_or_default(),
+            )?,
+            backend_limits: match spec.relay.backend_limits {
+                Some(limits) => Some(established::limits(limits)?),
+                None => None,
+            },
+            proxy_protocol: spec.relay.proxy_protocol.map(|proxy| match proxy.version {
+                crd::ProxyVersion::V1 => ProxyVersion::V1,
+                crd::ProxyVersion::V2 => ProxyVersion::V2,
             }),
-            (None, Some(address)) => Destination::Address(SocketAddr::new(
-                ip(&at("address.host"), &address.host)?,
-                port(&at("address.port"), address.port)?.get(),
-            )),
-            _ => return Err(unsupported(&at("service"), "set service or address")),
-        });
-    }
+        },
+        timeouts: Timeouts {
+            idle: value::silence(timeouts.idle.as_deref(), defaults::IDLE),
+            half_closed: value::silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),
+            max_connection_age: value::silence(
+                timeouts.max_connection_age.as_deref(),
+                defaults::MAX_CONNECTION_AGE,
+            ),
+        },
+    };
+    wanted.requires = feature::required(&wanted);
     Ok(Draft {
         pool: spec.data_plane_name,
-        spec: ForwardSpec {
-            generation,
-            requires: Vec::new(),
-            listener: Listener::plain(
-                port("spec.listener.port", spec.listener.port)?,
-                match spec.listener.address {
-                    Some(text) => Some(ip("spec.listener.address", &text)?),
-                    None => None,
-                },
-            ),
-            relay: Relay {
-                targets,
-                dial: Dial {
-                    timeout: time(dial.timeout.as_deref(), defaults::DIAL_TIMEOUT),
-                    attempts: attempts.and_then(NonZeroU32::new).ok_or_else(|| {
-                        unsupported("spec.relay.dial.attempts", "write a number from 1 to 16")
-                    })?,
-                    deadline: time(dial.deadline.as_deref(), defaults::DIAL_DEADLINE),
-                    hedge_after: None,
-                },
-                load_balancer: LoadBalancer {
-                    policy: match spec.relay.load_balancer.unwrap_or_default().kind {
-                        None | Some(crd::LoadBalancerType::RoundRobin) => Policy::RoundRobin,
-                    },
-                    ..LoadBalancer::default()
-                },
-                failover: Failover::default(),
-                health_check: HealthCheck::default(),
-                established_connections: EstablishedConnections::default(),
-                backend_limits: None,
-                proxy_protocol: None,
-            },
-            timeouts: Timeouts {
-                idle: silence(timeouts.idle.as_deref(), defaults::IDLE),
-                half_closed: silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),
-                max_connection_age: None,
-            },
-        },
+        spec: wanted,
         destinations,
     })
+}
+
+/// The value of an annotation; empty if it has none.
+fn annotation<'a>(raw: &'a Value, key: &str) -> &'a str {
+    let annotations = raw.pointer("/metadata/annotations");
+    let value = annotations.and_then(|annotations| annotations.get(key)?.as_str());
+    value.unwrap_or_default()
 }
 
 fn unsupported(field: &str, message: impl Into<String>) -> Rejection {
@@ -178,53 +162,6 @@ fn unsupported(field: &str, message: impl Into<String>) -> Rejection {
         field: field.to_owned(),
         message: message.into(),
     }
-}
-
-fn port(field: &str, number: i32) -> Result<NonZeroU16, Rejection> {
-    u16::try_from(number)
-        .ok()
-        .and_then(NonZeroU16::new)
-        .ok_or_else(|| unsupported(field, format!("{field} is {number}: no TCP port")))
-}
-
-fn ip(field: &str, text: &str) -> Result<IpAddr, Rejection> {
-    text.parse()
-        .map_err(|_| unsupported(field, format!("{field} is {text:?}: no IP address")))
-}
-
-fn count(field: &str, number: Option<i32>, absent: u32) -> Result<u32, Rejection> {
-    number.map_or(Ok(absent), |number| {
-        u32::try_from(number)
-            .map_err(|_| unsupported(field, format!("{field} is {number}: less than 0")))
-    })
-}
-
-fn time(text: Option<&str>, absent: Duration) -> Duration {
-    text.map_or(absent, duration)
-}
-
-/// 0s means none.
-fn silence(text: Option<&str>, absent: Option<Duration>) -> Option<Duration> {
-    text.map_or(absent, |text| Some(duration(text)).filter(|d| !d.is_zero()))
-}
-
-/// The sum of what the schema's pattern lets through: numbers with h, m, s or ms.
-fn duration(text: &str) -> Duration {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
-        let (digits, tail) = rest.split_at(end);
-        let number: u64 = digits.parse().unwrap_or_default();
-        let (unit, length) = match tail {
-            _ if tail.starts_with("ms") => (Duration::from_millis(number), 2),
-            _ if tail.starts_with('h') => (Duration::from_secs(3600 * number), 1),
-            _ if tail.starts_with('m') => (Duration::from_secs(60 * number), 1),
-            _ => (Duration::from_secs(number), 1),
-        };
-        total += unit;
-        rest = tail.get(length..).unwrap_or_default();
-    }
-    total
 }
 
 #[cfg(test)]

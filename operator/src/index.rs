@@ -253,7 +253,7 @@ fn services_of(known: &Known) -> impl Iterator<Item = Key> + '_ {
     let destinations = known.draft.iter().flat_map(|draft| &draft.destinations);
     destinations.filter_map(|destination| match destination {
         Destination::Service(service) => Some((service.namespace.clone(), service.name.clone())),
-        Destination::Address(_) => None,
+        Destination::Address(_) | Destination::Host => None,
     })
 }
 

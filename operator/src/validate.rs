@@ -109,7 +109,8 @@ fn broken_rules(object: &Value) -> Vec<Finding> {
                 .message
                 .split_once(": ")
                 .unwrap_or((&error.message, ""));
-            let value = at(object, &error.field_path).filter(|value| !value.is_object());
+            let value = at(object, &error.field_path);
+            let value = value.filter(|value| !value.is_object() && !value.is_array());
             Finding::new(error.field_path.as_str(), value, message, remedy)
         })
         .collect();

@@ -87,17 +87,41 @@ fn the_fields_of_this_version_are_these_and_no_others() {
         if path.starts_with("spec.") && !path.ends_with("[]") {
             spec.push(
                 path.trim_start_matches("spec.")
+                    .replace("relay.healthCheck.", "check.")
                     .replace("relay.targets[].", "t."),
             );
         }
     });
     assert_eq!(
         spec.join(" "),
-        "dataPlaneName listener listener.address listener.port relay relay.dial \
-         relay.dial.attempts relay.dial.deadline relay.dial.timeout relay.loadBalancer \
-         relay.loadBalancer.type relay.targets t.address t.address.host t.address.port t.name \
-         t.priority t.service t.service.name t.service.namespace t.service.port t.weight \
-         timeouts timeouts.halfClosed timeouts.idle"
+        "dataPlaneName listener listener.address listener.endPort listener.limits \
+         listener.limits.connections listener.limits.connectionsPerSecond \
+         listener.limits.connectionsPerSource listener.port listener.proxyProtocol \
+         listener.proxyProtocol.mode listener.proxyProtocol.trustedSources listener.sourceRanges \
+         relay relay.backendLimits relay.backendLimits.connections \
+         relay.backendLimits.queueTimeout relay.dial relay.dial.attempts relay.dial.deadline \
+         relay.dial.hedge relay.dial.hedge.after relay.dial.timeout relay.establishedConnections \
+         relay.establishedConnections.closesPerSecond relay.establishedConnections.drainTimeout \
+         relay.establishedConnections.onFailback relay.establishedConnections.onNotReady \
+         relay.establishedConnections.onRemoved relay.establishedConnections.onTerminating \
+         relay.establishedConnections.onUnhealthy relay.failover relay.failover.failback \
+         relay.failover.failback.delay relay.failover.failback.mode \
+         relay.failover.minHealthyPercent relay.healthCheck check.active \
+         check.active.healthyThreshold check.active.http check.active.http.path \
+         check.active.http.port check.active.http.statuses check.active.interval check.active.tcp \
+         check.active.tcp.receive check.active.tcp.receive.binary check.active.tcp.receive.text \
+         check.active.tcp.receive.type check.active.tcp.send check.active.tcp.send.binary \
+         check.active.tcp.send.text check.active.tcp.send.type check.active.timeout \
+         check.active.type check.active.unhealthyThreshold check.passive \
+         check.passive.baseEjectionTime check.passive.consecutiveDialFailures \
+         check.passive.consecutiveEarlyResets check.passive.maxEjectionPercent \
+         check.whenNoneHealthy relay.loadBalancer relay.loadBalancer.consistentHash \
+         relay.loadBalancer.consistentHash.type relay.loadBalancer.slowStart \
+         relay.loadBalancer.slowStart.window relay.loadBalancer.topology relay.loadBalancer.type \
+         relay.proxyProtocol relay.proxyProtocol.version relay.targets t.address t.address.host \
+         t.address.port t.name t.priority t.service t.service.name t.service.namespace \
+         t.service.port t.weight timeouts timeouts.halfClosed timeouts.idle \
+         timeouts.maxConnectionAge"
     );
 }
 
@@ -126,10 +150,20 @@ fn columns_are_those_of_the_design() {
 fn the_rule_and_the_types_name_the_same_defaults() {
     assert_eq!(defaults::DIAL_TIMEOUT, Duration::from_secs(1));
     assert_eq!(defaults::DIAL_DEADLINE, Duration::from_secs(5));
+    assert_eq!(defaults::CHECK_TIMEOUT, Duration::from_secs(1));
+    assert_eq!(defaults::CHECK_INTERVAL, Duration::from_secs(5));
     for text in [
         defaults::TIMEOUT_WITHIN_DEADLINE,
         defaults::TIMEOUT_BEYOND_DEADLINE,
+        defaults::TIMEOUT_WITHIN_INTERVAL,
+        defaults::TIMEOUT_BEYOND_INTERVAL,
     ] {
-        assert!(text.contains("'1s") && text.contains("'5s"), "{text}");
+        assert!(text.contains("1s") && text.contains("5s"), "{text}");
+    }
+    for text in [
+        defaults::HEDGE_WITHIN_TIMEOUT,
+        defaults::HEDGE_BEYOND_TIMEOUT,
+    ] {
+        assert!(text.contains("'1s"), "{text}");
     }
 }

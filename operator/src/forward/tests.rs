@@ -1,4 +1,12 @@
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
 use serde_json::json;
+use tcpforward_protocol::snapshot::{
+    ActiveCheck, BackendLimits, Dial, EstablishedConnections, Failback, Failover, Fate,
+    HealthCheck, Host, HttpProbe, Listener, ListenerLimits, LoadBalancer, PassiveCheck, Policy,
+    Probe, ProxyMode, ProxyProtocolIn, Target, TcpProbe, Topology, WhenNoneHealthy,
+};
 
 use super::*;
 
@@ -119,6 +127,223 @@ fn what_is_written_is_taken() {
     );
 }
 
+fn relay_of(relay: &Value) -> Relay {
+    let mut relay = relay.clone();
+    relay["targets"] = json!([{"name": "a", "address": {"host": "10.0.0.1", "port": 80}}]);
+    let spec = json!({"listener": {"port": 1}, "relay": relay});
+    parse(&raw(&spec)).unwrap().spec.relay
+}
+
+/// The effective defaults inside of what is written as an empty object.
+#[test]
+fn what_is_absent_within_an_object_means_this() {
+    let relay = relay_of(&json!({
+        "loadBalancer": {}, "failover": {}, "establishedConnections": {},
+        "healthCheck": {"active": {"type": "HTTP"}, "passive": {}},
+        "backendLimits": {"connections": 7},
+    }));
+    let expected = LoadBalancer {
+        policy: Policy::RoundRobin,
+        slow_start: None,
+        topology: Topology::Auto,
+    };
+    assert_eq!(relay.load_balancer, expected);
+    let expected = Failover {
+        min_healthy_percent: None,
+        failback: Failback::Immediate,
+    };
+    assert_eq!(relay.failover, expected);
+    let expected = EstablishedConnections {
+        on_not_ready: Fate::Keep,
+        on_terminating: Fate::Keep,
+        on_unhealthy: Fate::Keep,
+        on_failback: Fate::Keep,
+        on_removed: Fate::Drain,
+        drain_timeout: Duration::from_secs(30),
+        closes_per_second: NonZeroU32::new(100).unwrap(),
+    };
+    assert_eq!(relay.established_connections, expected);
+    let expected = HealthCheck {
+        active: Some(ActiveCheck {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            unhealthy_threshold: NonZeroU32::new(3).unwrap(),
+            healthy_threshold: NonZeroU32::new(2).unwrap(),
+            probe: Probe::Http(HttpProbe {
+                port: None,
+                path: "/".into(),
+                statuses: vec![],
+            }),
+        }),
+        passive: PassiveCheck {
+            consecutive_dial_failures: NonZeroU32::new(5),
+            consecutive_early_resets: None,
+            base_ejection_time: Duration::from_secs(30),
+            max_ejection_percent: 50,
+        },
+        when_none_healthy: WhenNoneHealthy::Refuse,
+    };
+    assert_eq!(relay.health_check, expected);
+    let expected = BackendLimits {
+        connections: NonZeroU32::new(7).unwrap(),
+        queue_timeout: Duration::ZERO,
+    };
+    assert_eq!(relay.backend_limits, Some(expected));
+}
+
+#[test]
+fn a_listener_is_taken_whole() {
+    let spec = json!({
+        "listener": {
+            "port": 8888, "endPort": 8899, "sourceRanges": ["fd00::/8", "10.1.2.3/8", "10.0.0.0/8"],
+            "proxyProtocol": {"mode": "Required", "trustedSources": ["10.1.0.0/16"]},
+            "limits": {"connections": 10, "connectionsPerSource": 2, "connectionsPerSecond": 5},
+        },
+        "relay": {"targets": [{"name": "a", "address": {"host": "10.0.0.1", "port": 80}}]},
+    });
+    let expected = Listener {
+        port: NonZeroU16::new(8888).unwrap(),
+        end_port: NonZeroU16::new(8899),
+        address: None,
+        source_ranges: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        proxy_protocol: Some(ProxyProtocolIn {
+            mode: ProxyMode::Required,
+            trusted_sources: vec!["10.1.0.0/16".parse().unwrap()],
+        }),
+        limits: ListenerLimits {
+            connections: NonZeroU32::new(10),
+            connections_per_source: NonZeroU32::new(2),
+            connections_per_second: NonZeroU32::new(5),
+        },
+    };
+    assert_eq!(parse(&raw(&spec)).unwrap().spec.listener, expected);
+}
+
+#[test]
+fn policies_are_taken_whole() {
+    let relay = relay_of(&json!({
+        "dial": {"hedge": {"after": "250ms"}},
+        "loadBalancer": {
+            "type": "ConsistentHash", "consistentHash": {"type": "SourceIP"},
+            "slowStart": {"window": "20s"}, "topology": "Ignore",
+        },
+        "failover": {"minHealthyPercent": 70, "failback": {"mode": "Delayed", "delay": "40s"}},
+        "establishedConnections": {
+            "onNotReady": "Drain", "onTerminating": "Close", "onUnhealthy": "Close",
+            "onFailback": "Drain", "onRemoved": "Keep", "drainTimeout": "2h", "closesPerSecond": 9,
+        },
+        "backendLimits": {"connections": 7, "queueTimeout": "2s"},
+        "proxyProtocol": {"version": "V2"},
+    }));
+    assert_eq!(relay.dial.hedge_after, Some(Duration::from_millis(250)));
+    let expected = LoadBalancer {
+        policy: Policy::ConsistentHash,
+        slow_start: Some(Duration::from_secs(20)),
+        topology: Topology::Ignore,
+    };
+    assert_eq!(relay.load_balancer, expected);
+    let expected = Failover {
+        min_healthy_percent: Some(70),
+        failback: Failback::Delayed(Duration::from_secs(40)),
+    };
+    assert_eq!(relay.failover, expected);
+    let expected = EstablishedConnections {
+        on_not_ready: Fate::Drain,
+        on_terminating: Fate::Close,
+        on_unhealthy: Fate::Close,
+        on_failback: Fate::Drain,
+        on_removed: Fate::Keep,
+        drain_timeout: Duration::from_secs(7200),
+        closes_per_second: NonZeroU32::new(9).unwrap(),
+    };
+    assert_eq!(relay.established_connections, expected);
+    let limits = relay.backend_limits.unwrap();
+    assert_eq!(limits.queue_timeout, Duration::from_secs(2));
+    assert_eq!(relay.proxy_protocol, Some(ProxyVersion::V2));
+}
+
+#[test]
+fn checks_are_taken_whole() {
+    let probe = |active: Value| {
+        let relay = relay_of(&json!({"healthCheck": {"active": active}}));
+        relay.health_check.active.unwrap().probe
+    };
+    let talk = json!({"type": "TCP", "tcp": {
+        "send": {"type": "Text", "text": "PING\r\n"},
+        "receive": {"type": "Binary", "binary": "2b504F4e47"},
+    }});
+    let expected = TcpProbe {
+        send: b"PING\r\n".to_vec(),
+        receive: b"+PONG".to_vec(),
+    };
+    assert_eq!(probe(talk), Probe::Tcp(expected));
+    let connect = json!({"type": "TCP", "interval": "1s"});
+    assert_eq!(probe(connect), Probe::Tcp(TcpProbe::default()));
+    let http = json!({"port": 8008, "path": "/primary", "statuses": [204, 200, 204]});
+    let expected = HttpProbe {
+        port: NonZeroU16::new(8008),
+        path: "/primary".into(),
+        statuses: vec![200, 204],
+    };
+    let asked = json!({"type": "HTTP", "http": http});
+    assert_eq!(probe(asked), Probe::Http(expected));
+}
+
+#[test]
+fn a_name_is_a_host_and_an_address_is_not() {
+    let targets = json!([
+        {"name": "a", "address": {"host": "db.example.com", "port": 5432}},
+        {"name": "b", "address": {"host": "fd00::7", "port": 5432}},
+    ]);
+    let draft = parse(&raw(
+        &json!({"listener": {"port": 1}, "relay": {"targets": targets}}),
+    ));
+    let draft = draft.unwrap();
+    let expected = Host {
+        name: "db.example.com".into(),
+        port: NonZeroU16::new(5432).unwrap(),
+    };
+    let hosts: Vec<_> = draft.spec.relay.targets.iter().map(|t| &t.host).collect();
+    assert_eq!(hosts, [&Some(expected), &None]);
+    let address = Destination::Address("[fd00::7]:5432".parse().unwrap());
+    assert_eq!(draft.destinations, [Destination::Host, address]);
+}
+
+#[test]
+fn the_annotation_is_the_token_of_a_manual_failback() {
+    let token = |mode: &str, value: Value| {
+        let mut raw = raw(&json!({
+            "listener": {"port": 1},
+            "relay": {
+                "targets": [{"name": "a", "address": {"host": "10.0.0.1", "port": 80}}],
+                "failover": {"failback": {"mode": mode}},
+            },
+        }));
+        raw["metadata"]["annotations"] = json!({"tcpforward.dev/failback": value});
+        parse(&raw).unwrap().spec.relay.failover.failback
+    };
+    let manual = |text: &str| Failback::Manual(text.into());
+    assert_eq!(token("Manual", json!("monday")), manual("monday"));
+    assert_eq!(token("Manual", Value::Null), manual(""));
+    let long = "x".repeat(300);
+    assert_eq!(token("Manual", json!(long)), manual(&long[..64]));
+    assert_eq!(token("Immediate", json!("monday")), Failback::Immediate);
+}
+
+#[test]
+fn a_forward_names_the_features_that_it_needs() {
+    let wanted = json!({
+        "listener": {"port": 1},
+        "relay": {
+            "targets": [{"name": "a", "address": {"host": "db.example.com", "port": 80}}],
+            "loadBalancer": {"type": "LeastConnections"},
+        },
+    });
+    let spec = parse(&raw(&wanted)).unwrap().spec;
+    assert_eq!(spec.requires, feature::required(&spec));
+    assert!(spec.requires.contains(&feature::HOSTS.to_owned()));
+}
+
 #[test]
 fn an_undecodable_one_is_a_rejection_with_field_and_text() {
     let rejection = parse(&raw(&json!({"listener": "here"}))).unwrap_err();
@@ -126,7 +351,8 @@ fn an_undecodable_one_is_a_rejection_with_field_and_text() {
     assert_eq!(rejection.field, "spec.listener");
     assert_eq!(
         rejection.message,
-        "spec.listener is \"here\": has the wrong type; write an object with address, port"
+        "spec.listener is \"here\": has the wrong type; write an object with address, \
+         endPort, limits, port, proxyProtocol, sourceRanges"
     );
     assert_eq!(parse(&json!(7)).unwrap_err().field, "metadata");
 }

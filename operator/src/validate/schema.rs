@@ -203,10 +203,19 @@ fn wanted(schema: &Value) -> String {
         }
         Some("array") => "a list".to_owned(),
         Some("string") => match schema.get("enum").and_then(Value::as_array) {
-            Some(allowed) => listed(allowed.iter().filter_map(Value::as_str)),
+            Some(allowed) => one_of(allowed),
             None => text,
         },
         _ => format!("{range}, or {text}"),
+    }
+}
+
+fn one_of(allowed: &[Value]) -> String {
+    let mut words: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+    let last = words.pop().unwrap_or_default();
+    match words.is_empty() {
+        true => last.to_owned(),
+        false => format!("{} or {last}", words.join(", ")),
     }
 }
 
@@ -241,6 +250,14 @@ static PATTERNS: LazyLock<BTreeMap<&'static str, Pattern>> = LazyLock::new(|| {
         (
             crd::DURATION,
             "a duration with a unit: h, m, s or ms, like 5s, 250ms or 1h30m",
+        ),
+        (
+            crd::HEX,
+            "pairs of hexadecimal digits, two for each byte, like 0d0a",
+        ),
+        (
+            crd::HTTP_PATH,
+            "a path that begins with / and has no spaces, like /healthz",
         ),
     ];
     let compiled = patterns.into_iter().map(|(text, words)| {
