@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::Timeouts;
@@ -18,27 +18,57 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::relay::copy::Direction;
-use crate::relay::ending::{Ending, Ends, Next, Side};
+use crate::relay::ending::{Ending, Side};
+use crate::relay::ends::{Ends, Next};
 use crate::relay::sockets::{Io, broke, pass_fin};
+use crate::relay::tally::Tally;
+use crate::relay::timers::{Alive, Silence};
 
 pub mod copy;
 pub mod ending;
+mod ends;
+mod pulse;
 pub mod sockets;
+mod tally;
+mod timers;
+
+pub use tally::Meter;
 
 /// Bytes that one read takes at most, and so what a direction holds at most when its sink is slow.
 const SCRATCH_BYTES: usize = 64 << 10;
 
-/// How long a peer may take to read what it was sent, before it learns that the other side broke.
-const RESET_LIMIT: Duration = Duration::from_secs(60);
+/// What a session waits for at most, whatever its forward says.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a peer may take to read what it was sent, before it learns that the other side
+    /// broke.
+    pub reset: Duration,
+    /// How long a peer that owes an acknowledgement may be silent.
+    pub dead: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            reset: Duration::from_secs(60),
+            dead: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Bytes that go first.
+#[derive(Debug, Default)]
+pub struct Prefix {
+    /// To upstream, before everything else, and not counted: a PROXY header.
+    pub header: Vec<u8>,
+    /// To upstream: what downstream sent before the relay began.
+    pub up: Vec<u8>,
+    /// To downstream.
+    pub down: Vec<u8>,
+}
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
-}
-
-/// Where moved bytes are counted; on the way, not at the end.
-pub trait Meter {
-    /// So many bytes that came from that side have been passed on.
-    fn passed(&self, from: Side, bytes: u64);
 }
 
 /// How a relay ended: its word, and which side broke.
@@ -70,24 +100,18 @@ pub struct Relay<'a, M> {
     ends: Ends,
     timeouts: Timeouts,
     silence: Silence,
+    alive: Alive,
+    age: Option<Pin<Box<Sleep>>>,
     /// For each side that nothing is read from at present, because it has ended cleanly or the
     /// other one is slow: only this tells that it broke.
     watches: [Option<Watch<'a>>; 2],
     /// When the delivery of what a broken side had sent is given up.
     give_up: Option<Pin<Box<Sleep>>>,
     reset_limit: Duration,
-    meter: M,
-    passed: [u64; 2],
+    tally: Tally<M>,
 }
 
 type Watch<'a> = Pin<Box<dyn Future<Output = ErrorKind> + Send + 'a>>;
-
-/// When bytes last moved; known only while a timeout asks.
-#[derive(Default)]
-struct Silence {
-    since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
 
 impl<'a, M: Meter> Relay<'a, M> {
     /// Nothing has moved yet.
@@ -97,31 +121,40 @@ impl<'a, M: Meter> Relay<'a, M> {
         upstream: &'a TcpStream,
         timeouts: Timeouts,
         meter: M,
+        prefix: Prefix,
     ) -> Self {
+        let limits = Limits::default();
+        let Prefix { header, up, down } = prefix;
+        let tally = Tally::new(meter, header.len());
         Self {
             downstream,
             upstream,
-            up: Some(Direction::default()),
-            down: Some(Direction::default()),
+            up: Some(Direction::starting_with([header, up].concat())),
+            down: Some(Direction::starting_with(down)),
             ends: Ends::default(),
             timeouts,
             silence: Silence::default(),
+            alive: Alive::new(limits.dead),
+            age: timers::age(timeouts.max_connection_age),
             watches: [None, None],
             give_up: None,
-            reset_limit: RESET_LIMIT,
-            meter,
-            passed: [0; 2],
+            reset_limit: limits.reset,
+            tally,
         }
+    }
+
+    /// With limits of its own.
+    #[must_use]
+    pub fn within(mut self, limits: Limits) -> Self {
+        self.reset_limit = limits.reset;
+        self.alive = Alive::new(limits.dead);
+        self
     }
 
     /// Bytes passed on from that side.
     #[must_use]
     pub fn passed(&self, from: Side) -> u64 {
-        let [down, up] = self.passed;
-        match from {
-            Side::Downstream => up,
-            Side::Upstream => down,
-        }
+        self.tally.passed(from)
     }
 
     /// Relays until both directions have ended or something cuts them. Dropping the future cuts
@@ -131,7 +164,7 @@ impl<'a, M: Meter> Relay<'a, M> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let before = self.passed;
+        let before = self.tally.total();
         for from in [Side::Downstream, Side::Upstream] {
             if let Some(ended) = self.poll_direction(cx, from) {
                 return Poll::Ready(ended);
@@ -142,11 +175,27 @@ impl<'a, M: Meter> Relay<'a, M> {
                 return Poll::Ready(ended);
             }
         }
-        let moved = before != self.passed;
+        let moved = before != self.tally.total();
         if let Some(ended) = self.poll_give_up(cx, moved) {
             return Poll::Ready(ended);
         }
-        self.poll_silence(cx, moved)
+        self.poll_timers(cx, moved).map(|ending| Ended {
+            ending,
+            broken: None,
+        })
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ending> {
+        if let Poll::Ready(side) = self.alive.poll(cx, self.downstream, self.upstream) {
+            return Poll::Ready(Ending::dead(side));
+        }
+        if let Some(age) = &mut self.age
+            && age.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ending::MaxAge);
+        }
+        let is_half_closed = self.ends.half_closed();
+        self.silence.poll(cx, &self.timeouts, is_half_closed, moved)
     }
 
     /// Notices that a side breaks while nothing is read from it.
@@ -201,9 +250,8 @@ impl<'a, M: Meter> Relay<'a, M> {
             *direction = None;
         }
         if bytes > 0 {
-            let [down, up] = &mut self.passed;
-            *(if from == Side::Downstream { up } else { down }) += bytes;
-            self.meter.passed(from, bytes);
+            self.alive.wrote(from.other());
+            self.tally.add(from, bytes);
         }
         let Poll::Ready(ended) = polled else {
             return None;
@@ -219,6 +267,8 @@ impl<'a, M: Meter> Relay<'a, M> {
             }
             Next::PassFin(_) => {
                 pass_fin(sink.0);
+                // A FIN is acknowledged as well.
+                self.alive.wrote(from.other());
                 self.silence = Silence::default();
                 None
             }
@@ -238,40 +288,6 @@ impl<'a, M: Meter> Relay<'a, M> {
                 fin_passed: self.ends.first_fin() == Some(side),
                 until,
             }),
-        }
-    }
-
-    fn poll_silence(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
-        let half_closed = self
-            .timeouts
-            .half_closed
-            .filter(|_| self.ends.half_closed());
-        let limits = [
-            (self.timeouts.idle, Ending::IdleTimeout),
-            (half_closed, Ending::HalfClosedTimeout),
-        ];
-        let shortest = limits
-            .into_iter()
-            .filter_map(|(limit, e)| Some((limit?, e)))
-            .min();
-        let Some((limit, ending)) = shortest else {
-            return Poll::Pending;
-        };
-        let Silence { since, timer } = &mut self.silence;
-        if moved || since.is_none() {
-            *since = Some(Instant::now());
-        }
-        let start = since.unwrap_or_else(Instant::now);
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(start + limit)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if start + limit <= Instant::now() {
-                return Poll::Ready(Ended {
-                    ending,
-                    broken: None,
-                });
-            }
-            timer.as_mut().reset(start + limit);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::access_log::{self, Line};
 use crate::balancer::backend::Backend;
 use crate::dial::{self, Dialled};
 use crate::relay::ending::{Ending, Side};
-use crate::relay::{Meter, Relay, sockets};
+use crate::relay::{Meter, Prefix, Relay, sockets};
 use crate::served::Served;
 use crate::sessions::Ticket;
 use crate::shared::Context;
@@ -120,7 +120,7 @@ async fn serve(
         served,
         worker: context.worker,
     };
-    let mut relay = Relay::new(&downstream, &upstream, timeouts, meter);
+    let mut relay = Relay::new(&downstream, &upstream, timeouts, meter, Prefix::default());
     let ended = tokio::select! {
         ended = relay.run() => Ok(ended),
         ending = &mut cut => Err(ending),

@@ -50,6 +50,15 @@ pub struct Direction {
 const READS_PER_POLL: u32 = 8;
 
 impl Direction {
+    /// Bytes that the sink gets before any of the source.
+    #[must_use]
+    pub fn starting_with(bytes: Vec<u8>) -> Self {
+        Self {
+            left: bytes,
+            ..Self::default()
+        }
+    }
+
     /// Bytes that the sink has taken since the last call.
     pub fn take_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.bytes)

@@ -53,15 +53,15 @@ async fn dialled() -> (TcpStream, TcpStream) {
     clippy::disallowed_methods,
     reason = "the rig owns the task and joins it"
 )]
-async fn rig_within(timeouts: Timeouts, reset_limit: Duration) -> Rig {
+async fn rig_of(timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
     let (client, downstream) = accepted().await;
     let (upstream, server) = dialled().await;
     let count = Count::default();
     let meter = count.clone();
     let relay = tokio::spawn(async move {
         let (downstream, upstream) = (Connection::new(downstream), Connection::new(upstream));
-        let mut relay = Relay::new(&downstream, &upstream, timeouts, meter);
-        relay.reset_limit = reset_limit;
+        let relay = Relay::new(&downstream, &upstream, timeouts, meter, prefix);
+        let mut relay = relay.within(limits);
         let ended = relay.run().await;
         drop(relay);
         close(ended, downstream, upstream).await;
@@ -76,7 +76,7 @@ async fn rig_within(timeouts: Timeouts, reset_limit: Duration) -> Rig {
 }
 
 async fn rig(timeouts: Timeouts) -> Rig {
-    rig_within(timeouts, RESET_LIMIT).await
+    rig_of(timeouts, Limits::default(), Prefix::default()).await
 }
 
 const NONE: Timeouts = Timeouts {
@@ -297,7 +297,11 @@ async fn urgent_bytes_stay_in_their_place() {
 
 #[tokio::test]
 async fn a_reset_is_noticed_while_the_other_side_reads_nothing() {
-    let mut rig = rig_within(NONE, Duration::from_millis(300)).await;
+    let limits = Limits {
+        reset: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let mut rig = rig_of(NONE, limits, Prefix::default()).await;
     let chunk = vec![3; 64 << 10];
     while let Ok(written) = timeout(Duration::from_millis(300), rig.client.write(&chunk)).await {
         written.unwrap();
@@ -329,5 +333,90 @@ async fn a_socket_that_was_finished_delivers_everything() {
         Connection::new(ours).finish();
         let (bytes, end) = read_all(&mut peer).await;
         assert_eq!((bytes.len(), end), (LARGE, None));
+    }
+}
+
+#[tokio::test]
+async fn what_goes_first_goes_first_and_a_header_is_not_counted() {
+    let prefix = Prefix {
+        header: b"PROXY UNKNOWN\r\n".to_vec(),
+        up: b"early ".to_vec(),
+        down: b"200 ".to_vec(),
+    };
+    let mut rig = rig_of(NONE, Limits::default(), prefix).await;
+    rig.client.write_all(b"question").await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    let question = b"PROXY UNKNOWN\r\nearly question".to_vec();
+    assert_eq!(read_all(&mut rig.server).await, (question, None));
+    rig.server.write_all(b"ok").await.unwrap();
+    rig.server.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut rig.client).await, (b"200 ok".to_vec(), None));
+    assert_eq!(ending(rig.relay).await, Ending::DownstreamFin);
+    assert_eq!(rig.count.0.load(Ordering::Relaxed), 20);
+}
+
+#[tokio::test]
+async fn what_goes_first_waits_for_nobody() {
+    let prefix = Prefix {
+        header: b"PROXY UNKNOWN\r\n".to_vec(),
+        ..Prefix::default()
+    };
+    let mut rig = rig_of(NONE, Limits::default(), prefix).await;
+    let mut header = [0; 15];
+    let read = timeout(PATIENCE, rig.server.read_exact(&mut header)).await;
+    read.expect("the client has said nothing").unwrap();
+    assert_eq!(&header, b"PROXY UNKNOWN\r\n");
+}
+
+#[tokio::test]
+async fn a_connection_ends_at_its_age_however_busy_it_is() {
+    let limit = Duration::from_millis(300);
+    let mut rig = rig(Timeouts {
+        max_connection_age: Some(limit),
+        ..NONE
+    })
+    .await;
+    let start = Instant::now();
+    let end = loop {
+        // Its reset is seen by the server's read.
+        let _ = rig.client.write_all(b"x").await;
+        if let Err(error) = rig.server.read_u8().await {
+            break error.kind();
+        }
+        assert!(start.elapsed() < PATIENCE);
+    };
+    assert!(start.elapsed() >= limit.mul_f64(0.9));
+    assert_eq!(end, ErrorKind::ConnectionReset);
+    assert_eq!(ending(rig.relay).await, Ending::MaxAge);
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_is_not_taken_for_dead() {
+    let limits = Limits {
+        dead: Duration::from_millis(60),
+        ..Limits::default()
+    };
+    let mut rig = rig_of(NONE, limits, Prefix::default()).await;
+    let chunk = vec![3; 64 << 10];
+    let mut sent = 0;
+    while let Ok(written) = timeout(limits.dead * 5, rig.server.write(&chunk)).await {
+        sent += written.unwrap();
+    }
+    rig.server.shutdown().await.unwrap();
+    let (bytes, end) = read_all(&mut rig.client).await;
+    assert_eq!((bytes.len(), end), (sent, None));
+}
+
+#[tokio::test]
+async fn both_sides_find_a_silent_dead_peer_within_90_seconds() {
+    let (_client, downstream) = accepted().await;
+    let (upstream, _server) = dialled().await;
+    for ours in [downstream, upstream] {
+        let socket = SockRef::from(&ours);
+        assert!(socket.keepalive().unwrap());
+        let idle = socket.tcp_keepalive_time().unwrap();
+        let probes = socket.tcp_keepalive_interval().unwrap();
+        let total = idle + probes * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(total, Duration::from_secs(90));
     }
 }
