@@ -25,6 +25,7 @@ pub mod listener;
 pub mod metrics;
 pub mod place;
 pub mod plan;
+pub mod probe;
 pub mod proxy_protocol;
 pub mod relay;
 pub mod served;

@@ -25,6 +25,8 @@ pub struct Shared {
     pub accept_errors: AtomicU64,
     /// Times that a listener had to wait for descriptors.
     pub accept_waits: AtomicU64,
+    /// Checks of backends that could not be made, or say nothing because this process did not run.
+    pub checks_without_result: AtomicU64,
     /// Sessions cut because the process ended.
     pub cut: AtomicU64,
     /// Addresses that this process listens on for forwards.
@@ -46,6 +48,7 @@ impl Shared {
             news: Notify::new(),
             accept_errors: AtomicU64::new(0),
             accept_waits: AtomicU64::new(0),
+            checks_without_result: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             listeners: RwLock::new(Vec::new()),
             logged_ms: AtomicU64::new(0),

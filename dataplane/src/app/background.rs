@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::oneshot;
 
 use crate::hosts;
+use crate::probe;
 use crate::shared::Shared;
 use crate::view::View;
 
@@ -33,10 +34,12 @@ impl Background {
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel();
-        let (view, shared) = (Arc::clone(view), Arc::clone(shared));
+        let names = hosts::run(Arc::clone(view), Arc::clone(shared), dns_servers);
+        let checks = probe::run(Arc::clone(view), Arc::clone(shared));
         let run = async move {
             tokio::select! {
-                () = hosts::run(view, shared, dns_servers) => {}
+                () = names => {}
+                () = checks => {}
                 _ = stopped => {}
             }
         };
