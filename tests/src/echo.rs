@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -51,9 +51,7 @@ impl Server {
     /// # Errors
     /// The address is taken or not there.
     pub async fn start(address: &str, behaviour: Behaviour) -> Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listening on {address}"))?;
+        let listener = listen(address.parse().with_context(|| address.to_owned())?)?;
         let address = listener.local_addr()?;
         let counts = Arc::new(Counts::default());
         let (report, digests) = mpsc::unbounded_channel();
@@ -95,6 +93,20 @@ impl Server {
             .with_context(|| format!("no connection ended within {deadline:?}"))?
             .context("the server is gone")
     }
+}
+
+/// A listening socket with a long queue, so that a burst is a matter of who is under test.
+///
+/// # Errors
+/// The address is taken or not there.
+pub fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    let bound = socket.bind(address).and_then(|()| socket.listen(4096));
+    bound.with_context(|| format!("listening on {address}"))
 }
 
 async fn serve(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -132,6 +133,61 @@ fn address(text: &str) -> Result<SocketAddrV4> {
     let port = u16::from_str_radix(port, 16)?;
     // The kernel prints the four bytes as one number of the machine.
     Ok(SocketAddrV4::new(Ipv4Addr::from(ip.to_ne_bytes()), port))
+}
+
+/// A bound on the memory of one process, in a control group of its own. Dropping it takes the group
+/// away once the process is gone.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    group: PathBuf,
+    /// The file that says how often a process was killed.
+    events: &'static str,
+}
+
+/// Where control groups for memory are, by version: the folder, its limit, and its events.
+const GROUPS: [(&str, &str, &str); 2] = [
+    (
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.oom_control",
+    ),
+    ("/sys/fs/cgroup", "memory.max", "memory.events"),
+];
+
+impl MemoryLimit {
+    /// Bounds what that process takes from now on.
+    ///
+    /// # Errors
+    /// Control groups can't be made: not root, or not mounted.
+    pub fn set(pid: u32, bytes: u64) -> Result<Self> {
+        let version = GROUPS
+            .iter()
+            .find(|(folder, ..)| Path::new(folder).is_dir());
+        let (folder, limit, events) = *version.context("no control groups are mounted")?;
+        let group = Path::new(folder).join(format!("tcpforward-torture-{pid}"));
+        fs::create_dir_all(&group).with_context(|| group.display().to_string())?;
+        let limited = Self { group, events };
+        fs::write(limited.group.join(limit), bytes.to_string()).context("limiting memory")?;
+        fs::write(limited.group.join("cgroup.procs"), pid.to_string())?;
+        Ok(limited)
+    }
+
+    /// How often a process of the group was killed.
+    ///
+    /// # Errors
+    /// The kernel doesn't tell.
+    pub fn kills(&self) -> Result<usize> {
+        let text = fs::read_to_string(self.group.join(self.events))?;
+        let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        kills.context("oom_kill")?.parse().context("a number")
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        // A group with a process in it stays; the next run of this pid uses it again.
+        let _ = fs::remove_dir(&self.group);
+    }
 }
 
 #[cfg(test)]

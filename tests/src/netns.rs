@@ -43,3 +43,12 @@ pub fn ip(arguments: &[&str]) -> Result<()> {
     );
     Ok(())
 }
+
+/// Sets a parameter of the calling thread's namespace, such as `ipv4/ip_local_port_range`.
+///
+/// # Errors
+/// There is no such parameter, or not such a value.
+pub fn set(parameter: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/{parameter}");
+    std::fs::write(&path, value).with_context(|| format!("{path} = {value}"))
+}

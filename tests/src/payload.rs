@@ -61,7 +61,8 @@ impl Payload {
         to.flush().await
     }
 
-    fn chunks(self) -> impl Iterator<Item = Vec<u8>> {
+    /// The bytes, in the pieces in which they are sent.
+    pub fn chunks(self) -> impl Iterator<Item = Vec<u8>> {
         let n_chunks = self.bytes.div_ceil(CHUNK as u64);
         (0..n_chunks).map(move |i| {
             let left = self.bytes - i * CHUNK as u64;

@@ -16,8 +16,11 @@ pub mod figure;
 pub mod flow;
 pub mod load;
 pub mod nft;
+pub mod ports;
 pub mod relay;
+pub mod resources;
 pub mod silence;
+pub mod stalled;
 pub mod table;
 pub mod urgent;
 
@@ -84,6 +87,15 @@ impl Place<'_> {
         }
     }
 
+    /// A figure that other work on the machine moves: told, but no gate of `make test`.
+    #[must_use]
+    pub fn timing(&self, figure: Figure) -> Figure {
+        match self.scale {
+            Scale::Short => figure.told(),
+            Scale::Full | Scale::Soak(_) => figure,
+        }
+    }
+
     /// One of two, by the side under test.
     pub fn by_side<T>(&self, ours: T, haproxy: T) -> T {
         match self.side {
@@ -127,6 +139,12 @@ impl std::fmt::Debug for Row {
 /// Every row, in the order of the table.
 pub const ROWS: &[Row] = &[
     Row {
+        number: "R1",
+        what: "more clients than descriptors",
+        kind: Kind::Works,
+        run: |place| Box::pin(resources::out_of_descriptors(place)),
+    },
+    Row {
         number: "R3",
         what: "one direction ends, the other goes on",
         kind: Kind::Waits,
@@ -151,10 +169,52 @@ pub const ROWS: &[Row] = &[
         run: |place| Box::pin(silence::idle(place)),
     },
     Row {
+        number: "R12",
+        what: "servers send, clients don't read",
+        kind: Kind::Works,
+        run: |place| Box::pin(stalled::slow_readers(place)),
+    },
+    Row {
+        number: "R13",
+        what: "held for a second while thousands connect",
+        kind: Kind::Works,
+        run: |place| Box::pin(resources::accept_queue(place)),
+    },
+    Row {
+        number: "R14",
+        what: "a thousand ports for 2,950 sessions",
+        kind: Kind::Works,
+        run: |place| Box::pin(ports::exhausted(place)),
+    },
+    Row {
+        number: "R15",
+        what: "short connections, one after the other",
+        kind: Kind::Works,
+        run: |place| Box::pin(ports::time_wait(place)),
+    },
+    Row {
+        number: "R23",
+        what: "small buffers cut every write",
+        kind: Kind::Works,
+        run: |place| Box::pin(stalled::partial_writes(place)),
+    },
+    Row {
         number: "R25",
         what: "an urgent byte in the middle of a stream",
         kind: Kind::Works,
         run: |place| Box::pin(urgent::urgent_byte(place)),
+    },
+    Row {
+        number: "R29",
+        what: "both directions full, an end behind them",
+        kind: Kind::Works,
+        run: |place| Box::pin(stalled::wedged(place)),
+    },
+    Row {
+        number: "R31",
+        what: "a flood in 128 MiB",
+        kind: Kind::Works,
+        run: |place| Box::pin(resources::overload(place)),
     },
 ];
 

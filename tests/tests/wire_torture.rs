@@ -17,6 +17,11 @@ fn holds(number: &str) -> Result<()> {
 }
 
 #[test]
+fn without_descriptors_clients_wait_and_nothing_spins() -> Result<()> {
+    holds("R1")
+}
+
+#[test]
 fn a_direction_that_ended_leaves_the_other_one_alone() -> Result<()> {
     holds("R3")
 }
@@ -37,6 +42,41 @@ fn silence_ends_a_session_only_where_it_was_asked_for() -> Result<()> {
 }
 
 #[test]
+fn readers_that_stall_cost_no_memory() -> Result<()> {
+    holds("R12")
+}
+
+#[test]
+fn a_burst_finds_room_in_the_accept_queue() -> Result<()> {
+    holds("R13")
+}
+
+#[test]
+fn too_few_ports_are_no_fault_of_a_server() -> Result<()> {
+    holds("R14")
+}
+
+#[test]
+fn ports_rest_only_where_the_relay_closed_first() -> Result<()> {
+    holds("R15")
+}
+
+#[test]
+fn small_buffers_lose_nothing() -> Result<()> {
+    holds("R23")
+}
+
+#[test]
 fn an_urgent_byte_stops_nothing() -> Result<()> {
     holds("R25")
+}
+
+#[test]
+fn wedged_sessions_cost_no_processor_time() -> Result<()> {
+    holds("R29")
+}
+
+#[test]
+fn a_flood_in_little_memory_is_survived() -> Result<()> {
+    holds("R31")
 }

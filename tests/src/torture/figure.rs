@@ -108,6 +108,13 @@ impl Figure {
         Self { must, ..self }
     }
 
+    /// It is told and not judged.
+    #[must_use]
+    pub fn told(self) -> Self {
+        let must = Must::Told;
+        Self { must, ..self }
+    }
+
     /// How much worse than the other side it may look by chance.
     #[must_use]
     pub fn noise(self, noise: f64) -> Self {

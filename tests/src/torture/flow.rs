@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
 use crate::client;
+use crate::echo::listen;
 use crate::torture::relay::{Relay, Setup};
 use crate::torture::{Place, Side};
 
@@ -94,19 +95,6 @@ impl Link {
     }
 }
 
-/// A listening socket with a long queue.
-///
-/// # Errors
-/// The address is taken or not there.
-pub fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket
-        .listen(4096)
-        .with_context(|| format!("listening on {address}"))
-}
-
 impl Flow {
     /// Sends a byte to the server and back, and says how long it took.
     ///
@@ -128,6 +116,25 @@ impl Flow {
         ensure!(&byte == b"p", "{byte:?}");
         Ok(start.elapsed())
     }
+}
+
+/// Sends a byte to a server that sends it back, and says how long it took.
+///
+/// # Errors
+/// It is lost, or changed.
+pub async fn ping(stream: &mut TcpStream) -> Result<Duration> {
+    let start = Instant::now();
+    let there_and_back = async {
+        stream.write_all(b"p").await?;
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        Ok::<_, std::io::Error>(byte)
+    };
+    let byte = timeout(SOON, there_and_back)
+        .await
+        .context("a byte got stuck")??;
+    ensure!(&byte == b"p", "{byte:?}");
+    Ok(start.elapsed())
 }
 
 /// Reads until a stream ends, or nothing comes for `silence`; returns how many bytes came, and how

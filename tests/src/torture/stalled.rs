@@ -1,0 +1,226 @@
+//! Edge. Peers that don't take what they are sent, and buffers that cut it into pieces.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::{join_all, try_join_all};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::eventually::pass;
+use crate::measure;
+use crate::netns;
+use crate::payload::{self, Digest, Payload};
+use crate::torture::Place;
+use crate::torture::figure::{Figure, count};
+use crate::torture::flow::{Flow, Link};
+use crate::torture::relay::Setup;
+
+/// A whole payload may take that long on a busy machine.
+const BULK: Duration = Duration::from_secs(300);
+
+/// Bounds the kernel's own buffers, so that a stall is reached soon.
+fn small_buffers() -> Result<()> {
+    netns::set("ipv4/tcp_rmem", "4096 65536 262144")?;
+    netns::set("ipv4/tcp_wmem", "4096 65536 262144")
+}
+
+/// R12. Servers send without pause to clients that don't read for a while.
+///
+/// # Errors
+/// A session can't be opened.
+pub async fn slow_readers(place: &Place<'_>) -> Result<Vec<Figure>> {
+    small_buffers()?;
+    let n = place.scaled(50, 200, |_| 200);
+    let stall = Duration::from_secs(place.scaled(2, 60, |_| 60));
+    let payload = Payload {
+        bytes: 4 << 20,
+        seed: 12,
+    };
+    let link = Link::start(place, Setup::default()).await?;
+    drop(link.flow().await?);
+    let resident = measure::resident(link.pid())?;
+    let kernel = measure::socket_memory()?;
+    let flows = link.flows(n).await?;
+    let start = Instant::now();
+    let (mut senders, mut readers) = (JoinSet::new(), Vec::new());
+    let sent = Arc::new(AtomicU64::new(0));
+    for flow in flows {
+        readers.push(flow.down);
+        senders.spawn(send_counted(flow.up, payload, Arc::clone(&sent)));
+    }
+    let blocked = still(&sent, start).await;
+    let mut grown = 0;
+    while start.elapsed() < stall {
+        grown = grown.max(measure::resident(link.pid())?.saturating_sub(resident));
+        pass(Duration::from_millis(200)).await;
+    }
+    let kernel = measure::socket_memory()?.saturating_sub(kernel);
+    let digests = timeout(BULK, join_all(readers.into_iter().map(payload::receive))).await?;
+    let wanted = payload.digest();
+    let n_whole = digests
+        .iter()
+        .filter(|came| came.as_ref().is_ok_and(|d| *d == wanted))
+        .count();
+    Ok(vec![
+        Figure::new(
+            "memory grown by stalled readers",
+            f64::from(grown) / 1024.0,
+            "MiB",
+        )
+        .at_most(64.0)
+        .noise(2.0),
+        Figure::new("senders held back after", blocked.as_secs_f64(), "s")
+            .at_most(2.0)
+            .noise(1.0),
+        Figure::share("streams whole once they are read", n_whole, n).all(),
+        Figure::new("kernel memory, all ends", f64::from(kernel) / 1024.0, "MiB"),
+    ])
+}
+
+async fn send_counted(mut to: TcpStream, payload: Payload, sent: Arc<AtomicU64>) -> Result<()> {
+    for chunk in payload.chunks() {
+        let mut rest: &[u8] = &chunk;
+        while !rest.is_empty() {
+            let n = to.write(rest).await?;
+            sent.fetch_add(n as u64, Ordering::Relaxed);
+            rest = rest.get(n..).unwrap_or_default();
+        }
+    }
+    Ok(to.shutdown().await?)
+}
+
+/// When a count last moved, once it has not moved for half a second; from `start`.
+async fn still(sent: &AtomicU64, start: Instant) -> Duration {
+    let (mut last, mut moved) = (0, start);
+    while moved.elapsed() < Duration::from_millis(500) {
+        let now = sent.load(Ordering::Relaxed);
+        if now != last {
+            (last, moved) = (now, Instant::now());
+        }
+        pass(Duration::from_millis(20)).await;
+    }
+    moved.saturating_duration_since(start)
+}
+
+/// R29. Both directions full, and an end that waits behind the bytes of one.
+///
+/// # Errors
+/// A session can't be opened.
+pub async fn wedged(place: &Place<'_>) -> Result<Vec<Figure>> {
+    small_buffers()?;
+    let n = place.scaled(20, 100, |_| 100);
+    let window = Duration::from_secs(place.scaled(2, 10, |_| 10));
+    let link = Link::start(place, Setup::default()).await?;
+    let mut flows = link.flows(n).await?;
+    fill(flows.iter_mut().flat_map(|flow| [&flow.down, &flow.up])).await?;
+    for flow in &mut flows {
+        flow.up.shutdown().await?;
+    }
+    let ticks = measure::ticks(link.pid())?;
+    pass(window).await;
+    let used = count(usize::try_from(measure::ticks(link.pid())? - ticks)?);
+    let figure = Figure::new(
+        "processor with wedged sessions",
+        used / window.as_secs_f64(),
+        "%",
+    );
+    Ok(vec![figure.at_most(1.0).noise(1.0)])
+}
+
+/// Writes into every stream until none takes any more for half a second.
+async fn fill(streams: impl Iterator<Item = &TcpStream>) -> Result<()> {
+    let streams: Vec<_> = streams.collect();
+    let chunk = vec![b'w'; 64 << 10];
+    let mut moved = Instant::now();
+    while moved.elapsed() < Duration::from_millis(500) {
+        for stream in &streams {
+            while stream.try_write(&chunk).is_ok_and(|n| n > 0) {
+                moved = Instant::now();
+            }
+        }
+        pass(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// R23. Sockets that take and give a few bytes at a time, both ways at once.
+///
+/// # Errors
+/// A session can't be opened, or ends before its time.
+pub async fn partial_writes(place: &Place<'_>) -> Result<Vec<Figure>> {
+    const FLOWS: u64 = 8;
+    let bytes = place.scaled(8 << 20, 256 << 20, |lengths| {
+        u64::from(lengths.gibibytes) << 30
+    });
+    let link = Link::start(place, Setup::default()).await?;
+    let each = bytes / FLOWS / 2;
+    let start = Instant::now();
+    let flows = link.flows(8).await?.into_iter().zip(0..);
+    let exchanges = flows.map(|(flow, seed)| crosswise(flow, each, seed));
+    let whole = timeout(BULK * 12, try_join_all(exchanges)).await??;
+    let n_whole = whole.iter().filter(|whole| **whole).count();
+    let rate = count(usize::try_from(bytes >> 20)?) / start.elapsed().as_secs_f64();
+    Ok(vec![
+        Figure::share("streams whole, in pieces both ways", n_whole, whole.len()).all(),
+        Figure::new("rate of the pieces", rate, "MiB/s"),
+    ])
+}
+
+async fn crosswise(flow: Flow, bytes: u64, seed: u64) -> Result<bool> {
+    let (up, down) = (
+        Payload { bytes, seed },
+        Payload {
+            bytes,
+            seed: seed + 1000,
+        },
+    );
+    for stream in [&flow.down, &flow.up] {
+        SockRef::from(stream).set_send_buffer_size(4 << 10)?;
+    }
+    let (at_up, at_down): (Digest, Digest) = tokio::try_join!(
+        exchange_in_pieces(flow.up, down, seed),
+        exchange_in_pieces(flow.down, up, seed + 1)
+    )?;
+    Ok(at_up == up.digest() && at_down == down.digest())
+}
+
+async fn exchange_in_pieces(stream: TcpStream, payload: Payload, seed: u64) -> Result<Digest> {
+    let (from, mut to) = stream.into_split();
+    let from = Pieces {
+        inner: from,
+        sizes: fastrand::Rng::with_seed(seed),
+    };
+    let send = async {
+        payload.send(&mut to).await?;
+        to.shutdown().await
+    };
+    let ((), digest) = tokio::try_join!(send, payload::receive(from))?;
+    Ok(digest)
+}
+
+/// Reads a random number of bytes at a time.
+struct Pieces<R> {
+    inner: R,
+    sizes: fastrand::Rng,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Pieces<R> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        let size = self.sizes.usize(1..=16 << 10).min(buffer.remaining());
+        let mut piece = vec![0; size];
+        let mut piece = ReadBuf::new(&mut piece);
+        std::task::ready!(std::pin::Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+        buffer.put_slice(piece.filled());
+        std::task::Poll::Ready(Ok(()))
+    }
+}
