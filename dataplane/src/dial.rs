@@ -1,24 +1,44 @@
 //! Edge. Reaches a backend for a session: another one each time, within attempts and deadline.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::guard::{self, Forbidden};
-use tcpforward_protocol::snapshot::Settings;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::balancer::backend::{Backend, Occupied};
-use crate::balancer::outcome::{Failure, Observed, Outcome};
-use crate::balancer::request::{Candidates, NoPick, Picked, Request};
+use crate::balancer::backend::Backend;
+use crate::balancer::request::NoPick;
+use crate::relay::ending::Ending;
 use crate::served::{Active, DialResult, Served};
-use crate::shared::{Context, Shared};
-use crate::socket::{self, Connection};
+use crate::shared::Context;
+use crate::socket::Connection;
 
-/// The first pause before the only backend is tried again; it doubles.
-const BACK_OFF: Duration = Duration::from_millis(50);
+mod attempt;
+pub mod budget;
+pub mod queue;
+mod race;
+
+pub use attempt::{Cause, connect};
+use queue::{NoSeat, Seat, Seated};
+use race::{Failed, Times};
+
+/// The first pause before the only backend is tried again, and the longest; it doubles.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// A session that needs a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialling<'a> {
+    /// Of which forward.
+    pub served: &'a Arc<Served>,
+    /// Its configuration when the session began.
+    pub active: &'a Active,
+    /// On which thread.
+    pub context: &'a Context,
+    /// Who connected.
+    pub source: IpAddr,
+    /// How far the port that was connected to is from the first one of the forward's range.
+    pub offset: u16,
+}
 
 /// A backend that was reached.
 #[derive(Debug)]
@@ -26,17 +46,16 @@ pub struct Dialled {
     /// Its socket.
     pub connection: Connection,
     /// The session's place on it.
-    pub place: Occupied,
+    pub seat: Seat,
     /// Attempts, this one included.
     pub attempts: u32,
+    /// How long the session waited for a place.
+    pub queued: Duration,
 }
 
 /// No backend was reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is none to try.
-    #[error("no backend takes new sessions")]
-    NoBackend,
     /// All attempts failed, or the time was over.
     #[error("{attempts} attempts failed, the last to {target} {address}: {cause}")]
     Exhausted {
@@ -49,48 +68,43 @@ pub enum Error {
         /// Why it failed.
         cause: Cause,
     },
+    /// There is none to try.
+    #[error("no backend takes new sessions")]
+    NoBackend,
+    /// Those that there are fail their checks, or are ejected.
+    #[error("no backend that takes new sessions is healthy")]
+    NoneHealthy,
+    /// There was no place on any, nor to wait for one.
+    #[error("every backend has as many sessions as it may, and too many wait already")]
+    QueueFull,
+    /// There was no place on any for that long.
+    #[error("every backend had as many sessions as it may for {0:?}")]
+    QueueTimeout(Duration),
 }
 
-/// Why one attempt failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// The guard says no.
-    #[error("the address must not be dialled: {0}")]
-    Forbidden(#[from] Forbidden),
-    /// The kernel says no.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// Connected to ourselves, as the kernel does on loopback when nobody listens.
-    #[error("nobody listens there")]
-    Itself,
-    /// One of our own listeners.
-    #[error("this data plane itself listens there, so sessions would go in circles")]
-    Own,
-    /// No answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-}
-
-impl Cause {
-    /// What it says of the backend.
+impl Error {
+    /// How such a session ends.
     #[must_use]
-    pub fn result(&self) -> DialResult {
-        use io::ErrorKind::{
-            ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
-        };
-        let error = match self {
-            Self::Forbidden(_) | Self::Own => DialError::Other,
-            Self::Itself => DialError::Refused,
-            Self::Timeout(_) => DialError::Timeout,
-            Self::Io(error) if socket::is_local(error) => return DialResult::Local,
-            Self::Io(error) => match error.kind() {
-                ConnectionRefused => DialError::Refused,
-                HostUnreachable | NetworkDown | NetworkUnreachable => DialError::Unreachable,
-                TimedOut => DialError::Timeout,
-                _ => DialError::Other,
-            },
-        };
-        DialResult::Failed(error)
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::Exhausted { cause, .. } if cause.result() == DialResult::Local => {
+                Ending::LocalError
+            }
+            Self::Exhausted { .. } => Ending::DialFailed,
+            Self::NoBackend => Ending::NoBackend,
+            Self::NoneHealthy => Ending::NoHealthyBackend,
+            Self::QueueFull => Ending::QueueFull,
+            Self::QueueTimeout(_) => Ending::QueueTimeout,
+        }
+    }
+
+    /// How many were made.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        match self {
+            Self::Exhausted { attempts, .. } => *attempts,
+            _ => 0,
+        }
     }
 }
 
@@ -98,140 +112,129 @@ impl Cause {
 ///
 /// # Errors
 /// There is no backend, or none was reached in time.
-pub async fn dial(
-    served: &Served,
-    active: &Active,
-    context: &Context,
-    source: IpAddr,
-) -> Result<Dialled, Error> {
-    let limits = active.forward.spec.relay.dial;
-    let start = Instant::now();
-    let deadline = start + limits.deadline;
-    let mut tried: Vec<Arc<Backend>> = Vec::new();
-    let mut pause = BACK_OFF;
-    let mut attempts = 0;
-    let mut failure = None;
+pub async fn dial(dialling: Dialling<'_>) -> Result<Dialled, Error> {
+    let limits = dialling.active.forward.spec.relay.dial;
+    let mut search = Search::new(dialling);
     loop {
-        let picked = match pick(served, &tried, source) {
-            // An attempt without time would only hide why the last one failed.
-            Err(_) if !tried.is_empty() && Instant::now() + pause < deadline => {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-                // All over again, beginning with another one than the last if there is one.
-                let last = tried.pop();
-                tried.clear();
-                pick(served, last.as_slice(), source).or_else(|_| pick(served, &[], source))
-            }
-            picked => picked,
+        let seated = search.next().await?;
+        search.attempts += 1;
+        let is_last = search.attempts >= limits.attempts.get();
+        let times = Times {
+            timeout: limits.timeout,
+            deadline: search.deadline,
+            is_last,
         };
-        let Ok(picked) = picked else {
-            return Err(gave_up(attempts, failure));
-        };
-        let backend = Arc::clone(picked.place.backend());
-        attempts += 1;
-        let is_last = attempts >= limits.attempts.get();
-        let until = match picked.candidates {
-            Candidates::More if !is_last => deadline.min(Instant::now() + limits.timeout),
-            Candidates::Last | Candidates::More => deadline,
-        };
-        let begin = Instant::now();
-        let settings = &active.terms.settings;
-        let outcome = connect(backend.address, settings, until, &context.shared).await;
-        observe(&backend, begin.elapsed(), &outcome, served, context);
-        match outcome {
-            Ok(connection) => {
-                let place = picked.place;
+        match race::run(dialling, seated, &search.tried, times).await {
+            Ok(reached) => {
                 return Ok(Dialled {
-                    connection,
-                    place,
-                    attempts,
+                    connection: reached.connection,
+                    seat: reached.seat,
+                    attempts: search.attempts,
+                    queued: search.queued,
                 });
             }
-            Err(cause) => {
-                failure = Some((Arc::clone(&backend), cause));
-                if is_last || Instant::now() >= deadline {
-                    return Err(gave_up(attempts, failure));
-                }
-                tried.push(backend);
-            }
+            Err(failed) => search.failed(failed),
+        }
+        if is_last || Instant::now() >= search.deadline {
+            return Err(search.gave_up(Error::NoBackend));
         }
     }
 }
 
-fn pick(served: &Served, tried: &[Arc<Backend>], source: IpAddr) -> Result<Picked, NoPick> {
-    served.pick(&Request {
-        tried,
-        source,
-        now: Instant::now().into_std(),
-        priority: None,
-    })
+/// What a session knows of its attempts.
+struct Search<'a> {
+    dialling: Dialling<'a>,
+    tried: Vec<Arc<Backend>>,
+    attempts: u32,
+    /// Why the last one failed.
+    failure: Option<Failed>,
+    pause: Duration,
+    /// Of all attempts; waiting for a place is not part of them.
+    deadline: Instant,
+    queued: Duration,
 }
 
-fn gave_up(attempts: u32, failure: Option<(Arc<Backend>, Cause)>) -> Error {
-    match failure {
-        None => Error::NoBackend,
-        Some((backend, cause)) => Error::Exhausted {
-            attempts,
-            target: Arc::clone(&backend.target),
-            address: backend.address,
-            cause,
-        },
-    }
-}
-
-/// One attempt, of a session or of a check: nothing is dialled that the guard forbids or that comes
-/// back to us.
-pub(crate) async fn connect(
-    address: SocketAddr,
-    settings: &Settings,
-    until: Instant,
-    shared: &Shared,
-) -> Result<Connection, Cause> {
-    guard::check(address.ip(), settings)?;
-    if shared.is_own(address) {
-        return Err(Cause::Own);
-    }
-    let socket = socket::upstream(address)?;
-    let start = Instant::now();
-    let stream = timeout_at(until, socket.connect(address))
-        .await
-        .map_err(|_| Cause::Timeout(until - start))??;
-    let is_itself = address.ip().is_loopback() && stream.local_addr()? == stream.peer_addr()?;
-    let connection = Connection::new(stream);
-    if is_itself {
-        Err(Cause::Itself)
-    } else {
-        Ok(connection)
-    }
-}
-
-fn observe(
-    backend: &Arc<Backend>,
-    connect: Duration,
-    outcome: &Result<Connection, Cause>,
-    served: &Served,
-    context: &Context,
-) {
-    let result = outcome
-        .as_ref()
-        .map_or_else(Cause::result, |_| DialResult::Reached);
-    served.dialled(context.worker, result);
-    let learned = match (result, outcome) {
-        (DialResult::Failed(reason), Err(cause)) => {
-            let message = cause.to_string();
-            tracing::debug!(forward = %served.name, target = %backend.target,
-                address = %backend.address, cause = %message, "a dial failed");
-            Outcome::DialFailed(Failure {
-                reason,
-                message,
-                at_ms: unix_ms(),
-            })
+impl<'a> Search<'a> {
+    fn new(dialling: Dialling<'a>) -> Self {
+        let limits = dialling.active.forward.spec.relay.dial;
+        Self {
+            dialling,
+            tried: Vec::new(),
+            attempts: 0,
+            failure: None,
+            pause: BACK_OFF.0,
+            deadline: Instant::now() + limits.deadline,
+            queued: Duration::ZERO,
         }
-        (DialResult::Reached, _) => Outcome::Reached { connect },
-        _ => return,
-    };
-    if served.observe(backend, learned, Instant::now().into_std()) == Observed::Changed {
-        context.shared.news.notify_one();
+    }
+
+    /// One that was not tried yet; when there is none, all over again after a pause.
+    async fn next(&mut self) -> Result<Seated, Error> {
+        match self.seat().await {
+            Err(NoSeat::NoPick(NoPick::AllTried)) => {}
+            seated => return seated.map_err(|no_seat| self.without_seat(no_seat)),
+        }
+        let pause = self.pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+        // An attempt without time would only hide why the last one failed.
+        if Instant::now() + pause >= self.deadline {
+            return Err(self.gave_up(Error::NoBackend));
+        }
+        tokio::time::sleep(pause).await;
+        self.pause = (self.pause * 2).min(BACK_OFF.1);
+        // Beginning with another one than the last, if there is one.
+        let last = self.tried.pop();
+        self.tried = last.into_iter().collect();
+        let mut seated = self.seat().await;
+        if let Err(NoSeat::NoPick(NoPick::AllTried)) = seated {
+            self.tried.clear();
+            seated = self.seat().await;
+        }
+        seated.map_err(|no_seat| self.without_seat(no_seat))
+    }
+
+    /// Waits for a place as long as is left of the forward's patience.
+    async fn seat(&mut self) -> Result<Seated, NoSeat> {
+        let Dialling { served, source, .. } = self.dialling;
+        let start = Instant::now();
+        let until = start + self.patience().saturating_sub(self.queued);
+        let seated = queue::seat(served, &self.tried, source, until).await;
+        let waited = start.elapsed();
+        self.queued += waited;
+        self.deadline += waited;
+        seated
+    }
+
+    fn patience(&self) -> Duration {
+        let limits = self.dialling.active.forward.spec.relay.backend_limits;
+        limits.map_or(Duration::ZERO, |limits| limits.queue_timeout)
+    }
+
+    fn failed(&mut self, failed: Vec<Failed>) {
+        let backends = failed.iter().map(|failed| Arc::clone(&failed.backend));
+        self.tried.extend(backends);
+        self.failure = failed.into_iter().next_back();
+    }
+
+    fn without_seat(&mut self, no_seat: NoSeat) -> Error {
+        match no_seat {
+            NoSeat::Full => Error::QueueFull,
+            NoSeat::NoPick(NoPick::AllFull) | NoSeat::Timeout => Error::QueueTimeout(self.queued),
+            NoSeat::NoPick(NoPick::NoneHealthy) => self.gave_up(Error::NoneHealthy),
+            NoSeat::NoPick(NoPick::AllTried | NoPick::NoBackend) => self.gave_up(Error::NoBackend),
+        }
+    }
+
+    /// Whatever there is to say beside it, an attempt that failed says more.
+    fn gave_up(&mut self, otherwise: Error) -> Error {
+        match self.failure.take() {
+            None => otherwise,
+            Some(Failed { backend, cause }) => Error::Exhausted {
+                attempts: self.attempts,
+                target: Arc::clone(&backend.target),
+                address: backend.address,
+                cause,
+            },
+        }
     }
 }
 

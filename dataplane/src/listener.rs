@@ -31,11 +31,13 @@ pub async fn run(listen: Listen, context: Context) {
     let Listen {
         socket,
         served,
+        offset,
         mut phase,
         holding,
     } = listen;
     let mut sessions = Sessions {
         served,
+        offset,
         context,
         tasks: JoinSet::new(),
     };
@@ -66,6 +68,7 @@ pub async fn run(listen: Listen, context: Context) {
 
 struct Sessions {
     served: Arc<Served>,
+    offset: u16,
     context: Context,
     tasks: JoinSet<()>,
 }
@@ -151,6 +154,7 @@ impl Sessions {
         let session = session::run(Session {
             stream,
             client,
+            offset: self.offset,
             served: Arc::clone(&self.served),
             context: self.context.clone(),
         });

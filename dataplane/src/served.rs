@@ -10,6 +10,8 @@ use crate::balancer::Balancer;
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Observed, Outcome};
 use crate::balancer::request::{NoPick, Picked, Request};
+use crate::dial::budget::Budget;
+use crate::dial::queue::Queue;
 use crate::hosts::found::{Found, FoundHosts};
 use crate::limits::Limits;
 use crate::place::Terms;
@@ -33,6 +35,8 @@ pub struct Served {
     balancing: Mutex<Balancing>,
     sessions: Arc<Sessions>,
     limits: Mutex<Limits>,
+    queue: Queue,
+    budget: Mutex<Budget>,
     counts: Box<[Counts]>,
 }
 
@@ -88,6 +92,8 @@ impl Served {
             balancing: Mutex::new(Balancing { balancer, rng }),
             sessions: Arc::new(Sessions::new(workers)),
             limits: Mutex::new(limits),
+            queue: Queue::default(),
+            budget: Mutex::default(),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
         }
     }
@@ -148,6 +154,7 @@ impl Served {
         if is_other_right {
             self.sessions.rights_changed();
         }
+        self.queue.serve(self, now);
     }
 
     /// Those that are open.
@@ -203,6 +210,8 @@ impl Served {
     /// Does what is due by time alone.
     pub fn tick(&self, now: Instant) -> Observed {
         let observed = self.balancing().balancer.tick(now);
+        // A place is free without anybody giving it back when a backend is well again.
+        self.queue.serve(self, now);
         self.stirred_by(observed)
     }
 
@@ -217,6 +226,17 @@ impl Served {
     pub fn close_sessions(&self, now: Instant) {
         let forward = Arc::clone(&self.active().forward);
         self.sessions.tick(&forward, now, &mut fastrand::Rng::new());
+    }
+
+    /// Those who wait for a place on a backend.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// What may be raced.
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All backends, in no order.

@@ -11,13 +11,17 @@ use tokio::time::Instant;
 
 use crate::access_log::{self, Line};
 use crate::balancer::backend::Backend;
-use crate::dial::{self, Dialled};
+use crate::dial::{self, Dialled, Dialling};
 use crate::relay::ending::{Ending, Side};
-use crate::relay::{Meter, Prefix, Relay, sockets};
-use crate::served::Served;
+use crate::relay::{Prefix, Relay, sockets};
+use crate::served::{Active, Served};
 use crate::sessions::Ticket;
 use crate::shared::Context;
 use crate::socket::{self, Connection};
+
+mod counter;
+
+use counter::Counter;
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Session {
     pub stream: TcpStream,
     /// Who connected.
     pub client: SocketAddr,
+    /// How far the port that it came to is from the first one of the forward's range.
+    pub offset: u16,
     /// For which forward.
     pub served: Arc<Served>,
     /// On which thread.
@@ -48,6 +54,7 @@ pub async fn run(session: Session) {
     let Session {
         stream,
         client,
+        offset,
         served,
         context,
     } = session;
@@ -57,7 +64,13 @@ pub async fn run(session: Session) {
     let mut record = Record::default();
     let ticket = served.sessions().enter(context.worker, client.ip());
     let downstream = Connection::new(stream);
-    let ending = serve(downstream, client, &served, &context, &ticket, &mut record).await;
+    let caller = Caller {
+        served: &served,
+        context: &context,
+        client,
+        offset,
+    };
+    let ending = serve(downstream, caller, &ticket, &mut record).await;
     drop(ticket);
     served.finished(context.worker, ending);
     if ending == Ending::Drain {
@@ -78,49 +91,44 @@ pub async fn run(session: Session) {
     });
 }
 
+/// Who wants what.
+#[derive(Clone, Copy)]
+struct Caller<'a> {
+    served: &'a Arc<Served>,
+    context: &'a Context,
+    client: SocketAddr,
+    offset: u16,
+}
+
 async fn serve(
     downstream: Connection,
-    client: SocketAddr,
-    served: &Arc<Served>,
-    context: &Context,
+    caller: Caller<'_>,
     ticket: &Ticket,
     record: &mut Record,
 ) -> Ending {
-    let start = Instant::now();
-    let mut cut = ticket.cut();
+    let served = caller.served;
     let active = served.active();
-    let timeouts = active.forward.spec.timeouts;
+    let now = Instant::now().into_std();
     // Whoever is refused is reset by the drop of its connection.
-    let _admitted = match served.admit(&active, client.ip(), start.into_std()) {
+    let _admitted = match served.admit(&active, caller.client.ip(), now) {
         Ok(admitted) => admitted,
         Err(refused) => return refused.ending(),
     };
-    let dialled = tokio::select! {
-        dialled = dial::dial(served, &active, context, client.ip()) => dialled,
-        // A half-close is no error and lets the dial go on; a reset ends it.
-        _ = downstream.ready(Interest::ERROR) => return Ending::DownstreamRst,
-        ending = &mut cut => return ending,
-    };
-    // Nothing of the forward's state is held while the relay lasts, which may be for days.
-    drop(active);
-    record.dial = start.elapsed();
     let Dialled {
         connection: upstream,
-        place,
-        attempts,
-    } = match dialled {
+        seat,
+        ..
+    } = match reach(&downstream, caller, &active, ticket, record).await {
         Ok(dialled) => dialled,
-        Err(error) => return refused(&error, record),
+        Err(ending) => return ending,
     };
-    record.attempts = attempts;
-    record.backend = Some(Arc::clone(place.backend()));
-    ticket.on(place.backend(), Instant::now().into_std());
-
-    let meter = Counter {
-        served,
-        worker: context.worker,
-    };
-    let mut relay = Relay::new(&downstream, &upstream, timeouts, meter, Prefix::default());
+    ticket.on(seat.backend(), Instant::now().into_std());
+    let timeouts = active.forward.spec.timeouts;
+    let meter = Counter::new(caller, &active, seat.backend());
+    // Nothing of the forward's state is held while the relay lasts, which may be for days.
+    drop(active);
+    let mut cut = ticket.cut();
+    let mut relay = Relay::new(&downstream, &upstream, timeouts, &meter, Prefix::default());
     let ended = tokio::select! {
         ended = relay.run() => Ok(ended),
         ending = &mut cut => Err(ending),
@@ -130,6 +138,7 @@ async fn serve(
     drop(relay);
     match ended {
         Ok(ended) => {
+            meter.ended(ended.ending);
             tokio::select! {
                 () = sockets::close(ended, downstream, upstream) => {}
                 _ = cut => {}
@@ -141,26 +150,40 @@ async fn serve(
     }
 }
 
-/// The client is reset by the drop of its connection.
-fn refused(error: &dial::Error, record: &mut Record) -> Ending {
-    record.error = Some(error.to_string());
-    match error {
-        dial::Error::Exhausted { attempts, .. } => {
-            record.attempts = *attempts;
-            Ending::DialFailed
+/// A backend for the session, unless its client leaves or it is told to end before there is one.
+async fn reach(
+    downstream: &Connection,
+    caller: Caller<'_>,
+    active: &Active,
+    ticket: &Ticket,
+    record: &mut Record,
+) -> Result<Dialled, Ending> {
+    let start = Instant::now();
+    let dialling = Dialling {
+        served: caller.served,
+        active,
+        context: caller.context,
+        source: caller.client.ip(),
+        offset: caller.offset,
+    };
+    let dialled = tokio::select! {
+        dialled = dial::dial(dialling) => dialled,
+        // A half-close is no error and lets the dial go on; a reset ends it.
+        _ = downstream.ready(Interest::ERROR) => return Err(Ending::DownstreamRst),
+        ending = ticket.cut() => return Err(ending),
+    };
+    record.dial = start.elapsed();
+    match dialled {
+        Ok(dialled) => {
+            record.attempts = dialled.attempts;
+            record.backend = Some(Arc::clone(dialled.seat.backend()));
+            Ok(dialled)
         }
-        dial::Error::NoBackend => Ending::NoBackend,
-    }
-}
-
-struct Counter<'a> {
-    served: &'a Served,
-    worker: usize,
-}
-
-impl Meter for Counter<'_> {
-    fn passed(&self, from: Side, bytes: u64) {
-        self.served.passed(self.worker, from, bytes);
+        Err(error) => {
+            record.error = Some(error.to_string());
+            record.attempts = error.attempts();
+            Err(error.ending())
+        }
     }
 }
 

@@ -1,72 +1,263 @@
-//! What is said of a dial that failed.
+//! Whom a session reaches, in which time, and what is said when it reaches nobody.
 
-use std::num::NonZeroU32;
+use std::net::TcpListener;
+use std::num::{NonZeroU16, NonZeroU32};
 
-use tcpforward_protocol::snapshot::{self as protocol, Forward};
+use socket2::{Domain, Socket, Type};
+use tcpforward_protocol::answer::DialError;
+use tcpforward_protocol::snapshot::{Dial, Forward};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::shared::Shared;
 use crate::sync::samples;
 
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// Beyond what anything here takes.
+const LONG: Duration = Duration::from_secs(10);
 
-/// A forward whose only backend refuses, or without any.
-async fn forward(has_backend: bool) -> Forward {
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let backend = protocol::Backend {
-        target: "t".to_owned(),
-        address: closed.local_addr().unwrap(),
-        state: protocol::BackendState::Ready,
-        takes_new: protocol::TakesNew::Yes,
-        nodes: Vec::new(),
-        zones: Vec::new(),
-    };
-    let mut plain = samples::forward("f", 1, &[]);
-    plain.spec.relay.dial.attempts = NonZeroU32::new(100).unwrap();
-    plain.spec.relay.dial.deadline = Duration::from_millis(120);
-    let backends = has_backend.then_some(backend).into_iter().collect();
-    Forward::new(plain.name, plain.spec, backends)
+/// Soon for a person, long for loopback.
+const SHORT: Duration = Duration::from_millis(50);
+
+fn times(attempts: u32, timeout: Duration, hedge_after: Option<Duration>) -> Dial {
+    Dial {
+        timeout,
+        attempts: NonZeroU32::new(attempts).unwrap(),
+        deadline: LONG,
+        hedge_after,
+    }
 }
 
-fn context() -> Context {
-    Context {
+fn served(dial: Dial, backends: &[SocketAddr]) -> Arc<Served> {
+    let mut forward = samples::forward("f", 1, &[]);
+    forward.spec.relay.dial = dial;
+    let backends = backends.iter().map(ToString::to_string);
+    let backends = backends.map(|a| samples::backend("t", &a)).collect();
+    samples::served(Forward::new(forward.name, forward.spec, backends))
+}
+
+fn server() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Where a connection is refused.
+fn closed() -> SocketAddr {
+    server().1
+}
+
+/// An address that answers no SYN, as long as this lives: the queue of its listener is full.
+struct Silent {
+    address: SocketAddr,
+    _listener: Socket,
+    _queued: Vec<TcpStream>,
+}
+
+async fn silent() -> Silent {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(SHORT * 4, TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
+    }
+    Silent {
+        address,
+        _listener: listener,
+        _queued: queued,
+    }
+}
+
+async fn dial_once(served: &Arc<Served>) -> Result<Dialled, Error> {
+    dial_at(served, 0).await
+}
+
+async fn dial_at(served: &Arc<Served>, offset: u16) -> Result<Dialled, Error> {
+    let context = Context {
         worker: 0,
         shared: Arc::new(Shared::new(1000, 1)),
-    }
+    };
+    dial(Dialling {
+        served,
+        active: &served.active(),
+        context: &context,
+        source: "127.0.0.1".parse().unwrap(),
+        offset,
+    })
+    .await
+}
+
+fn pay_for_races(served: &Served, count: u32) {
+    let now = Instant::now().into_std();
+    (0..count * 10).for_each(|_| served.budget().dialled(now));
+}
+
+/// Failures of the backend at that address, and sessions on it.
+fn failures(served: &Served, address: SocketAddr) -> (u64, u64) {
+    let backends = served.backends();
+    let backend = backends.iter().find(|b| b.address == address).unwrap();
+    let counts = backend.counts();
+    (counts.failed.iter().sum(), counts.open)
 }
 
 fn is_refusal(error: &Error) -> bool {
-    match error {
-        Error::Exhausted { cause, .. } => cause.result() == DialResult::Failed(DialError::Refused),
-        Error::NoBackend => false,
-    }
+    let Error::Exhausted { cause, .. } = error else {
+        return false;
+    };
+    cause.result() == DialResult::Failed(DialError::Refused)
 }
 
 #[tokio::test]
 async fn the_end_of_the_time_hides_no_cause() {
-    let served = samples::served(forward(true).await);
-    let error = dial(&served, &served.active(), &context(), CLIENT)
-        .await
-        .unwrap_err();
+    let mut dial = times(100, LONG, None);
+    dial.deadline = Duration::from_millis(120);
+    let error = dial_once(&served(dial, &[closed()])).await.unwrap_err();
     assert!(is_refusal(&error), "{error}");
+    assert!(error.attempts() > 1);
+    assert_eq!(error.ending(), Ending::DialFailed);
 }
 
 #[tokio::test]
 async fn backends_that_vanish_hide_no_cause() {
-    let served = samples::served(forward(true).await);
-    let (active, context, none) = (served.active(), context(), forward(false).await);
+    let served = served(times(100, LONG, None), &[closed()]);
     let vanish = async {
         while served.totals().dials.iter().sum::<u64>() == 0 {
             tokio::task::yield_now().await;
         }
-        served.update(
-            Arc::new(none),
-            samples::terms(),
-            Instant::now().into_std(),
-            0,
-        );
+        let none = Arc::new(samples::forward("f", 2, &[]));
+        let now = Instant::now().into_std();
+        served.update(none, samples::terms(), now, 0);
     };
-    let (dialled, ()) = tokio::join!(dial(&served, &active, &context, CLIENT), vanish);
+    let (dialled, ()) = tokio::join!(dial_once(&served), vanish);
     let error = dialled.unwrap_err();
     assert!(is_refusal(&error), "{error}");
+}
+
+#[tokio::test]
+async fn without_backends_it_says_so() {
+    let error = dial_once(&served(times(3, LONG, None), &[])).await;
+    assert_eq!(error.unwrap_err().ending(), Ending::NoBackend);
+}
+
+#[tokio::test]
+async fn each_attempt_goes_to_another_backend() {
+    let (_server, address) = server();
+    let served = served(times(3, LONG, None), &[closed(), closed(), address]);
+    for _ in 0..6 {
+        let dialled = dial_once(&served).await.unwrap();
+        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        assert!(dialled.attempts <= 3);
+    }
+    assert_eq!(failures(&served, address), (0, 0));
+}
+
+#[tokio::test]
+async fn the_only_backend_is_tried_again_after_a_pause() {
+    let served = served(times(3, LONG, None), &[closed()]);
+    let start = Instant::now();
+    let error = dial_once(&served).await.unwrap_err();
+    assert_eq!(error.attempts(), 3);
+    // 50 and 100 ms, give or take a quarter.
+    assert!(start.elapsed() > Duration::from_millis(110));
+}
+
+#[tokio::test]
+async fn a_silent_backend_is_left_after_its_time() {
+    let (silent, (_server, address)) = (silent().await, server());
+    let served = served(times(3, SHORT, None), &[silent.address, address]);
+    let mut attempts = 0;
+    for _ in 0..2 {
+        let dialled = dial_once(&served).await.unwrap();
+        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        attempts += dialled.attempts;
+    }
+    assert_eq!(attempts, 3);
+    assert_eq!(failures(&served, silent.address), (1, 0));
+}
+
+#[tokio::test]
+async fn the_last_candidate_may_use_the_rest_of_the_deadline() {
+    let silent = silent().await;
+    let mut dial = times(1, Duration::from_millis(1), None);
+    dial.deadline = SHORT * 2;
+    let start = Instant::now();
+    let error = dial_once(&served(dial, &[silent.address])).await;
+    assert_eq!(error.unwrap_err().ending(), Ending::DialFailed);
+    assert!(start.elapsed() >= SHORT * 2);
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_raced_and_no_failure() {
+    let (silent, (server, address)) = (silent().await, server());
+    let dial = times(1, LONG, Some(SHORT));
+    let served = served(dial, &[silent.address, address]);
+    pay_for_races(&served, 2);
+    let start = Instant::now();
+    for _ in 0..2 {
+        let dialled = dial_once(&served).await.unwrap();
+        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        assert_eq!(dialled.attempts, 1);
+        assert_eq!(failures(&served, silent.address), (0, 0));
+    }
+    assert!((SHORT..LONG).contains(&start.elapsed()));
+    assert!((1..=2).contains(&served.totals().races));
+    drop(server);
+}
+
+#[tokio::test]
+async fn whoever_fails_in_a_race_leaves_it_to_the_other() {
+    let silent = silent().await;
+    let mut dial = times(1, LONG, Some(SHORT));
+    dial.deadline = SHORT * 6;
+    let served = served(dial, &[silent.address, closed()]);
+    pay_for_races(&served, 1);
+    while served.totals().races == 0 {
+        let error = dial_once(&served).await.unwrap_err();
+        // The one that was refused in a race is not the last to fail.
+        assert_eq!(is_refusal(&error), served.totals().races == 0, "{error}");
+    }
+    assert_eq!(served.totals().races, 1);
+    assert_eq!(failures(&served, silent.address), (1, 0));
+}
+
+#[tokio::test]
+async fn races_are_a_tenth_of_the_dials_and_need_a_rival() {
+    let (silent, (_server, address)) = (silent().await, server());
+    let dial = times(2, SHORT * 2, Some(SHORT));
+    let poor = served(dial, &[silent.address, address]);
+    while failures(&poor, silent.address) == (0, 0) {
+        dial_once(&poor).await.unwrap();
+    }
+    assert_eq!(poor.totals().races, 0);
+    let mut dial = times(1, LONG, Some(SHORT));
+    dial.deadline = SHORT * 2;
+    let alone = served(dial, &[silent.address]);
+    pay_for_races(&alone, 1);
+    dial_once(&alone).await.unwrap_err();
+    assert_eq!(alone.totals().races, 0);
+}
+
+#[tokio::test]
+async fn a_client_of_another_port_of_the_range_is_led_as_far() {
+    let (_server, address) = server();
+    let first = SocketAddr::new(address.ip(), address.port() - 3);
+    let served = served(times(1, LONG, None), &[first]);
+    let dialled = dial_at(&served, 3).await.unwrap();
+    assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+    let error = dial_at(&served, NonZeroU16::MAX.get()).await.unwrap_err();
+    assert!(error.to_string().contains("listener.endPort"), "{error}");
+}
+
+#[test]
+fn trouble_of_this_host_has_a_word_of_its_own() {
+    let no_port = std::io::Error::from(rustix::io::Errno::ADDRNOTAVAIL);
+    let error = Error::Exhausted {
+        attempts: 1,
+        target: "t".into(),
+        address: closed(),
+        cause: Cause::Io(no_port),
+    };
+    assert_eq!(error.ending(), Ending::LocalError);
 }

@@ -54,6 +54,7 @@ pub(super) struct Counts {
     opened: AtomicU64,
     finished: [AtomicU64; Ending::ALL.len()],
     dials: [AtomicU64; DialResult::ALL.len()],
+    races: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
 }
@@ -67,6 +68,8 @@ pub struct Totals {
     pub finished: [u64; Ending::ALL.len()],
     /// Attempts to reach a backend, in the order of `DialResult::ALL`.
     pub dials: [u64; DialResult::ALL.len()],
+    /// Attempts that a second backend joined, because the first was slow to answer.
+    pub races: u64,
     /// Bytes from downstream to upstream.
     pub up: u64,
     /// Bytes from upstream to downstream.
@@ -109,6 +112,11 @@ impl Served {
         }
     }
 
+    /// Counts an attempt that a second backend joins.
+    pub fn raced(&self, worker: usize) {
+        self.count(worker, |c| &c.races, 1);
+    }
+
     /// Counts bytes that were passed on.
     pub fn passed(&self, worker: usize, from: Side, bytes: u64) {
         match from {
@@ -140,6 +148,7 @@ impl Served {
                 .zip(&counts.dials)
                 .for_each(|(to, from)| add(to, from));
             add(&mut totals.opened, &counts.opened);
+            add(&mut totals.races, &counts.races);
             add(&mut totals.up, &counts.up);
             add(&mut totals.down, &counts.down);
         }

@@ -60,6 +60,7 @@ impl Running {
         let share = |socket| Listen {
             socket,
             served: Arc::clone(&self.served),
+            offset: 0,
             phase: phase.subscribe(),
             holding: holding.subscribe(),
         };

@@ -24,6 +24,7 @@ async fn session(served: &Arc<Served>) -> (Session, TcpStream) {
     let session = Session {
         stream,
         client: client_address,
+        offset: 0,
         served: Arc::clone(served),
         context: Context {
             worker: 0,

@@ -1,0 +1,243 @@
+//! Edge. Sessions that wait for a place on a backend, first come, first served.
+//!
+//! Places are given out in one way, `Queue::serve`, whenever something may have changed: one was
+//! given back, a session came, the forward or a backend is another. So no wake is ever lost.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::balancer::backend::{Backend, Occupied};
+use crate::balancer::request::{Candidates, NoPick, Picked, Request, Trial};
+use crate::served::Served;
+
+/// Sessions of one forward that wait. Each holds two descriptors and a client who looks at his
+/// watch; behind so many it would hardly ever be its turn in time.
+const LONGEST: usize = 1024;
+
+/// Those that wait.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<VecDeque<Waiter>>,
+    /// As long as `waiting`, readable without the lock.
+    len: AtomicUsize,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// Ascending from the front to the back.
+    number: u64,
+    tried: Vec<Arc<Backend>>,
+    source: IpAddr,
+    answer: oneshot::Sender<Result<Picked, NoPick>>,
+}
+
+/// A session's place on a backend. Given back when it is dropped: to the first of those who wait.
+#[derive(Debug)]
+pub struct Seat {
+    /// Absent only while it is dropped.
+    occupied: Option<Occupied>,
+    backend: Arc<Backend>,
+    served: Arc<Served>,
+}
+
+/// What was picked, with a seat instead of the bare place.
+#[derive(Debug)]
+pub(super) struct Seated {
+    pub(super) seat: Seat,
+    pub(super) candidates: Candidates,
+    pub(super) priority: u32,
+    pub(super) trial: Option<Trial>,
+}
+
+/// Why a session has no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// Too many wait already.
+    Full,
+    /// There is none to wait for.
+    NoPick(NoPick),
+    /// None was free in time.
+    Timeout,
+}
+
+impl Queue {
+    /// Sessions that wait now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives those who wait what is free, in their order. Whoever has tried some backends may be
+    /// unable to use a place that the next one can.
+    pub(crate) fn serve(&self, served: &Served, now: std::time::Instant) {
+        if self.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting();
+        let mut at = 0;
+        while let Some(waiter) = waiting.get(at) {
+            let picked = served.pick(&Request {
+                tried: &waiter.tried,
+                source: waiter.source,
+                now,
+                priority: None,
+            });
+            match picked {
+                // Nobody behind can have more choice.
+                Err(NoPick::AllFull) if waiter.tried.is_empty() => break,
+                Err(NoPick::AllFull) => at += 1,
+                answer => {
+                    if let Some(waiter) = waiting.remove(at) {
+                        // One that has just left gives it back here, and the next one is asked.
+                        let _ = waiter.answer.send(answer);
+                    }
+                }
+            }
+        }
+        self.len.store(waiting.len(), Ordering::Relaxed);
+    }
+
+    fn enter(&self, tried: &[Arc<Backend>], source: IpAddr) -> Result<(u64, Answer), NoSeat> {
+        let mut waiting = self.waiting();
+        if waiting.len() >= LONGEST {
+            return Err(NoSeat::Full);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        waiting.push_back(Waiter {
+            number,
+            tried: tried.to_vec(),
+            source,
+            answer,
+        });
+        self.len.store(waiting.len(), Ordering::Relaxed);
+        Ok((number, receiver))
+    }
+
+    fn leave(&self, number: u64) {
+        let mut waiting = self.waiting();
+        if let Ok(at) = waiting.binary_search_by_key(&number, |waiter| waiter.number) {
+            waiting.remove(at);
+        }
+        self.len.store(waiting.len(), Ordering::Relaxed);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Answer = oneshot::Receiver<Result<Picked, NoPick>>;
+
+/// A seat for a session that has tried those, waited for until then at most.
+pub(super) async fn seat(
+    served: &Arc<Served>,
+    tried: &[Arc<Backend>],
+    source: IpAddr,
+    until: Instant,
+) -> Result<Seated, NoSeat> {
+    let queue = served.queue();
+    // Whoever comes later doesn't overtake.
+    if queue.is_empty() {
+        match pick(served, tried, source, None) {
+            Err(NoPick::AllFull) => {}
+            Err(error) => return Err(NoSeat::NoPick(error)),
+            Ok(seated) => return Ok(seated),
+        }
+    }
+    let (number, answer) = queue.enter(tried, source)?;
+    let mut waiting = Waiting {
+        served,
+        number,
+        answer,
+    };
+    queue.serve(served, Instant::now().into_std());
+    match timeout_at(until, &mut waiting.answer).await {
+        Ok(Ok(Ok(picked))) => Ok(Seated::new(picked, served)),
+        Ok(Ok(Err(error))) => Err(NoSeat::NoPick(error)),
+        Ok(Err(_)) | Err(_) => Err(NoSeat::Timeout),
+    }
+}
+
+/// A seat now, or none.
+pub(super) fn pick(
+    served: &Arc<Served>,
+    tried: &[Arc<Backend>],
+    source: IpAddr,
+    priority: Option<u32>,
+) -> Result<Seated, NoPick> {
+    let picked = served.pick(&Request {
+        tried,
+        source,
+        now: Instant::now().into_std(),
+        priority,
+    })?;
+    Ok(Seated::new(picked, served))
+}
+
+/// A place in the queue; given up when it is dropped.
+struct Waiting<'a> {
+    served: &'a Arc<Served>,
+    number: u64,
+    answer: Answer,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.served.queue().leave(self.number);
+        self.answer.close();
+        // What came too late goes to the next one.
+        if let Ok(Ok(picked)) = self.answer.try_recv() {
+            drop(Seated::new(picked, self.served));
+        }
+    }
+}
+
+impl Seated {
+    fn new(picked: Picked, served: &Arc<Served>) -> Self {
+        let Picked {
+            place,
+            candidates,
+            priority,
+            trial,
+        } = picked;
+        Self {
+            seat: Seat {
+                backend: Arc::clone(place.backend()),
+                occupied: Some(place),
+                served: Arc::clone(served),
+            },
+            candidates,
+            priority,
+            trial,
+        }
+    }
+}
+
+impl Seat {
+    /// Where.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.occupied = None;
+        let now = Instant::now().into_std();
+        self.served.queue().serve(&self.served, now);
+    }
+}

@@ -1,0 +1,161 @@
+//! Edge. One attempt, which one more backend may join when the first is slow to answer.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt::{self, Cause};
+use super::queue::{self, Seat, Seated};
+use super::{Dialling, unix_ms};
+use crate::balancer::backend::Backend;
+use crate::balancer::outcome::{Failure, Observed, Outcome};
+use crate::balancer::request::Candidates;
+use crate::served::DialResult;
+use crate::socket::Connection;
+
+/// A backend that answered.
+pub(super) struct Reached {
+    pub(super) connection: Connection,
+    pub(super) seat: Seat,
+}
+
+/// A backend that did not.
+pub(super) struct Failed {
+    pub(super) backend: Arc<Backend>,
+    pub(super) cause: Cause,
+}
+
+/// When attempts of a session have to end.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// Of one attempt.
+    pub(super) timeout: Duration,
+    /// Of all.
+    pub(super) deadline: Instant,
+    /// Whether another attempt may follow.
+    pub(super) is_last: bool,
+}
+
+impl Times {
+    /// Of an attempt that begins now: whoever is the last hope may use all the time that is left.
+    fn until(self, candidates: Candidates) -> Instant {
+        match candidates {
+            Candidates::More if !self.is_last => self.deadline.min(Instant::now() + self.timeout),
+            Candidates::Last | Candidates::More => self.deadline,
+        }
+    }
+}
+
+/// Connects to the backend that was picked; if it hasn't answered after the forward's
+/// `hedge_after`, to one more of its priority as well. The first answer wins. The other connection
+/// is reset before a byte, and that says nothing of its backend.
+pub(super) async fn run(
+    dialling: Dialling<'_>,
+    seated: Seated,
+    tried: &[Arc<Backend>],
+    times: Times,
+) -> Result<Reached, Vec<Failed>> {
+    let start = Instant::now();
+    dialling.served.budget().dialled(start.into_std());
+    let hedge_after = dialling.active.forward.spec.relay.dial.hedge_after;
+    let until = times.until(seated.candidates);
+    let hedge_at = hedge_after.map(|after| start + after);
+    let hedge_at = hedge_at.filter(|at| *at < until && seated.candidates == Candidates::More);
+    let (priority, backend) = (seated.priority, Arc::clone(seated.seat.backend()));
+    let mut first = pin!(one(dialling, seated, until));
+    let Some(hedge_at) = hedge_at else {
+        return first.await.map_err(|failed| vec![failed]);
+    };
+    tokio::select! {
+        biased;
+        outcome = &mut first => return outcome.map_err(|failed| vec![failed]),
+        () = tokio::time::sleep_until(hedge_at) => {}
+    }
+    // One more socket than a session has: without room for it there is no race.
+    let room = dialling.context.shared.try_descriptors(1);
+    let others = [tried, &[backend]].concat();
+    let second = room.and_then(|room| Some((rival(dialling, &others, priority)?, room)));
+    let Some((rival, _room)) = second else {
+        return first.await.map_err(|failed| vec![failed]);
+    };
+    let until = times.until(rival.candidates);
+    // In a box, so that all those who race nobody don't carry it.
+    let mut second = Box::pin(one(dialling, rival, until));
+    let (early, late) = tokio::select! {
+        outcome = &mut first => match outcome {
+            Ok(reached) => return Ok(reached),
+            Err(failed) => (failed, second.await),
+        },
+        outcome = &mut second => match outcome {
+            Ok(reached) => return Ok(reached),
+            Err(failed) => (failed, first.await),
+        },
+    };
+    late.map_err(|late| vec![early, late])
+}
+
+/// Who may race, if races are not too many already.
+fn rival(dialling: Dialling<'_>, others: &[Arc<Backend>], priority: u32) -> Option<Seated> {
+    let now = Instant::now().into_std();
+    if !dialling.served.budget().may_race(now) {
+        return None;
+    }
+    let seated = queue::pick(dialling.served, others, dialling.source, Some(priority)).ok()?;
+    dialling.served.raced(dialling.context.worker);
+    Some(seated)
+}
+
+/// One connection, and what it tells of its backend.
+async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<Reached, Failed> {
+    // A trial is over when its outcome is told.
+    let Seated { seat, trial, .. } = seated;
+    let start = Instant::now();
+    let settings = &dialling.active.terms.settings;
+    let outcome = match attempt::moved(seat.backend().address, dialling.offset) {
+        Ok(address) => attempt::connect(address, settings, until, &dialling.context.shared).await,
+        Err(cause) => Err(cause),
+    };
+    observe(dialling, seat.backend(), start.elapsed(), &outcome);
+    drop(trial);
+    match outcome {
+        Ok(connection) => Ok(Reached { connection, seat }),
+        Err(cause) => Err(Failed {
+            backend: Arc::clone(seat.backend()),
+            cause,
+        }),
+    }
+}
+
+fn observe(
+    dialling: Dialling<'_>,
+    backend: &Arc<Backend>,
+    connect: Duration,
+    outcome: &Result<Connection, Cause>,
+) {
+    let Dialling {
+        served, context, ..
+    } = dialling;
+    let result = outcome
+        .as_ref()
+        .map_or_else(Cause::result, |_| DialResult::Reached);
+    served.dialled(context.worker, result);
+    let learned = match (result, outcome) {
+        (DialResult::Failed(reason), Err(cause)) => {
+            let message = cause.to_string();
+            tracing::debug!(forward = %served.name, target = %backend.target,
+                address = %backend.address, cause = %message, "a dial failed");
+            Outcome::DialFailed(Failure {
+                reason,
+                message,
+                at_ms: unix_ms(),
+            })
+        }
+        (DialResult::Reached, _) => Outcome::Reached { connect },
+        _ => return,
+    };
+    if served.observe(backend, learned, Instant::now().into_std()) == Observed::Changed {
+        context.shared.news.notify_one();
+    }
+}

@@ -1,0 +1,68 @@
+//! Edge. Counts a session's bytes on the way, and hears in them how its backend is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tcpforward_protocol::answer::DialError;
+use tokio::time::Instant;
+
+use super::Caller;
+use crate::balancer::backend::Backend;
+use crate::balancer::outcome::{Failure, Observed, Outcome};
+use crate::dial;
+use crate::relay::Meter;
+use crate::relay::ending::{Ending, Side};
+use crate::served::Active;
+
+/// Of one session.
+pub(super) struct Counter<'a> {
+    caller: Caller<'a>,
+    backend: &'a Arc<Backend>,
+    /// Whether the backend's first byte is waited for. Only where resets before it are held
+    /// against the backend; else nobody asks, and the balancer is left in peace.
+    awaits_answer: AtomicBool,
+}
+
+impl<'a> Counter<'a> {
+    pub(super) fn new(caller: Caller<'a>, active: &Active, backend: &'a Arc<Backend>) -> Self {
+        let passive = active.forward.spec.relay.health_check.passive;
+        Self {
+            caller,
+            backend,
+            awaits_answer: AtomicBool::new(passive.consecutive_early_resets.is_some()),
+        }
+    }
+
+    /// The relay is over.
+    pub(super) fn ended(&self, ending: Ending) {
+        if ending == Ending::UpstreamRst && self.awaits_answer.swap(false, Ordering::Relaxed) {
+            self.observe(Outcome::EarlyReset(Failure {
+                reason: DialError::Reset,
+                message: "it reset a session before its first byte".to_owned(),
+                at_ms: dial::unix_ms(),
+            }));
+        }
+    }
+
+    fn observe(&self, outcome: Outcome) {
+        let Caller {
+            served, context, ..
+        } = self.caller;
+        let now = Instant::now().into_std();
+        if served.observe(self.backend, outcome, now) == Observed::Changed {
+            context.shared.news.notify_one();
+        }
+    }
+}
+
+impl Meter for &Counter<'_> {
+    fn passed(&self, from: Side, bytes: u64) {
+        let Caller {
+            served, context, ..
+        } = self.caller;
+        served.passed(context.worker, from, bytes);
+        if from == Side::Upstream && self.awaits_answer.swap(false, Ordering::Relaxed) {
+            self.observe(Outcome::Answered);
+        }
+    }
+}
