@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tcpforward_protocol::snapshot::{Backend, Forward, ForwardName, Settings, Snapshot};
-use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings, Snapshot};
 
-use crate::forward::{self, Destination, Draft, Rejection};
+use crate::forward::{self, Draft, Rejection};
 use crate::index::{Index, Known};
-use crate::resolve::{self, Resolved, Unresolved};
+use crate::resolve::{Resolved, Unresolved};
 use crate::status;
 
+mod backends;
 mod ports;
 
-use ports::Ports;
+use ports::{Conflict, Ports, Verdicts};
 
 /// What holds for every forward of this operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,16 +83,12 @@ impl Compiler {
             let draft = index
                 .known(name)
                 .and_then(|known| known.draft.as_ref().ok());
+            // Who can't have a port anyway takes none from others.
+            let draft = draft.filter(|draft| self.reserved(draft).is_none());
             ports.extend(self.ports.note(name, draft));
         }
-        let verdicts: Verdicts = ports
-            .into_iter()
-            .map(|port| {
-                let verdict = self.ports.judge(&port, index);
-                changes.forwards.extend(verdict.keys().cloned());
-                (port, verdict)
-            })
-            .collect();
+        let verdicts = self.ports.judge(&ports, index);
+        changes.forwards.extend(verdicts.keys().cloned());
         for name in &changes.forwards {
             let outcome = index
                 .known(name)
@@ -194,8 +190,8 @@ impl Compiler {
             let Resolved {
                 mut backends,
                 unresolved,
-            } = resolve_all(index, name, draft, &self.rules.settings);
-            outcome.left_out = cut(&mut backends);
+            } = backends::all_of(index, name, draft, &self.rules.settings);
+            outcome.left_out = backends::cut(&mut backends);
             outcome.unresolved = unresolved;
             let forward = Forward::new(name.clone(), draft.spec.clone(), backends);
             outcome.forward = Some(Arc::new(forward));
@@ -203,34 +199,35 @@ impl Compiler {
         outcome
     }
 
-    /// Whether a forward may have its port.
+    /// Whether a forward may have its ports.
     fn granted(
         &self,
         verdicts: &Verdicts,
         name: &ForwardName,
         draft: &Draft,
     ) -> Result<(), Rejection> {
-        let port = draft.spec.listener.port.get();
-        let unavailable = |holder: &str| Rejection {
+        let unavailable = |port: u16, holder: &str| Rejection {
             reason: status::PORT_UNAVAILABLE,
             field: "spec.listener.port".to_owned(),
             message: format!("port {port} is taken by {holder}; choose another port"),
         };
-        if let Some(holder) = self.rules.reserved.get(&port) {
-            return Err(unavailable(holder));
+        if let Some((port, holder)) = self.reserved(draft) {
+            return Err(unavailable(port, holder));
         }
-        let verdict = match verdicts.get(&(draft.pool.clone(), port)) {
-            Some(verdict) => verdict.get(name),
-            // Nobody else was touched, so what was granted stays granted.
-            None => None,
-        };
-        match verdict.and_then(Option::as_ref) {
-            Some(winner) => Err(unavailable(&format!(
-                "TcpForward {winner} of pool {}",
-                draft.pool
-            ))),
+        // Without a verdict nobody else was touched: what was granted stays granted.
+        match verdicts.get(name).and_then(Option::as_ref) {
+            Some(Conflict { winner, port }) => {
+                let holder = format!("TcpForward {winner} of pool {}", draft.pool);
+                Err(unavailable(*port, &holder))
+            }
             None => Ok(()),
         }
+    }
+
+    /// The first port that no forward may have, and what holds it.
+    fn reserved(&self, draft: &Draft) -> Option<(u16, &str)> {
+        let mut ports = draft.spec.listener.ports().map(std::num::NonZeroU16::get);
+        ports.find_map(|port| Some((port, self.rules.reserved.get(&port)?.as_str())))
     }
 }
 
@@ -238,62 +235,6 @@ impl Outcome {
     fn serving(&self) -> Option<(String, Arc<Forward>)> {
         Some((self.pool.clone(), self.forward.clone()?))
     }
-}
-
-/// For each port that was touched: who wants it, and the winner for each that can't have it.
-type Verdicts = BTreeMap<ports::Port, BTreeMap<ForwardName, Option<ForwardName>>>;
-
-fn resolve_all(index: &Index, name: &ForwardName, draft: &Draft, settings: &Settings) -> Resolved {
-    let mut all = Resolved::default();
-    for (i, destination) in draft.destinations.iter().enumerate() {
-        let Some(target) = draft.spec.relay.targets.get(i).map(|t| t.name.as_str()) else {
-            continue;
-        };
-        let field = format!("spec.relay.targets[{i}]");
-        let resolved = match destination {
-            Destination::Address(address) => resolve::address(target, &field, *address, settings),
-            // Data planes resolve it: the answer may differ by where it is asked.
-            Destination::Host => Resolved::default(),
-            Destination::Service(reference) if reference.namespace != name.namespace() => {
-                resolve::other_namespace(target, &field, reference, name.namespace())
-            }
-            Destination::Service(reference) => resolve::service(
-                target,
-                &field,
-                reference,
-                index.service(&reference.namespace, &reference.name),
-                index.slices(&reference.namespace, &reference.name),
-                settings,
-            ),
-        };
-        all.backends.extend(resolved.backends);
-        all.unresolved = all.unresolved.or(resolved.unresolved);
-    }
-    all
-}
-
-/// Keeps as many as one forward may hold, those that take new sessions first; counts the others.
-fn cut(backends: &mut Vec<Backend>) -> usize {
-    if fitting(backends) == backends.len() {
-        return 0;
-    }
-    backends.sort_by(|a, b| (a.takes_new, a).cmp(&(b.takes_new, b)));
-    let kept = fitting(backends);
-    let left_out = backends.len() - kept;
-    backends.truncate(kept);
-    left_out
-}
-
-/// How many from the front one forward may hold, by number and by size.
-fn fitting(backends: &[Backend]) -> usize {
-    let sizes = backends.iter().map(wire::backend_bytes);
-    let sums = sizes.scan(0, |sum, bytes| {
-        *sum += bytes;
-        Some(*sum)
-    });
-    sums.take(BACKENDS_PER_FORWARD)
-        .take_while(|sum| *sum <= BACKENDS_BYTES)
-        .count()
 }
 
 #[cfg(test)]

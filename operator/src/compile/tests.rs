@@ -2,7 +2,8 @@ use std::num::NonZeroU16;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tcpforward_protocol::snapshot::{BackendState, LocalTargets, TakesNew};
+use tcpforward_protocol::snapshot::{Backend, BackendState, LocalTargets, TakesNew};
+use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
 
 use super::*;
 use crate::index::tests::{
@@ -195,6 +196,106 @@ fn addresses_that_do_not_overlap_share_a_port() {
     assert_eq!(verdicts, [true, true, false, false, false, true]);
 }
 
+/// A forward on a range of ports.
+fn range(name: &str, first: u16, last: u16) -> Event {
+    let mut raw = raw(name, first, to("web"));
+    raw["spec"]["listener"]["endPort"] = last.into();
+    applied(raw)
+}
+
+#[test]
+fn a_range_takes_each_of_its_ports() {
+    let mut world = World::of([
+        service("web"),
+        range("a", 8000, 8009),
+        range("b", 8009, 8019),
+        range("c", 8015, 8020),
+        forward("d", 8005, to("web")),
+        forward("e", 8021, to("web")),
+    ]);
+    let taken = |port: u16, winner: &str| {
+        format!(
+            "port {port} is taken by TcpForward shop/{winner} of pool default; choose another port"
+        )
+    };
+    let accepted = |world: &World, name: &str| world.outcome(name).accepted.is_ok();
+    assert_eq!(
+        world.rejection("b"),
+        ("PortUnavailable", taken(8009, "a").as_str())
+    );
+    assert_eq!(
+        world.rejection("d"),
+        ("PortUnavailable", taken(8005, "a").as_str())
+    );
+    // b is not served, so it is in nobody's way.
+    assert!(accepted(&world, "c") && accepted(&world, "e"));
+
+    let changes = world.apply(range("a", 8000, 8004));
+    assert_eq!(changes.forwards, names(&["a", "b", "c", "d"]));
+    assert!(accepted(&world, "b") && accepted(&world, "d"));
+    assert_eq!(
+        world.rejection("c"),
+        ("PortUnavailable", taken(8015, "b").as_str())
+    );
+}
+
+#[test]
+fn a_range_with_a_reserved_port_takes_none() {
+    let world = World::of([
+        service("web"),
+        range("a", 9900, 9910),
+        forward("b", 9905, to("web")),
+    ]);
+    let text = "port 9901 is taken by the admin page of this process; choose another port";
+    assert_eq!(world.rejection("a"), ("PortUnavailable", text));
+    assert_eq!(world.outcome("b").accepted, Ok(()));
+}
+
+#[test]
+fn a_backend_whose_port_would_move_too_far_is_left_out() {
+    let slice = json!({
+        "metadata": {
+            "name": "web-1", "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": "web"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 65530}],
+        "endpoints": [{"addresses": ["10.0.0.1"]}],
+    });
+    let world = World::of([
+        service("web"),
+        Event::Applied(Object::EndpointSlice(
+            serde_json::from_value(slice).unwrap(),
+        )),
+        range("one", 8000, 8006),
+        range("two", 8010, 8015),
+    ]);
+    assert_eq!(world.addresses("one"), [""; 0]);
+    let unresolved = world.outcome("one").unresolved.clone().unwrap();
+    assert_eq!(unresolved.reason, "PortNotFound");
+    assert_eq!(unresolved.field, "spec.relay.targets[0].service.port");
+    assert_eq!(
+        unresolved.message,
+        "target a: the port of endpoint 10.0.0.1:65530 moves by up to 6 with the listener's, and \
+         there is no port beyond 65535; lower spec.listener.endPort"
+    );
+    assert_eq!(world.addresses("two"), ["10.0.0.1:65530"]);
+}
+
+#[test]
+fn a_target_by_name_is_left_to_data_planes() {
+    let targets = json!([{"name": "db", "address": {"host": "db.example.com", "port": 5432}}]);
+    let world = World::of([forward("one", 5432, targets)]);
+    assert_eq!(world.outcome("one").unresolved, None);
+    let forward = world.outcome("one").forward.clone().unwrap();
+    assert_eq!(forward.backends, []);
+    let host = forward.spec.relay.targets[0].host.as_ref().unwrap();
+    assert_eq!(
+        (host.name.as_str(), host.port.get()),
+        ("db.example.com", 5432)
+    );
+}
+
 #[test]
 fn a_reserved_port_is_refused() {
     let world = World::of([forward("one", 9901, to("web"))]);
@@ -331,6 +432,8 @@ fn events() -> Vec<Event> {
         forward("c", 81, to("db")),
         forward("d", 82, to("missing")),
         forward("e", 0, to("web")),
+        range("f", 79, 80),
+        range("g", 81, 90),
     ]
 }
 
