@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use tcpforward_protocol::TEXT_CHARS;
-use tcpforward_protocol::answer::{FailingBackend, Refusal, ServedSpec};
+use tcpforward_protocol::answer::{FailingBackend, Refusal, ResolvedHost, ServedSpec};
 
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -13,8 +13,10 @@ use crate::crd::status::Address;
 
 mod backends;
 mod data_planes;
+mod hosts;
 mod verdict;
 
+use hosts::Clock;
 use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
@@ -34,7 +36,7 @@ pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
 pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
 /// ResolvedRefs=False: there is no such Service.
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
-/// ResolvedRefs=False: the Service has no such port.
+/// ResolvedRefs=False: the Service has no such port, or not the whole range.
 pub const PORT_NOT_FOUND: &str = "PortNotFound";
 /// ResolvedRefs=False: a Service, or a port, that can't be relayed to.
 pub const UNSUPPORTED_SERVICE: &str = "UnsupportedService";
@@ -48,6 +50,9 @@ pub const REJECTED: &str = "Rejected";
 pub const NO_DATA_PLANE: &str = "NoDataPlane";
 /// BackendsAvailable=False: nothing to dial.
 pub const NO_ENDPOINTS: &str = "NoEndpoints";
+/// BackendsAvailable=False: a target's DNS name leads nowhere. Also of an entry in
+/// `status.backends.unhealthy`.
+pub const NAME_NOT_RESOLVED: &str = "NameNotResolved";
 /// BackendsAvailable=False: nothing that answers.
 pub const NO_HEALTHY_BACKEND: &str = "NoHealthyBackend";
 
@@ -90,6 +95,8 @@ pub struct Member {
     pub refused: Option<Refusal>,
     /// Backends that it doesn't reach.
     pub failing: Vec<FailingBackend>,
+    /// What the targets by DNS name lead to there.
+    pub hosts: Vec<ResolvedHost>,
     /// What it listens on.
     pub listeners: Vec<SocketAddr>,
 }
@@ -129,7 +136,7 @@ pub fn compute(
         .filter(|_| pool.gathering == Gathering::Waiting)
         .filter(|p| p.observed_generation == Some(outcome.generation));
     let seen = data_planes::look(outcome, pool, former);
-    let reached = backends::look(outcome, pool, former);
+    let reached = backends::look(outcome, pool, former, &Clock { previous, now });
     let verdicts = [
         accepted(outcome),
         resolved(outcome),

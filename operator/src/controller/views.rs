@@ -103,6 +103,7 @@ fn members(roster: &Roster, pool: &str, name: &ForwardName) -> Vec<Member> {
             serving: account.serving,
             refused: account.refused,
             failing: account.failing,
+            hosts: account.hosts,
             listeners: account.listeners,
         })
         .collect()

@@ -54,19 +54,20 @@ pub struct Address {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backends {
-    /// Backends that may get new sessions by what Kubernetes says of them.
+    /// Backends that may get new sessions by what Kubernetes says of them, and addresses that
+    /// targets' DNS names lead to.
     #[schemars(range(min = 0))]
     pub total: i32,
     /// Those of them that the data planes reach.
     #[schemars(range(min = 0))]
     pub healthy: i32,
-    /// Those of them that are left out after failures.
+    /// Those of them that new sessions avoid, after failures of sessions or of checks.
     #[schemars(range(min = 0))]
     pub ejected: i32,
     /// Healthy ones of all, as in 2/3.
     #[schemars(length(max = 32))]
     pub summary: String,
-    /// The first backends that the data planes don't reach.
+    /// The first backends that the data planes don't reach, and names that they don't resolve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub unhealthy: Vec<UnhealthyBackend>,
@@ -79,8 +80,8 @@ pub struct UnhealthyBackend {
     /// The target that it belongs to.
     #[schemars(length(max = 63))]
     pub target: String,
-    /// Address and port.
-    #[schemars(length(max = 64))]
+    /// Address and port; of a DNS name that is not resolved, the name and port.
+    #[schemars(length(max = 260))]
     pub address: String,
     /// Kind of failure in one word.
     #[schemars(length(max = 64))]

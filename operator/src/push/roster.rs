@@ -222,6 +222,10 @@ impl Roster {
                 .or_default()
                 .push(bound.address);
         }
+        let mut hosts = BTreeMap::<_, Vec<_>>::new();
+        for host in report.hosts.into_iter().take(ENTRIES) {
+            hosts.entry(host.forward.clone()).or_default().push(host);
+        }
         let sessions = report
             .sessions
             .into_iter()
@@ -240,9 +244,11 @@ impl Roster {
         dirty
             .forwards
             .extend(differences(&member.listeners, &listeners));
+        dirty.forwards.extend(differences(&member.hosts, &hosts));
         let changed = dirty.forwards.len() != before;
         member.failing = failing;
         member.listeners = listeners;
+        member.hosts = hosts;
         member.sessions = sessions;
         drop(state);
         if changed {

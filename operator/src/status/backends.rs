@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use k8s_openapi::jiff::Timestamp;
-use tcpforward_protocol::answer::{DialError, FailingBackend};
-use tcpforward_protocol::snapshot::{Backend, Forward, TakesNew};
+use tcpforward_protocol::answer::{self, DialError, FailingBackend};
+use tcpforward_protocol::snapshot::{Forward, TakesNew};
 use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD};
 
+use super::hosts::{self, Clock};
 use super::{
-    BACKENDS_AVAILABLE, NO_ENDPOINTS, NO_HEALTHY_BACKEND, NOT_LOOKED_AT, PoolView, Verdict,
-    bounded, seconds, whole,
+    BACKENDS_AVAILABLE, NAME_NOT_RESOLVED, NO_ENDPOINTS, NO_HEALTHY_BACKEND, NOT_LOOKED_AT,
+    PoolView, Verdict, bounded, seconds, whole,
 };
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -25,6 +26,7 @@ pub(super) fn look(
     outcome: &Outcome,
     pool: &PoolView,
     former: Option<&TcpForwardStatus>,
+    clock: &Clock<'_>,
 ) -> Reached {
     let Some(forward) = &outcome.forward else {
         return Reached {
@@ -35,19 +37,60 @@ pub(super) fn look(
     if let Some(kept) = former.filter(|_| pool.members.is_empty()).and_then(kept) {
         return kept;
     }
-    let unhealthy = unhealthy(forward, pool);
-    let total = candidates(forward).count();
-    let healthy = total - unhealthy.len();
+    let seen = Seen {
+        candidates: candidates(forward, pool),
+        unhealthy: unhealthy(forward, pool),
+        unresolved: hosts::unresolved(forward, pool, clock),
+        unasked: hosts::unasked(forward, pool),
+    };
+    let (total, healthy) = (seen.candidates.len(), seen.healthy());
+    let left_out = seen.unhealthy.values();
+    let left_out = left_out.filter(|unhealthy| unhealthy.left_out == LeftOut::Yes);
+    // A name that leads nowhere explains what is missing; it is shown first.
+    let shown = seen.unresolved.iter();
+    let shown = shown.chain(seen.unhealthy.values().map(|unhealthy| &unhealthy.backend));
     Reached {
-        verdict: verdict(outcome, forward, &unhealthy),
         counts: Some(Backends {
             total: whole(total),
             healthy: whole(healthy),
-            ejected: 0,
+            ejected: whole(left_out.count()),
             summary: format!("{healthy}/{total}"),
-            unhealthy: unhealthy.values().take(UNHEALTHY).cloned().collect(),
+            unhealthy: shown.take(UNHEALTHY).cloned().collect(),
         }),
+        verdict: verdict(outcome, forward, &seen),
     }
+}
+
+/// The backends of a forward as its pool sees them.
+struct Seen<'a> {
+    candidates: Candidates<'a>,
+    unhealthy: BTreeMap<Key<'a>, Unhealthy>,
+    unresolved: Vec<UnhealthyBackend>,
+    unasked: Option<&'a str>,
+}
+
+impl Seen<'_> {
+    fn healthy(&self) -> usize {
+        self.candidates.len() - self.unhealthy.len()
+    }
+}
+
+/// A backend by its target and address.
+type Key<'a> = (&'a str, SocketAddr);
+
+/// Backends that may be picked, each with the number of data planes that know of it.
+type Candidates<'a> = BTreeMap<Key<'a>, usize>;
+
+struct Unhealthy {
+    backend: UnhealthyBackend,
+    left_out: LeftOut,
+}
+
+/// Whether new sessions avoid it on most data planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeftOut {
+    No,
+    Yes,
 }
 
 /// What a former lease holder said, until there is someone to ask.
@@ -58,18 +101,20 @@ fn kept(former: &TcpForwardStatus) -> Option<Reached> {
     })
 }
 
-fn candidates(forward: &Forward) -> impl Iterator<Item = &Backend> {
-    forward
-        .backends
-        .iter()
-        .filter(|backend| backend.takes_new == TakesNew::Yes)
+fn candidates<'a>(forward: &'a Forward, pool: &PoolView) -> Candidates<'a> {
+    let backends = forward.backends.iter();
+    let takes_new = backends.filter(|backend| backend.takes_new == TakesNew::Yes);
+    let everyone = pool.members.len();
+    let mut candidates: Candidates<'a> = takes_new
+        .map(|backend| ((backend.target.as_str(), backend.address), everyone))
+        .collect();
+    candidates.extend(hosts::addresses(forward, pool));
+    candidates
 }
 
-type Unhealthy<'a> = BTreeMap<(&'a str, SocketAddr), UnhealthyBackend>;
-
-/// Those that more than half of the pool fails to reach: one pod with a broken network says
-/// nothing about a backend.
-fn unhealthy<'a>(forward: &'a Forward, pool: &PoolView) -> Unhealthy<'a> {
+/// Those that more than half of the data planes that know of them fail to reach: one pod with a
+/// broken network says nothing about a backend.
+fn unhealthy<'a>(forward: &'a Forward, pool: &PoolView) -> BTreeMap<Key<'a>, Unhealthy> {
     let mut reports: BTreeMap<(&str, SocketAddr), Vec<&FailingBackend>> = BTreeMap::new();
     for member in &pool.members {
         // One vote for each member, however often it names a backend.
@@ -79,13 +124,21 @@ fn unhealthy<'a>(forward: &'a Forward, pool: &PoolView) -> Unhealthy<'a> {
             reports.entry(key).or_default().push(failing);
         }
     }
-    candidates(forward)
-        .filter_map(|backend| {
-            let key = (backend.target.as_str(), backend.address);
+    let known = candidates(forward, pool).into_iter();
+    known
+        .filter_map(|(key, voters)| {
             let reports = reports.get(&key)?;
             let earliest = reports.iter().min_by_key(|report| report.since_ms)?;
-            let most = reports.len() * 2 > pool.members.len();
-            most.then(|| (key, described(earliest)))
+            let most = |votes: usize| votes * 2 > voters;
+            let avoid = reports.iter().filter(|f| f.left_out != answer::LeftOut::No);
+            let unhealthy = Unhealthy {
+                backend: described(earliest),
+                left_out: match most(avoid.count()) {
+                    true => LeftOut::Yes,
+                    false => LeftOut::No,
+                },
+            };
+            most(reports.len()).then_some((key, unhealthy))
         })
         .collect()
 }
@@ -116,34 +169,19 @@ fn described(failing: &FailingBackend) -> UnhealthyBackend {
     }
 }
 
-fn verdict(outcome: &Outcome, forward: &Forward, unhealthy: &Unhealthy<'_>) -> Verdict {
+fn verdict(outcome: &Outcome, forward: &Forward, seen: &Seen<'_>) -> Verdict {
     let bad = |reason, message: String| Verdict::bad(BACKENDS_AVAILABLE, reason, message);
-    let total = candidates(forward).count();
     let targets = &forward.spec.relay.targets;
-    if total == 0 {
-        let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-        return bad(
-            NO_ENDPOINTS,
-            format!(
-                "no endpoint takes new sessions; are the Services' pods Ready, and do the \
-                 selectors match them? targets: {}",
-                names.join(", ")
-            ),
-        );
+    if seen.candidates.is_empty() {
+        return nothing_to_dial(forward, seen);
     }
     if targets.iter().all(|target| target.weight == 0) {
         let message = "every target has weight 0, so there are no new sessions; give one a weight";
         return bad(NO_ENDPOINTS, message.to_owned());
     }
-    let weighted = |backend: &&Backend| {
-        targets
-            .iter()
-            .any(|target| target.name == backend.target && target.weight > 0)
-    };
-    let fine =
-        |backend: &Backend| !unhealthy.contains_key(&(backend.target.as_str(), backend.address));
-    let healthy = total - unhealthy.len();
-    if candidates(forward).filter(weighted).any(fine) {
+    let weighted = |target: &str| targets.iter().any(|t| t.name == target && t.weight > 0);
+    let mut usable = seen.candidates.keys();
+    if usable.any(|key| weighted(key.0) && !seen.unhealthy.contains_key(key)) {
         let cut = match outcome.left_out {
             0 => String::new(),
             n => format!(
@@ -152,11 +190,12 @@ fn verdict(outcome: &Outcome, forward: &Forward, unhealthy: &Unhealthy<'_>) -> V
                 BACKENDS_BYTES >> 20
             ),
         };
+        let (healthy, total) = (seen.healthy(), seen.candidates.len());
         let message = format!("{healthy} of {total} backends are healthy{cut}");
         return Verdict::good(BACKENDS_AVAILABLE, message);
     }
-    match unhealthy.values().next() {
-        Some(first) => bad(
+    match seen.unhealthy.values().next() {
+        Some(Unhealthy { backend: first, .. }) => bad(
             NO_HEALTHY_BACKEND,
             format!(
                 "no backend is reached; {} of target {}: {}",
@@ -168,6 +207,31 @@ fn verdict(outcome: &Outcome, forward: &Forward, unhealthy: &Unhealthy<'_>) -> V
             "only targets of weight 0 have endpoints; give one of them a weight".to_owned(),
         ),
     }
+}
+
+fn nothing_to_dial(forward: &Forward, seen: &Seen<'_>) -> Verdict {
+    let bad = |reason, message: String| Verdict::bad(BACKENDS_AVAILABLE, reason, message);
+    if let Some(first) = seen.unresolved.first() {
+        let message = format!(
+            "{} of target {} leads nowhere: {}",
+            first.address, first.target, first.message
+        );
+        return bad(NAME_NOT_RESOLVED, message);
+    }
+    if let Some(name) = seen.unasked {
+        let message = format!("no data plane has looked up {name} yet");
+        return bad(NAME_NOT_RESOLVED, message);
+    }
+    let targets = forward.spec.relay.targets.iter();
+    let names: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
+    bad(
+        NO_ENDPOINTS,
+        format!(
+            "no endpoint takes new sessions; are the Services' pods Ready, and do the selectors \
+             match them? targets: {}",
+            names.join(", ")
+        ),
+    )
 }
 
 /// Entries of `status.backends.unhealthy` at most.

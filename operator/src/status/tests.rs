@@ -12,6 +12,8 @@ use crate::index::Index;
 use crate::index::tests::{forward, raw, service, slice, to};
 use crate::index::{Event, Object};
 
+mod backends;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
@@ -59,6 +61,7 @@ fn member(pod: &str, serving: Option<&Outcome>) -> Member {
         }),
         refused: None,
         failing: vec![],
+        hosts: vec![],
         listeners: vec!["127.0.0.1:8888".parse().unwrap()],
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::Serialize;
-use tcpforward_protocol::answer::{FailingBackend, Refusal, ServedSpec};
+use tcpforward_protocol::answer::{FailingBackend, Refusal, ResolvedHost, ServedSpec};
 use tcpforward_protocol::snapshot::ForwardName;
 
 /// What has changed since it was asked last.
@@ -23,6 +23,7 @@ pub(crate) struct Account {
     pub(crate) serving: Option<ServedSpec>,
     pub(crate) refused: Option<Refusal>,
     pub(crate) failing: Vec<FailingBackend>,
+    pub(crate) hosts: Vec<ResolvedHost>,
     pub(crate) listeners: Vec<SocketAddr>,
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use tcpforward_protocol::answer::{FailingBackend, Hello, Refusal, ServedSpec, Serving};
+use tcpforward_protocol::answer::{
+    FailingBackend, Hello, Refusal, ResolvedHost, ServedSpec, Serving,
+};
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::snapshot::ForwardName;
 use tcpforward_protocol::version::Version;
@@ -16,7 +18,7 @@ use super::Account;
 /// one can't fill the memory.
 const SERVED_FORWARDS: usize = 65_536;
 
-/// Refusals, listeners and session counts of one data plane that are kept: one for each forward
+/// Refusals, listeners, resolved names and session counts of one data plane that are kept: one for each forward
 /// that it may serve.
 pub(super) const ENTRIES: usize = SERVED_FORWARDS;
 
@@ -43,6 +45,7 @@ pub(super) struct Knowledge {
     pub(super) serving: BTreeMap<ForwardName, ServedSpec>,
     pub(super) refused: BTreeMap<ForwardName, Refusal>,
     pub(super) failing: BTreeMap<ForwardName, Vec<FailingBackend>>,
+    pub(super) hosts: BTreeMap<ForwardName, Vec<ResolvedHost>>,
     pub(super) listeners: BTreeMap<ForwardName, Vec<SocketAddr>>,
     pub(super) sessions: BTreeMap<ForwardName, (u64, u64)>,
 }
@@ -99,6 +102,7 @@ impl Knowledge {
             serving: self.serving.get(forward).copied(),
             refused: self.refused.get(forward).cloned(),
             failing: self.failing.get(forward).cloned().unwrap_or_default(),
+            hosts: self.hosts.get(forward).cloned().unwrap_or_default(),
             listeners: self.listeners.get(forward).cloned().unwrap_or_default(),
         })
     }

@@ -1,6 +1,6 @@
 use tcpforward_protocol::answer::{
-    BoundListener, DialError, FailingBackend, LeftOut, RefusalCode, ServedSpec, Serving,
-    SessionCount,
+    BoundListener, DialError, FailingBackend, LeftOut, RefusalCode, ResolvedHost, ServedSpec,
+    Serving, SessionCount,
 };
 use tcpforward_protocol::delta::Scope;
 use tcpforward_protocol::proto;
@@ -263,8 +263,17 @@ fn a_report_marks_only_what_changed() {
     roster.take_dirty();
     roster.report(&seat, report.clone());
     assert!(roster.take_dirty().forwards.contains(&name()));
-    roster.report(&seat, report);
+    roster.report(&seat, report.clone());
     assert_eq!(roster.take_dirty(), Dirty::default());
+    let hosts = vec![ResolvedHost {
+        forward: name(),
+        target: "t".to_owned(),
+        addresses: vec!["10.0.0.1".parse().unwrap()],
+        error: None,
+    }];
+    roster.report(&seat, Report { hosts, ..report });
+    assert!(roster.take_dirty().forwards.contains(&name()));
+    assert_eq!(roster.accounts("default", &name())[0].hosts.len(), 1);
     assert_eq!(roster.sessions("default", &name()), (2, 3));
     assert_eq!(roster.accounts("default", &name())[0].listeners.len(), 1);
 }

@@ -1,0 +1,124 @@
+use tcpforward_protocol::answer::ResolvedHost;
+
+use super::*;
+
+const HOST: &str = "db.example.com:5432";
+
+/// One target by name.
+fn named() -> Outcome {
+    let targets = json!([{"name": "db", "address": {"host": "db.example.com", "port": 5432}}]);
+    outcome(vec![forward("one", 5432, targets)])
+}
+
+fn resolving(pod: &str, outcome: &Outcome, addresses: &[&str], error: Option<&str>) -> Member {
+    let host = ResolvedHost {
+        forward: name(),
+        target: "db".into(),
+        addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+        error: error.map(str::to_owned),
+    };
+    Member {
+        hosts: vec![host],
+        ..member(pod, Some(outcome))
+    }
+}
+
+fn available(status: &TcpForwardStatus) -> String {
+    words(status).swap_remove(3)
+}
+
+#[test]
+fn backends_that_sessions_avoid_are_counted_as_ejected() {
+    let outcome = good();
+    let avoided = |pod: &str, left_out: LeftOut| {
+        let mut member = failing(pod, &outcome, &["10.0.0.1:8080"]);
+        member.failing[0].left_out = left_out;
+        member
+    };
+    let cases = [
+        (vec![LeftOut::Ejected], 1),
+        (vec![LeftOut::Unhealthy], 1),
+        (vec![LeftOut::No], 0),
+        (vec![LeftOut::Ejected, LeftOut::No], 0),
+        (vec![LeftOut::Ejected, LeftOut::Unhealthy, LeftOut::No], 1),
+    ];
+    for (said, ejected) in cases {
+        let pods = said.iter().enumerate();
+        let members = pods.map(|(i, left_out)| avoided(&format!("pod-{i}"), *left_out));
+        let status = status(&outcome, &pool(members.collect()));
+        let backends = status.backends.unwrap();
+        let counts = (backends.total, backends.healthy, backends.ejected);
+        assert_eq!(counts, (2, 1, ejected), "{said:?}");
+    }
+}
+
+#[test]
+fn addresses_of_a_name_are_backends() {
+    let outcome = named();
+    let one = resolving("a", &outcome, &["10.1.0.1", "10.1.0.2", "10.1.0.1"], None);
+    let two = resolving("b", &outcome, &["10.1.0.2", "10.1.0.3"], None);
+    let status = status(&outcome, &pool(vec![one, two]));
+    let counts = status.backends.as_ref().unwrap();
+    assert_eq!((counts.summary.as_str(), counts.total), ("3/3", 3));
+    let healthy = "BackendsAvailable=True BackendsAvailable: 3 of 3 backends are healthy";
+    assert_eq!(available(&status), healthy);
+}
+
+#[test]
+fn an_address_of_a_name_is_judged_by_those_that_know_it() {
+    let outcome = named();
+    let mut one = resolving("a", &outcome, &["10.1.0.1"], None);
+    one.failing = failing("a", &outcome, &["10.1.0.1:5432"]).failing;
+    one.failing[0].target = "db".into();
+    let two = resolving("b", &outcome, &["10.1.0.2"], None);
+    let counts = status(&outcome, &pool(vec![one, two])).backends.unwrap();
+    assert_eq!(counts.summary, "1/2");
+    assert_eq!(counts.unhealthy[0].address, "10.1.0.1:5432");
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_shown_with_its_error() {
+    let outcome = named();
+    let error = Some("no such name (NXDOMAIN)");
+    let nowhere = pool(vec![resolving("a", &outcome, &[], error)]);
+    let first = status(&outcome, &nowhere);
+    assert_eq!(
+        available(&first),
+        "BackendsAvailable=False NameNotResolved: db.example.com:5432 of target db leads nowhere: no \
+         such name (NXDOMAIN); does the name exist, and do data planes reach their DNS server?"
+    );
+    let shown = first.backends.clone().unwrap().unhealthy.swap_remove(0);
+    let words = (
+        shown.target.as_str(),
+        shown.address.as_str(),
+        shown.reason.as_str(),
+    );
+    assert_eq!(words, ("db", HOST, "NameNotResolved"));
+    assert_eq!(shown.since, Time(at(0)));
+    // It has been so since then.
+    let later = compute(&outcome, &nowhere, Addresses::Omitted, Some(&first), at(60));
+    assert_eq!(later.backends, first.backends);
+}
+
+#[test]
+fn earlier_answers_of_a_name_still_count() {
+    let outcome = named();
+    let member = |pod: &str| resolving(pod, &outcome, &["10.1.0.1"], Some("timed out"));
+    let status = status(&outcome, &pool(vec![member("a"), member("b")]));
+    let counts = status.backends.as_ref().unwrap();
+    assert_eq!(
+        (counts.summary.as_str(), counts.unhealthy.len()),
+        ("1/1", 1)
+    );
+    assert!(available(&status).starts_with("BackendsAvailable=True"));
+}
+
+#[test]
+fn a_name_that_nobody_has_asked_for_yet_is_said() {
+    let outcome = named();
+    let status = status(&outcome, &pool(vec![member("a", Some(&outcome))]));
+    assert_eq!(
+        available(&status),
+        "BackendsAvailable=False NameNotResolved: no data plane has looked up db.example.com yet"
+    );
+}
