@@ -1,8 +1,9 @@
 //! Pure. What has to be done to the listeners that run, so that the wanted ones do.
 //!
-//! Two forwards that want one address can't both have it: the one that runs there keeps it, else
-//! the first by name gets it, and the other one is refused. A refused forward that runs elsewhere
-//! stays there, and that address is taken as well.
+//! A forward has one address, or one for each port of its range, and has all of them or none. Two
+//! forwards that want one address can't both have it: the one that runs there keeps it, else the
+//! first by name gets it, and the other one is refused. A refused forward that runs elsewhere stays
+//! there, and those addresses are taken as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,18 +12,29 @@ use tcpforward_protocol::snapshot::ForwardName;
 
 use crate::config::Reserved;
 
+mod claims;
+
+use claims::{Claims, Held};
+
+/// The addresses of one forward; of one IP, so none is in another one's way.
+pub type Addresses = BTreeSet<SocketAddr>;
+
+/// Whose addresses are which.
+pub type ByForward = BTreeMap<ForwardName, Addresses>;
+
 /// One thing to do. In the order in which they stand none is in another one's way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Give up the address first, because others wait for it in a circle; the move follows.
+    /// Give up the addresses that it won't keep first, because they are in the way of its own new
+    /// ones, or others wait for them in a circle; the rest follows.
     Close(ForwardName),
-    /// Bind the new address, then give up the old one.
-    Move(ForwardName, SocketAddr),
-    /// Bind.
-    Start(ForwardName, SocketAddr),
+    /// Bind the addresses that it lacks, then give up those that it won't keep.
+    Move(ForwardName, Addresses),
+    /// Bind the addresses that it lacks.
+    Start(ForwardName, Addresses),
     /// Stop accepting.
     Stop(ForwardName),
-    /// Take the new configuration; the listener is not touched.
+    /// Take the new configuration; no listener is touched.
     Update(ForwardName),
 }
 
@@ -58,73 +70,75 @@ pub struct Plan {
     pub conflicts: BTreeMap<ForwardName, Conflict>,
 }
 
-type Addresses = BTreeMap<ForwardName, SocketAddr>;
-
 /// Compares the addresses that are bound with those that are wanted.
 #[must_use]
-pub fn plan(running: &Addresses, wanted: &Addresses, reserved: &[Reserved]) -> Plan {
-    let conflicts = conflicts(running, wanted, reserved);
+pub fn plan(running: &ByForward, wanted: &ByForward, reserved: &[Reserved]) -> Plan {
+    let claims = Claims {
+        running,
+        wanted,
+        reserved,
+    };
+    let conflicts = claims.conflicts();
     let gone = running.keys().filter(|name| !wanted.contains_key(*name));
     let mut steps: Vec<Step> = gone.cloned().map(Step::Stop).collect();
-    let mut moving = BTreeMap::new();
-    for (name, &address) in wanted
+    let mut moving = ByForward::new();
+    let allowed = wanted
         .iter()
-        .filter(|(name, _)| !conflicts.contains_key(*name))
-    {
-        if running.get(name) == Some(&address) {
+        .filter(|(name, _)| !conflicts.contains_key(*name));
+    for (name, addresses) in allowed {
+        if running.get(name) == Some(addresses) {
             steps.push(Step::Update(name.clone()));
         } else {
-            moving.insert(name.clone(), address);
+            moving.insert(name.clone(), addresses.clone());
         }
     }
-    let mut held: Held = Held::default();
-    for (name, &address) in running
-        .iter()
-        .filter(|(name, _)| wanted.contains_key(*name))
-    {
-        held.add(name, address);
+    let mut held = Held::default();
+    for (name, addresses) in running {
+        if wanted.contains_key(name) {
+            held.add_all(name, addresses);
+        }
     }
     order(moving, running, held, &mut steps);
     Plan { steps, conflicts }
 }
 
-/// Emits a move or start only when nobody else holds its address any more.
-fn order(mut moving: Addresses, running: &Addresses, mut held: Held, steps: &mut Vec<Step>) {
+/// Emits a move or start only when nobody else holds one of its addresses any more.
+fn order(mut moving: ByForward, running: &ByForward, mut held: Held, steps: &mut Vec<Step>) {
+    let none = Addresses::new();
     while !moving.is_empty() {
-        let mut waiting = Addresses::new();
+        let mut waiting = ByForward::new();
         let before = moving.len();
-        for (name, address) in moving {
-            if held.other(&name, address).is_some() {
-                waiting.insert(name, address);
+        for (name, addresses) in moving {
+            if addresses.iter().any(|a| held.other(&name, *a).is_some()) {
+                waiting.insert(name, addresses);
                 continue;
             }
-            match running.get(&name) {
-                Some(&old) if held.is_held(&name, old) && overlap(old, address) => {
-                    // Its own old listener is in the way of the new one.
-                    held.remove(&name, old);
-                    steps.push(Step::Close(name.clone()));
-                    steps.push(Step::Start(name, address));
-                }
-                Some(&old) if held.is_held(&name, old) => {
-                    held.remove(&name, old);
-                    steps.push(Step::Move(name, address));
-                }
-                _ => steps.push(Step::Start(name, address)),
+            let old = running.get(&name).unwrap_or(&none);
+            let leaves = leaves(&name, old, &addresses, &held);
+            let is_in_its_own_way = addresses
+                .difference(old)
+                .any(|new| leaves.iter().any(|leaves| overlap(*leaves, *new)));
+            held.remove_all(&name, &leaves);
+            if is_in_its_own_way {
+                steps.push(Step::Close(name.clone()));
             }
+            steps.push(if is_in_its_own_way || leaves.is_empty() {
+                Step::Start(name, addresses)
+            } else {
+                Step::Move(name, addresses)
+            });
         }
         let stuck = waiting.len() == before;
         moving = waiting;
-        let circle = moving.keys().find(|name| {
-            running
-                .get(*name)
-                .is_some_and(|old| held.is_held(name, *old))
+        let circle = moving.iter().find_map(|(name, addresses)| {
+            let old = running.get(name)?;
+            let leaves = leaves(name, old, addresses, &held);
+            (!leaves.is_empty()).then(|| (name.clone(), leaves))
         });
-        match (stuck, circle.cloned()) {
+        match (stuck, circle) {
             (false, _) => {}
-            (true, Some(name)) => {
-                if let Some(&old) = running.get(&name) {
-                    held.remove(&name, old);
-                }
+            (true, Some((name, leaves))) => {
+                held.remove_all(&name, &leaves);
                 steps.push(Step::Close(name));
             }
             // Can't be: whoever waits, waits for one that moves. Binding will tell.
@@ -136,76 +150,10 @@ fn order(mut moving: Addresses, running: &Addresses, mut held: Held, steps: &mut
     }
 }
 
-fn conflicts(
-    running: &Addresses,
-    wanted: &Addresses,
-    reserved: &[Reserved],
-) -> BTreeMap<ForwardName, Conflict> {
-    let mut refused: BTreeMap<ForwardName, Conflict> = BTreeMap::new();
-    loop {
-        let mut held = Held::default();
-        // Who runs there is first; among these are the refused ones, where they still run.
-        let stays = |name: &ForwardName, address: &SocketAddr| {
-            running
-                .get(name)
-                .filter(|old| refused.contains_key(name) || *old == address)
-                .copied()
-        };
-        for (name, address) in wanted {
-            if let Some(old) = stays(name, address) {
-                held.add(name, old);
-            }
-        }
-        let mut new = BTreeMap::new();
-        for (name, &address) in wanted {
-            if refused.contains_key(name) || stays(name, &address).is_some() {
-                continue;
-            }
-            if let Some(&reserved) = reserved.iter().find(|r| overlap(r.address, address)) {
-                new.insert(name.clone(), Conflict::Reserved { address, reserved });
-            } else if let Some(winner) = held.other(name, address).cloned() {
-                new.insert(name.clone(), Conflict::Forward { address, winner });
-            } else {
-                held.add(name, address);
-            }
-        }
-        if new.is_empty() {
-            return refused;
-        }
-        refused.extend(new);
-    }
-}
-
-/// Who holds which address, by port.
-#[derive(Default)]
-struct Held(BTreeMap<u16, BTreeSet<(ForwardName, SocketAddr)>>);
-
-impl Held {
-    fn add(&mut self, name: &ForwardName, address: SocketAddr) {
-        self.0
-            .entry(address.port())
-            .or_default()
-            .insert((name.clone(), address));
-    }
-
-    fn remove(&mut self, name: &ForwardName, address: SocketAddr) {
-        if let Some(holders) = self.0.get_mut(&address.port()) {
-            holders.remove(&(name.clone(), address));
-        }
-    }
-
-    fn is_held(&self, name: &ForwardName, address: SocketAddr) -> bool {
-        let holders = self.0.get(&address.port());
-        holders.is_some_and(|h| h.contains(&(name.clone(), address)))
-    }
-
-    /// Who else holds an address that can't be bound beside this one.
-    fn other(&self, name: &ForwardName, address: SocketAddr) -> Option<&ForwardName> {
-        let mut holders = self.0.get(&address.port())?.iter();
-        holders
-            .find(|(n, a)| n != name && overlap(*a, address))
-            .map(|(n, _)| n)
-    }
+/// What a forward still holds and won't keep.
+fn leaves(name: &ForwardName, old: &Addresses, new: &Addresses, held: &Held) -> Addresses {
+    let leaves = old.difference(new).copied();
+    leaves.filter(|a| held.is_held(name, *a)).collect()
 }
 
 /// Whether the kernel refuses to bind both. `[::]` takes IPv4 as well.

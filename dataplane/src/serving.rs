@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::balancer::outcome::Observed;
 use crate::config::Reserved;
 use crate::place::{Place, Terms};
+use crate::plan::Addresses;
 use crate::relay::ending::Ending;
 use crate::shared::Shared;
 use crate::sync::{Applied, Wanted};
@@ -106,7 +107,7 @@ impl Serving {
         let bound = self
             .running
             .iter()
-            .filter(|(_, running)| running.listener.is_some());
+            .filter(|(_, running)| self.lacking(running).is_empty());
         Applied {
             seq: self.wanted.as_ref().map_or(0, |wanted| wanted.seq),
             serving: bound
@@ -121,7 +122,6 @@ impl Serving {
     pub async fn tick(&mut self) -> bool {
         let before = self.leaving.len();
         let now = Instant::now();
-        self.close_sessions(now);
         self.leaving.retain(|_, leaving| !leaving.is_over());
         self.closing.retain(|closing| !closing.is_done());
         for running in self.running.values() {
@@ -129,6 +129,7 @@ impl Serving {
                 self.shared.news.notify_one();
             }
         }
+        self.close_sessions(now);
         if self.retries.is_due(self.start.elapsed()) {
             return self.run_plan().await;
         }
@@ -138,9 +139,16 @@ impl Serving {
         false
     }
 
-    fn address(&self, forward: &Forward) -> SocketAddr {
+    fn addresses(&self, forward: &Forward) -> Addresses {
         let listener = &forward.spec.listener;
-        SocketAddr::new(listener.address.unwrap_or(self.bind), listener.port.get())
+        let ip = listener.address.unwrap_or(self.bind);
+        let ports = listener.ports();
+        ports.map(|port| SocketAddr::new(ip, port.get())).collect()
+    }
+
+    /// Where a forward should listen by what is in service, and doesn't.
+    fn lacking(&self, running: &Running) -> Addresses {
+        &self.addresses(&running.served.active().forward) - &running.addresses()
     }
 
     /// Ends the sessions whose time has come.
@@ -164,7 +172,7 @@ impl Serving {
             )
         });
         let running = self.running.iter().map(|(name, running)| {
-            let listeners = running.listener.iter().map(|l| l.bound).collect();
+            let listeners = running.bound();
             (
                 name.clone(),
                 Row {
@@ -177,7 +185,7 @@ impl Serving {
         let bound = forwards
             .values()
             .flat_map(|row| row.listeners.iter().copied());
-        self.shared.set_listeners(bound.collect());
+        self.shared.set_listeners(bound);
         let view = View {
             forwards,
             refused: self.refused.clone(),

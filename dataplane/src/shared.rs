@@ -1,6 +1,7 @@
 //! Edge. What all sessions of the process have in common: descriptors, news for the reports, counts.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -29,8 +30,8 @@ pub struct Shared {
     pub checks_without_result: AtomicU64,
     /// Sessions cut because the process ended.
     pub cut: AtomicU64,
-    /// Addresses that this process listens on for forwards.
-    listeners: RwLock<Vec<SocketAddr>>,
+    /// Addresses that this process listens on for forwards, by port: every dial asks.
+    listeners: RwLock<HashMap<u16, Vec<IpAddr>>>,
     /// When an accept error was last logged, in milliseconds since `start`.
     logged_ms: AtomicU64,
     start: Instant,
@@ -50,18 +51,23 @@ impl Shared {
             accept_waits: AtomicU64::new(0),
             checks_without_result: AtomicU64::new(0),
             cut: AtomicU64::new(0),
-            listeners: RwLock::new(Vec::new()),
+            listeners: RwLock::default(),
             logged_ms: AtomicU64::new(0),
             start: Instant::now(),
         }
     }
 
     /// Takes the addresses that forwards listen on from now.
-    pub fn set_listeners(&self, listeners: Vec<SocketAddr>) {
+    pub fn set_listeners(&self, listeners: impl IntoIterator<Item = SocketAddr>) {
+        let mut by_port: HashMap<u16, Vec<IpAddr>> = HashMap::new();
+        for address in listeners {
+            let there = by_port.entry(address.port()).or_default();
+            there.push(address.ip().to_canonical());
+        }
         *self
             .listeners
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = listeners;
+            .unwrap_or_else(PoisonError::into_inner) = by_port;
     }
 
     /// Whether a dial there would come back to this process: one such session begets the next,
@@ -73,8 +79,8 @@ impl Shared {
             .listeners
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut there = listeners.iter().filter(|l| l.port() == address.port());
-        there.any(|l| match l.ip().to_canonical() {
+        let mut there = listeners.get(&address.port()).into_iter().flatten();
+        there.any(|listener| match *listener {
             every if every.is_unspecified() => socket::is_of_this_host(ip),
             one => one == ip,
         })
@@ -137,7 +143,7 @@ mod tests {
     fn a_dial_that_comes_back_is_known() {
         let shared = Shared::new(1000, 1);
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        shared.set_listeners(vec![address("127.0.0.1:80"), address("[::]:90")]);
+        shared.set_listeners([address("127.0.0.1:80"), address("[::]:90")]);
         for own in [
             "127.0.0.1:80",
             "[::ffff:127.0.0.1]:80",

@@ -19,6 +19,9 @@ const FAILING_PER_REPORT: usize = 4000;
 /// Names and their addresses in one report at most, for the same reason.
 const HOSTS_PER_REPORT: usize = 8000;
 
+/// Listeners in one report at most, for the same reason: a range is a hundred of them.
+const LISTENERS_PER_REPORT: usize = 20_000;
+
 /// What is served and refused.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -177,6 +180,7 @@ impl View {
             report.hosts.extend(resolved(name, row));
         }
         report.failing.truncate(FAILING_PER_REPORT);
+        report.listeners.truncate(LISTENERS_PER_REPORT);
         let mut room = HOSTS_PER_REPORT;
         report.hosts.retain(|host| {
             let left = room.checked_sub(1 + host.addresses.len());

@@ -8,9 +8,20 @@ fn name(text: &str) -> ForwardName {
     ForwardName::new("n", text)
 }
 
-fn addresses(list: &[(&str, &str)]) -> Addresses {
+/// `ip:port`, or `ip:first-last`.
+fn range(text: &str) -> Addresses {
+    let (first, last) = text.split_once('-').unwrap_or((text, ""));
+    let first = address(first);
+    let last = last.parse().unwrap_or_else(|_| first.port());
+    let ports = first.port()..=last;
+    ports
+        .map(|port| SocketAddr::new(first.ip(), port))
+        .collect()
+}
+
+fn by_forward(list: &[(&str, &str)]) -> ByForward {
     list.iter()
-        .map(|(n, address)| (name(n), address.parse().unwrap()))
+        .map(|(n, addresses)| (name(n), range(addresses)))
         .collect()
 }
 
@@ -19,7 +30,7 @@ fn address(text: &str) -> SocketAddr {
 }
 
 fn check(running: &[(&str, &str)], wanted: &[(&str, &str)], steps: &[Step], lost: &[&str]) {
-    let plan = plan(&addresses(running), &addresses(wanted), &[]);
+    let plan = plan(&by_forward(running), &by_forward(wanted), &[]);
     assert_eq!(plan.steps, steps);
     let conflicts: Vec<_> = plan.conflicts.keys().map(ForwardName::name).collect();
     assert_eq!(conflicts, lost);
@@ -33,7 +44,7 @@ fn forwards_start_update_and_stop() {
         &[
             Step::Stop(name("gone")),
             Step::Update(name("same")),
-            Step::Start(name("new"), address("[::]:3")),
+            Step::Start(name("new"), range("[::]:3")),
         ],
         &[],
     );
@@ -45,8 +56,8 @@ fn an_address_can_be_handed_on() {
         &[("a", "[::]:1")],
         &[("a", "[::]:2"), ("b", "[::]:1")],
         &[
-            Step::Move(name("a"), address("[::]:2")),
-            Step::Start(name("b"), address("[::]:1")),
+            Step::Move(name("a"), range("[::]:2")),
+            Step::Start(name("b"), range("[::]:1")),
         ],
         &[],
     );
@@ -55,7 +66,7 @@ fn an_address_can_be_handed_on() {
         &[("b", "[::]:1")],
         &[
             Step::Stop(name("a")),
-            Step::Start(name("b"), address("[::]:1")),
+            Step::Start(name("b"), range("[::]:1")),
         ],
         &[],
     );
@@ -68,8 +79,8 @@ fn two_can_swap() {
         &[("a", "[::]:2"), ("b", "[::]:1")],
         &[
             Step::Close(name("a")),
-            Step::Move(name("b"), address("[::]:1")),
-            Step::Start(name("a"), address("[::]:2")),
+            Step::Move(name("b"), range("[::]:1")),
+            Step::Start(name("a"), range("[::]:2")),
         ],
         &[],
     );
@@ -82,7 +93,7 @@ fn a_listener_that_narrows_its_address_has_to_let_go_first() {
         &[("a", "127.0.0.1:1")],
         &[
             Step::Close(name("a")),
-            Step::Start(name("a"), address("127.0.0.1:1")),
+            Step::Start(name("a"), range("127.0.0.1:1")),
         ],
         &[],
     );
@@ -99,7 +110,7 @@ fn who_runs_there_keeps_it_else_the_first_name_wins() {
     check(
         &[],
         &[("a", "[::]:1"), ("z", "127.0.0.1:1")],
-        &[Step::Start(name("a"), address("[::]:1"))],
+        &[Step::Start(name("a"), range("[::]:1"))],
         &["z"],
     );
 }
@@ -120,9 +131,9 @@ fn the_programs_own_addresses_are_refused_by_name() {
         holder: "--admin",
         address: address("127.0.0.1:9905"),
     };
-    let wanted = addresses(&[("a", "[::]:9905"), ("b", "[::]:9906")]);
-    let plan = plan(&Addresses::new(), &wanted, &[reserved]);
-    assert_eq!(plan.steps, [Step::Start(name("b"), address("[::]:9906"))]);
+    let wanted = by_forward(&[("a", "[::]:9905"), ("b", "[::]:9906")]);
+    let plan = plan(&ByForward::new(), &wanted, &[reserved]);
+    assert_eq!(plan.steps, [Step::Start(name("b"), range("[::]:9906"))]);
     let text = plan.conflicts[&name("a")].to_string();
     assert!(
         text.contains("--admin") && text.contains("listener.port"),
@@ -150,17 +161,83 @@ fn addresses_overlap_as_the_kernel_sees_it() {
     }
 }
 
-fn some() -> impl Strategy<Value = Addresses> {
-    let entry = (
-        "[a-f]",
-        prop_oneof![Just("[::]"), Just("127.0.0.1"), Just("127.0.0.2")],
-        1..5,
+#[test]
+fn a_range_that_changes_rebinds_only_what_differs() {
+    check(
+        &[("a", "[::]:10-19"), ("b", "[::]:20-21")],
+        &[("a", "[::]:12-22"), ("b", "[::]:30")],
+        &[
+            Step::Move(name("b"), range("[::]:30")),
+            Step::Move(name("a"), range("[::]:12-22")),
+        ],
+        &[],
     );
+    check(
+        &[("a", "[::]:10-19")],
+        &[("a", "[::]:10-20")],
+        &[Step::Start(name("a"), range("[::]:10-20"))],
+        &[],
+    );
+    check(
+        &[("a", "[::]:10-19")],
+        &[("a", "[::]:10-12")],
+        &[Step::Move(name("a"), range("[::]:10-12"))],
+        &[],
+    );
+}
+
+#[test]
+fn ranges_that_hand_ports_on_in_a_circle_can() {
+    check(
+        &[("a", "[::]:1-3"), ("b", "[::]:4-5")],
+        &[("a", "[::]:3-4"), ("b", "[::]:1-2")],
+        &[
+            Step::Close(name("a")),
+            Step::Move(name("b"), range("[::]:1-2")),
+            Step::Start(name("a"), range("[::]:3-4")),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn one_port_of_a_range_that_another_has_refuses_it_whole() {
+    let wanted = by_forward(&[("a", "[::]:10-19"), ("z", "127.0.0.1:15")]);
+    let running = by_forward(&[("z", "127.0.0.1:15")]);
+    let plan = plan(&running, &wanted, &[]);
+    assert_eq!(plan.steps, [Step::Update(name("z"))]);
+    assert_eq!(
+        plan.conflicts[&name("a")],
+        Conflict::Forward {
+            address: address("[::]:15"),
+            winner: name("z")
+        }
+    );
+}
+
+#[test]
+fn who_loses_to_a_forward_that_is_refused_itself_is_not_refused() {
+    // `a` would have 5, but not 6, where `x` stays because of 9.
+    let reserved = Reserved {
+        holder: "--admin",
+        address: address("[::]:9"),
+    };
+    let running = by_forward(&[("x", "[::]:6")]);
+    let wanted = by_forward(&[("a", "[::]:5-6"), ("b", "[::]:5"), ("x", "[::]:9")]);
+    let plan = plan(&running, &wanted, &[reserved]);
+    assert_eq!(plan.steps, [Step::Start(name("b"), range("[::]:5"))]);
+    let refused: Vec<_> = plan.conflicts.keys().map(ForwardName::name).collect();
+    assert_eq!(refused, ["a", "x"]);
+}
+
+fn some() -> impl Strategy<Value = ByForward> {
+    let ip = prop_oneof![Just("[::]"), Just("127.0.0.1"), Just("127.0.0.2")];
+    let entry = ("[a-f]", ip, 1..8_u16, 0..4_u16);
     prop::collection::vec(entry, 0..6).prop_map(|entries| {
-        let address = |ip: &str, port: i32| format!("{ip}:{port}").parse().unwrap();
+        let range = |ip: &str, port, more| range(&format!("{ip}:{port}-{}", port + more));
         entries
             .iter()
-            .map(|(n, ip, port)| (name(n), address(ip, *port)))
+            .map(|(n, ip, port, more)| (name(n), range(ip, *port, *more)))
             .collect()
     })
 }
@@ -169,23 +246,38 @@ proptest! {
     #[test]
     fn steps_never_bind_what_is_held(first in some(), wanted in some()) {
         // What runs came out of a plan as well, so it holds no conflict.
-        let start = plan(&Addresses::new(), &first, &[]);
-        let running: Addresses =
+        let start = plan(&ByForward::new(), &first, &[]);
+        let running: ByForward =
             first.into_iter().filter(|(n, _)| !start.conflicts.contains_key(n)).collect();
         let plan = plan(&running, &wanted, &[]);
         let mut now = running;
         for step in plan.steps {
             match step {
-                Step::Stop(n) | Step::Close(n) => prop_assert!(now.remove(&n).is_some()),
+                Step::Stop(n) => prop_assert!(now.remove(&n).is_some()),
+                Step::Close(n) => {
+                    let addresses = now.get_mut(&n).unwrap();
+                    let before = addresses.len();
+                    addresses.retain(|a| wanted[&n].contains(a));
+                    prop_assert!(addresses.len() < before);
+                }
                 Step::Update(n) => prop_assert_eq!(now.get(&n), wanted.get(&n)),
-                Step::Start(n, a) | Step::Move(n, a) => {
-                    prop_assert!(now.values().all(|b| !overlap(a, *b)));
-                    now.insert(n, a);
+                Step::Start(n, addresses) | Step::Move(n, addresses) => {
+                    let own = now.remove(&n).unwrap_or_default();
+                    for new in addresses.difference(&own) {
+                        let mut held = now.values().flatten().chain(&own);
+                        prop_assert!(held.all(|held| !overlap(*new, *held)));
+                    }
+                    now.insert(n, addresses);
                 }
             }
         }
-        for (name, address) in &wanted {
-            prop_assert!(now.get(name) == Some(address) || plan.conflicts.contains_key(name));
+        for (name, addresses) in &wanted {
+            prop_assert!(now.get(name) == Some(addresses) || plan.conflicts.contains_key(name));
+        }
+        // Nobody is refused for nothing.
+        for (name, conflict) in &plan.conflicts {
+            let Conflict::Forward { address, winner } = conflict else { continue };
+            prop_assert!(winner != name && now[winner].iter().any(|a| overlap(*a, *address)));
         }
     }
 }

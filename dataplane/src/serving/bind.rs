@@ -8,6 +8,7 @@ use tcpforward_protocol::answer::{Refusal, RefusalCode};
 use tcpforward_protocol::snapshot::Forward;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::plan::Addresses;
 use crate::shared::Shared;
 use crate::socket::{self, Share};
 
@@ -16,6 +17,8 @@ use crate::socket::{self, Share};
 pub(super) struct Bound {
     /// One per worker.
     pub(super) sockets: Vec<TcpListener>,
+    /// As it was asked for.
+    pub(super) wanted: SocketAddr,
     /// As the kernel says.
     pub(super) address: SocketAddr,
     /// Room for the sockets.
@@ -35,12 +38,12 @@ pub(super) enum Error {
     },
     /// The process has no descriptors left.
     #[error(
-        "can't listen on {address}: {needed} descriptors needed, {free} are free: raise the limit of open files"
+        "can't listen on {ports} ports: {needed} descriptors needed, {free} are free: raise the limit of open files"
     )]
     Descriptors {
-        /// The address.
-        address: SocketAddr,
-        /// One per worker.
+        /// How many addresses.
+        ports: usize,
+        /// One per address and worker.
         needed: usize,
         /// At present.
         free: usize,
@@ -48,41 +51,67 @@ pub(super) enum Error {
 }
 
 impl Error {
-    /// Whether somebody else holds the address.
-    pub(super) fn is_taken(&self) -> bool {
-        matches!(self, Self::Kernel { source, .. } if Errno::from_io_error(source) == Some(Errno::ADDRINUSE))
+    /// The address that somebody else holds.
+    pub(super) fn taken(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Kernel { address, source }
+                if Errno::from_io_error(source) == Some(Errno::ADDRINUSE) =>
+            {
+                Some(*address)
+            }
+            Self::Descriptors { .. } | Self::Kernel { .. } => None,
+        }
     }
 }
 
-/// Binds `count` sockets; the first one makes sure that nobody else holds the address.
-pub(super) fn bind(address: SocketAddr, count: usize, shared: &Shared) -> Result<Bound, Error> {
-    let permit = u32::try_from(count)
+/// Binds all of these addresses or none: `count` sockets each, of which the first makes sure that
+/// nobody else holds the address.
+pub(super) fn bind(
+    addresses: &Addresses,
+    count: usize,
+    shared: &Shared,
+) -> Result<Vec<Bound>, Error> {
+    let needed = count * addresses.len();
+    let permits = u32::try_from(needed)
         .ok()
         .and_then(|n| shared.try_descriptors(n));
-    let permit = permit.ok_or_else(|| Error::Descriptors {
-        address,
-        needed: count,
+    let mut permits = permits.ok_or_else(|| Error::Descriptors {
+        ports: addresses.len(),
+        needed,
         free: shared.free_descriptors(),
     })?;
-    let (sockets, address) = match group(address, count) {
-        // A host without IPv6: every address is then every IPv4 address.
+    let mut all = Vec::new();
+    for &wanted in addresses {
+        let (sockets, address) = group_or_ipv4(wanted, count).map_err(|source| Error::Kernel {
+            address: wanted,
+            source,
+        })?;
+        // There are as many as were asked for.
+        let Some(permit) = permits.split(count) else {
+            break;
+        };
+        all.push(Bound {
+            sockets,
+            wanted,
+            address,
+            permit,
+        });
+    }
+    Ok(all)
+}
+
+/// On a host without IPv6 every address is every IPv4 address.
+fn group_or_ipv4(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    match group(address, count) {
         Err(error)
             if Errno::from_io_error(&error) == Some(Errno::AFNOSUPPORT)
                 && address.ip().is_unspecified() =>
         {
-            group(
-                SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())),
-                count,
-            )
+            let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            group(every, count)
         }
         other => other,
     }
-    .map_err(|source| Error::Kernel { address, source })?;
-    Ok(Bound {
-        sockets,
-        address,
-        permit,
-    })
 }
 
 /// Whether this address is one of this host's; whether its port is free is not looked at.
@@ -132,38 +161,62 @@ fn hint(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
+    fn one(address: &str) -> Addresses {
+        [address.parse().unwrap()].into()
+    }
+
+    fn free() -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    }
+
     #[test]
     fn a_port_that_anybody_holds_is_refused_and_words_say_so() {
         let shared = Shared::new(1000, 2);
         let shy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = bind(shy.local_addr().unwrap(), 2, &shared).unwrap_err();
+        let taken = bind(&[shy.local_addr().unwrap()].into(), 2, &shared).unwrap_err();
         assert!(
             taken.to_string().contains("choose another listener.port"),
             "{taken}"
         );
 
         // A second one of us shares its port among its own workers only.
-        let free = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let first = bind(free, 3, &shared).unwrap();
-        assert_eq!(first.sockets.len(), 3);
-        assert!(bind(free, 2, &shared).is_err());
+        let free = [free()].into();
+        let first = bind(&free, 3, &shared).unwrap();
+        assert_eq!(first[0].sockets.len(), 3);
+        assert!(bind(&free, 2, &shared).is_err());
         drop(first);
-        assert!(bind(free, 2, &shared).is_ok());
+        assert!(bind(&free, 2, &shared).is_ok());
     }
 
     #[test]
     fn an_address_that_is_not_here_and_a_lack_of_descriptors_are_refused() {
         let shared = Shared::new(20, 1);
-        let far = bind("192.0.2.1:4000".parse().unwrap(), 1, &shared).unwrap_err();
+        let far = bind(&one("192.0.2.1:4000"), 1, &shared).unwrap_err();
         assert!(far.to_string().contains("listener.address"), "{far}");
-        let many = bind("127.0.0.1:4000".parse().unwrap(), 100, &shared).unwrap_err();
+        let range: Addresses = (4000..4100).map(|p| ([127, 0, 0, 1], p).into()).collect();
+        let many = bind(&range, 2, &shared).unwrap_err().to_string();
         assert!(
-            many.to_string()
-                .contains("100 descriptors needed, 15 are free"),
+            many.contains("100 ports: 200 descriptors needed, 15 are free"),
             "{many}"
         );
+    }
+
+    #[test]
+    fn a_range_is_bound_as_a_whole_or_not_at_all() {
+        let shared = Shared::new(1000, 1);
+        let taken = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let all: Addresses = [free(), SocketAddr::from(([127, 0, 0, 2], port))].into();
+        let before = shared.free_descriptors();
+        let error = bind(&all, 2, &shared).unwrap_err();
+        assert_eq!(error.taken(), taken.local_addr().ok());
+        assert_eq!(shared.free_descriptors(), before);
+        drop(taken);
+        let bound = bind(&all, 2, &shared).unwrap();
+        assert_eq!(bound.iter().map(|b| b.wanted).collect::<Addresses>(), all);
+        assert_eq!(shared.free_descriptors(), before - 4);
+        drop(bound);
+        assert_eq!(shared.free_descriptors(), before);
     }
 }

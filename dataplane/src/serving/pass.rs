@@ -2,7 +2,6 @@
 //! had.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::Refusal;
@@ -15,7 +14,7 @@ use super::retry::Failure;
 use super::running::{Leaving, Running};
 use super::{CLOSE_TIME, Serving, bind};
 use crate::place::Terms;
-use crate::plan::{self, Step};
+use crate::plan::{self, Addresses, Step};
 use crate::served::Served;
 use crate::sync::{Wanted, assemble};
 
@@ -47,11 +46,11 @@ impl Serving {
         let Some(wanted) = self.wanted.clone() else {
             return false;
         };
-        let bound = self.running.iter();
-        let bound = bound.filter_map(|(n, r)| Some((n.clone(), r.listener.as_ref()?.address)));
+        let bound = self.running.iter().map(|(n, r)| (n.clone(), r.addresses()));
+        let bound = bound.filter(|(_, addresses)| !addresses.is_empty());
         let forwards = wanted.forwards.values();
         let addresses = forwards
-            .map(|f| (f.name.clone(), self.address(f)))
+            .map(|f| (f.name.clone(), self.addresses(f)))
             .collect();
         let plan = plan::plan(&bound.collect(), &addresses, &self.reserved);
         let refused = wanted.refused.iter();
@@ -90,11 +89,11 @@ impl Serving {
                     update(&running.served, forward, terms);
                 }
             }
-            Step::Move(name, address) | Step::Start(name, address) => {
+            Step::Move(name, addresses) | Step::Start(name, addresses) => {
                 let Some(forward) = pass.forward(&name) else {
                     return;
                 };
-                if let Err(text) = self.start(&forward, address, pass).await {
+                if let Err(text) = self.start(&forward, &addresses, pass).await {
                     pass.refuse(&forward, text);
                     self.restore(&name, pass).await;
                 }
@@ -102,7 +101,7 @@ impl Serving {
         }
     }
 
-    /// Gives up an address before the new one is bound, unless it is known that this would be for
+    /// Gives up addresses before the new ones are bound, unless it is known that this would be for
     /// nothing.
     fn make_way(&mut self, name: &ForwardName, pass: &Pass) {
         let Some(forward) = pass.forward(name) else {
@@ -112,18 +111,20 @@ impl Serving {
         if self.retries.blocked(&forward, now).is_some() {
             return;
         }
-        match bind::probe(self.address(&forward)) {
-            Ok(()) => self.close(name),
+        let addresses = self.addresses(&forward);
+        match addresses.first().map_or(Ok(()), |a| bind::probe(*a)) {
+            Ok(()) => self.keep(name, &addresses),
             // The start that follows tells it.
             Err(error) => self.failed(&forward, &error.to_string()),
         }
     }
 
-    /// Binds first and gives up the former address afterwards; the text says why it can't.
+    /// Binds what is missing first and gives up what it won't keep afterwards; the text says why it
+    /// can't.
     async fn start(
         &mut self,
         forward: &Arc<Forward>,
-        address: SocketAddr,
+        addresses: &Addresses,
         pass: &mut Pass,
     ) -> Result<(), String> {
         let now = self.start.elapsed();
@@ -131,19 +132,21 @@ impl Serving {
             return Err(text.to_owned());
         }
         self.wait_for_closing().await;
-        let bound = match bind::bind(address, self.workers.count(), &self.shared) {
+        let held = self.running.get(&forward.name).map(Running::addresses);
+        let lacking = addresses - &held.unwrap_or_default();
+        let bound = match bind::bind(&lacking, self.workers.count(), &self.shared) {
             Ok(bound) => bound,
             Err(error) => {
-                let ours = self.holders(&forward.name, address).into_iter().next();
-                let text = match ours.filter(|_| error.is_taken()) {
-                    Some(winner) => plan::Conflict::Forward { address, winner }.to_string(),
-                    None => error.to_string(),
-                };
+                let ours = error.taken().and_then(|address| {
+                    let (winner, _) = self.holders(&forward.name, &[address].into()).pop()?;
+                    Some(plan::Conflict::Forward { address, winner }.to_string())
+                });
+                let text = ours.unwrap_or_else(|| error.to_string());
                 self.failed(forward, &text);
                 return Err(text);
             }
         };
-        self.close(&forward.name);
+        self.keep(&forward.name, addresses);
         if let Some(running) = self.running.get(&forward.name) {
             let former = Arc::clone(&running.served.active().forward);
             pass.moved.insert(forward.name.clone(), former);
@@ -151,8 +154,10 @@ impl Serving {
         let terms = self.terms(pass.wanted.settings);
         let running = self.running_of(forward, &terms);
         update(&running.served, Arc::clone(forward), terms);
-        let shares = running.listen(address, bound);
-        self.workers.listen(shares.into_iter());
+        let shares: Vec<_> = bound.into_iter().map(|b| running.listen(b)).collect();
+        for of_an_address in shares {
+            self.workers.listen(of_an_address.into_iter());
+        }
         Ok(())
     }
 
@@ -184,8 +189,7 @@ impl Serving {
             let Some(forward) = wanted.forwards.get(name) else {
                 continue;
             };
-            let address = running.listener.as_ref().map(|l| l.address);
-            if address != Some(self.address(forward)) {
+            if running.addresses() != self.addresses(forward) {
                 let former = running.served.active();
                 let backends = forward.backends.clone();
                 let mixed = assemble::with_backends(&former.forward, backends);
@@ -198,14 +202,15 @@ impl Serving {
         }
     }
 
-    /// Gives up a forward's address; its sessions go on.
-    fn close(&mut self, name: &ForwardName) {
-        let closing = self.running.get_mut(name).and_then(Running::close);
-        self.closing.extend(closing);
+    /// Gives up all addresses of a forward but those; its sessions go on.
+    fn keep(&mut self, name: &ForwardName, kept: &Addresses) {
+        if let Some(running) = self.running.get_mut(name) {
+            self.closing.extend(running.keep(kept));
+        }
     }
 
     pub(super) fn stop(&mut self, name: &ForwardName) {
-        self.close(name);
+        self.keep(name, &Addresses::new());
         if let Some(running) = self.running.remove(name) {
             self.leaving
                 .insert(name.clone(), running.leave(Instant::now()));
@@ -223,7 +228,7 @@ impl Serving {
     }
 
     /// A worker closes a listening socket only after it has emptied its queue.
-    async fn wait_for_closing(&mut self) {
+    pub(super) async fn wait_for_closing(&mut self) {
         let deadline = Instant::now() + CLOSE_TIME;
         for closing in self.closing.drain(..) {
             // Past the deadline the bind fails and says why.

@@ -1,5 +1,6 @@
 //! Edge. A forward that runs, and one that is on its way out: who tells their listeners what to do.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::bind::Bound;
 use crate::drain::Phase;
+use crate::plan::{self, Addresses};
 use crate::served::Served;
 use crate::workers::Listen;
 
@@ -15,19 +17,17 @@ use crate::workers::Listen;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) served: Arc<Served>,
-    /// Absent: given up to let others pass.
-    pub(super) listener: Option<Listening>,
+    /// By the address as wanted; fewer than wanted: given up to let others pass.
+    listeners: BTreeMap<SocketAddr, Listening>,
     /// Of listeners that it had before; their sessions go on.
     former: Vec<watch::Sender<Phase>>,
 }
 
-/// A bound address.
+/// One bound address.
 #[derive(Debug)]
-pub(super) struct Listening {
-    /// As wanted.
-    pub(super) address: SocketAddr,
+struct Listening {
     /// As bound.
-    pub(super) bound: SocketAddr,
+    bound: SocketAddr,
     phase: watch::Sender<Phase>,
     holding: watch::Sender<()>,
     _permit: OwnedSemaphorePermit,
@@ -48,13 +48,28 @@ impl Running {
     pub(super) fn new(served: Arc<Served>) -> Self {
         Self {
             served,
-            listener: None,
+            listeners: BTreeMap::new(),
             former: Vec::new(),
         }
     }
 
+    /// The addresses that it listens on, as wanted.
+    pub(super) fn addresses(&self) -> Addresses {
+        self.listeners.keys().copied().collect()
+    }
+
+    /// Whether it listens somewhere where nobody can listen beside it.
+    pub(super) fn holds(&self, address: SocketAddr) -> bool {
+        self.listeners.keys().any(|a| plan::overlap(*a, address))
+    }
+
+    /// The addresses that it listens on, as bound.
+    pub(super) fn bound(&self) -> Vec<SocketAddr> {
+        self.listeners.values().map(|l| l.bound).collect()
+    }
+
     /// Takes a bound address; what is given back is for the workers.
-    pub(super) fn listen(&mut self, address: SocketAddr, bound: Bound) -> Vec<Listen> {
+    pub(super) fn listen(&mut self, bound: Bound) -> Vec<Listen> {
         let (phase, _) = watch::channel(Phase::Accept);
         let (holding, _) = watch::channel(());
         let share = |socket| Listen {
@@ -66,27 +81,31 @@ impl Running {
         };
         let shares = bound.sockets.into_iter().map(share).collect();
         tracing::info!(forward = %self.served.name, address = %bound.address, "listening");
-        self.listener = Some(Listening {
-            address,
+        let listening = Listening {
             bound: bound.address,
             phase,
             holding,
             _permit: bound.permit,
-        });
+        };
+        self.listeners.insert(bound.wanted, listening);
         shares
     }
 
-    /// Gives up the address; sessions go on.
-    pub(super) fn close(&mut self) -> Option<Closing> {
-        let listener = self.listener.take()?;
-        tracing::info!(forward = %self.served.name, address = %listener.bound, "no longer listening");
-        listener.phase.send_replace(Phase::Stop);
+    /// Gives up all addresses but those; sessions go on.
+    pub(super) fn keep(&mut self, kept: &Addresses) -> Vec<Closing> {
         self.former.retain(|phase| !phase.is_closed());
-        self.former.push(listener.phase);
-        Some(Closing(listener.holding))
+        let closed = self.listeners.extract_if(.., |a, _| !kept.contains(a));
+        let mut closing = Vec::new();
+        for (_, listener) in closed {
+            tracing::info!(forward = %self.served.name, address = %listener.bound, "no longer listening");
+            listener.phase.send_replace(Phase::Stop);
+            self.former.push(listener.phase);
+            closing.push(Closing(listener.holding));
+        }
+        closing
     }
 
-    /// It is wanted no more, and its address is given up. What becomes of its sessions is what it
+    /// It is wanted no more, and its addresses are given up. What becomes of its sessions is what it
     /// said last.
     pub(super) fn leave(self, now: Instant) -> Leaving {
         self.served.sessions().forward_gone(Some(now.into_std()));
@@ -113,7 +132,7 @@ impl Leaving {
         self.served.sessions().forward_gone(None);
         Running {
             served: self.served,
-            listener: None,
+            listeners: BTreeMap::new(),
             former: self.phases,
         }
     }

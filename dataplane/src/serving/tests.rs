@@ -222,3 +222,86 @@ async fn another_place_is_taken_and_nothing_is_bound_anew() {
     let after = &serving.running.values().next().unwrap().served;
     assert!(Arc::ptr_eq(&before, after) && serving.closing.is_empty());
 }
+
+/// So many ports in a row that nobody holds at the moment. Each test has an address of its own, from
+/// which no other one connects: the port of a client would be in the way.
+fn free_range(ip: &str, count: u16) -> u16 {
+    let held = |port| TcpListener::bind((ip, port)).is_err();
+    let mut port = free_port();
+    while port > u16::MAX - count || (port..port + count).any(held) {
+        port = free_port();
+    }
+    port
+}
+
+fn ranged(generation: i64, ip: &str, first: u16, last: u16) -> Forward {
+    let mut forward = forward("f", generation, ip, first);
+    forward.spec.listener.end_port = NonZeroU16::new(last);
+    Forward::new(forward.name, forward.spec, forward.backends)
+}
+
+#[tokio::test]
+async fn a_range_is_taken_as_a_whole_or_not_at_all() {
+    const IP: &str = "127.7.7.1";
+    let (mut serving, first) = (serving(), free_range(IP, 4));
+    serving
+        .apply(wanted([ranged(1, IP, first, first + 2)]))
+        .await;
+    let three = [first, first + 1, first + 2].map(|port| format!("{IP}:{port}"));
+    let before = ("f".to_owned(), 1, three.join(" "));
+    assert_eq!(in_service(&serving), std::slice::from_ref(&before));
+
+    let taken = TcpListener::bind((IP, first + 3)).unwrap();
+    let free = serving.shared.free_descriptors();
+    serving
+        .apply(wanted([ranged(2, IP, first + 1, first + 3)]))
+        .await;
+    assert_eq!(in_service(&serving), [before]);
+    let (_, text) = refused(&serving).remove(0);
+    let port = format!("{IP}:{}: another program", first + 3);
+    assert!(text.contains(&port), "{text}");
+    assert_eq!(serving.shared.free_descriptors(), free);
+    drop(taken);
+
+    serving.tick().await;
+    let later = serving.start.elapsed() + Duration::from_secs(1);
+    assert!(serving.retries.is_due(later));
+}
+
+#[tokio::test]
+async fn of_a_range_that_changes_only_the_difference_is_touched() {
+    const IP: &str = "127.7.7.2";
+    let (mut serving, first) = (serving(), free_range(IP, 5));
+    serving
+        .apply(wanted([ranged(1, IP, first, first + 3)]))
+        .await;
+    let held = serving.shared.free_descriptors();
+    serving
+        .apply(wanted([ranged(2, IP, first + 1, first + 4)]))
+        .await;
+    assert_eq!(serving.closing.len(), 1, "one port was given up");
+    let four = [1, 2, 3, 4].map(|n| format!("{IP}:{}", first + n));
+    assert_eq!(in_service(&serving), [("f".to_owned(), 2, four.join(" "))]);
+    let reported = serving.view.read().unwrap().report().listeners;
+    assert_eq!(reported.len(), 4);
+    serving.wait_for_closing().await;
+    assert_eq!(serving.shared.free_descriptors(), held);
+    drop(TcpListener::bind((IP, first)).unwrap());
+    serving.apply(wanted([])).await;
+    serving.wait_for_closing().await;
+    drop(TcpListener::bind((IP, first + 4)).unwrap());
+}
+
+#[tokio::test]
+async fn ranges_of_two_forwards_that_overlap_are_refused_by_name() {
+    const IP: &str = "127.7.7.3";
+    let (mut serving, first) = (serving(), free_range(IP, 4));
+    let one = ranged(1, IP, first, first + 2);
+    let mut other = ranged(1, IP, first + 2, first + 3);
+    other.name = ForwardName::new("n", "g");
+    serving.apply(wanted([one, other])).await;
+    let (name, text) = refused(&serving).remove(0);
+    let port = format!("{IP}:{} is taken by the forward n/f", first + 2);
+    assert!(name == "g" && text.contains(&port), "{text}");
+    drop(TcpListener::bind((IP, first + 3)).unwrap());
+}
