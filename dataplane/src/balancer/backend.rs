@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{DialError, LeftOut};
 
+use crate::balancer::outcome::Outcome;
+
 /// Counts and what the balancer thinks of it; kept as long as a session holds it.
 #[derive(Debug)]
 pub struct Backend {
@@ -164,17 +166,26 @@ impl Backend {
         Occupied(Arc::clone(self))
     }
 
-    pub(super) fn count_reached(&self, connect: Duration) {
-        let nanos = u64::try_from(connect.as_nanos()).unwrap_or(u64::MAX);
-        self.reached.fetch_add(1, Ordering::Relaxed);
-        self.connect_ns.fetch_add(nanos, Ordering::Relaxed);
+    /// Counts what sessions tell; checks are no sessions.
+    pub(super) fn count(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Answered | Outcome::CheckFailed(_) | Outcome::CheckPassed => {}
+            Outcome::DialFailed(failure) | Outcome::EarlyReset(failure) => {
+                let index = REASONS.iter().position(|r| *r == failure.reason);
+                if let Some(count) = index.and_then(|i| self.failed.get(i)) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Outcome::Reached { connect } => {
+                let nanos = u64::try_from(connect.as_nanos()).unwrap_or(u64::MAX);
+                self.reached.fetch_add(1, Ordering::Relaxed);
+                self.connect_ns.fetch_add(nanos, Ordering::Relaxed);
+            }
+        }
     }
 
-    pub(super) fn count_failed(&self, reason: DialError) {
-        let index = REASONS.iter().position(|r| *r == reason);
-        if let Some(count) = index.and_then(|i| self.failed.get(i)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn count_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Shows another condition; one that stays keeps its time.
@@ -186,12 +197,15 @@ impl Backend {
         }
     }
 
-    /// Shows why it is failing; true: that is news.
-    pub(super) fn set_failing(&self, failing: Option<Failing>) -> bool {
+    /// Shows whether it is left out and why it is failing; true: that is news.
+    pub(super) fn show(&self, left_out: LeftOut, failing: Option<&Failing>) -> bool {
         let mut shown = self.shown();
-        let reason = |f: &Option<Failing>| f.as_ref().map(|f| f.reason);
-        let is_news = reason(&shown.failing) != reason(&failing);
-        shown.failing = failing;
+        let reason = shown.failing.as_ref().map(|f| f.reason);
+        let is_news = shown.left_out != left_out || reason != failing.map(|f| f.reason);
+        shown.left_out = left_out;
+        if shown.failing.as_ref() != failing {
+            shown.failing = failing.cloned();
+        }
         is_news
     }
 

@@ -45,3 +45,9 @@ pub enum Observed {
     /// As before.
     Same,
 }
+
+impl From<bool> for Observed {
+    fn from(is_news: bool) -> Self {
+        if is_news { Self::Changed } else { Self::Same }
+    }
+}

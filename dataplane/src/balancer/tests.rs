@@ -3,10 +3,16 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use tcpforward_protocol::snapshot::{self, BackendState, ForwardName};
+use tcpforward_protocol::snapshot::{self, BackendState, ForwardName, TakesNew, Target};
 use tcpforward_protocol::testing;
 
 use super::*;
+use crate::balancer::request::{Candidates, NoPick, Picked, Request};
+
+mod health;
+mod policies;
+mod priorities;
+mod rig;
 
 /// (weight, priority, backends)
 fn forward(targets: &[(u32, u32, u16)]) -> Forward {
@@ -171,7 +177,7 @@ proptest! {
         while let Ok(picked) = pick(&mut balancer, &tried) {
             let backend = Arc::clone(picked.place.backend());
             let more = picked.candidates;
-            prop_assert!(!is_tried(&backend, &tried));
+            prop_assert!(!tried.iter().any(|t| Arc::ptr_eq(t, &backend)));
             tried.push(backend);
             prop_assert_eq!(more == Candidates::More, tried.len() < usable);
         }

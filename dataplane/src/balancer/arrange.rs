@@ -1,0 +1,216 @@
+//! Pure. From what is known of each backend to what a pick looks at.
+
+use std::time::Instant;
+
+use tcpforward_protocol::snapshot::{BackendState, TakesNew, Target, WhenNoneHealthy};
+
+use crate::balancer::Balancer;
+use crate::balancer::ask::Probation;
+use crate::balancer::entry::Entry;
+use crate::balancer::failover::Strength;
+use crate::balancer::group::{Group, Part};
+use crate::balancer::health::Standing;
+use crate::balancer::outcome::Observed;
+
+/// What came of it, beside the groups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arranged {
+    /// Backends that take new sessions, in whatever health.
+    pub(super) eligible: usize,
+    /// Backends that any session could go to.
+    pub(super) choices: usize,
+    pub(super) probation: Probation,
+    /// When `tick` has something to do.
+    pub(super) due: Option<Instant>,
+}
+
+impl Default for Arranged {
+    fn default() -> Self {
+        Self {
+            eligible: 0,
+            choices: 0,
+            probation: Probation::Trials,
+            due: None,
+        }
+    }
+}
+
+/// Who may be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bar {
+    /// Whoever is not left out.
+    Available,
+    /// Whoever takes new sessions: nobody is healthy, and all are tried.
+    Eligible,
+}
+
+impl Bar {
+    fn passes(self, entry: &Entry) -> bool {
+        let standing = entry.health.standing();
+        self == Self::Eligible || matches!(standing, Standing::Probation | Standing::Usable)
+    }
+}
+
+impl Balancer {
+    /// Makes the groups anew and shows what has changed.
+    pub(super) fn arrange(&mut self, now: Instant) -> Observed {
+        let Some(rules) = self.rules.clone() else {
+            return Observed::Same;
+        };
+        self.relax();
+        let relay = &rules.relay;
+        let targets = &relay.targets;
+        let numbers = numbers(targets);
+        let bar = self.bar(targets, relay.health_check.when_none_healthy);
+        let strength = |n: &u32| self.strength(*n, targets, bar);
+        let strengths: Vec<_> = numbers.iter().map(strength).collect();
+        self.failover.update(&strengths, &relay.failover, now);
+        self.regroup(&numbers, targets, bar);
+        let has_usable = strengths.iter().any(|s| s.usable > 0);
+        self.arranged = Arranged {
+            eligible: self.eligible(targets).count(),
+            choices: self.mark_choices(has_usable),
+            probation: if has_usable {
+                Probation::Trials
+            } else {
+                Probation::Everyone
+            },
+            due: self.due(),
+        };
+        self.show(targets, now)
+    }
+
+    fn bar(&self, targets: &[Target], when_none_healthy: WhenNoneHealthy) -> Bar {
+        let is_available = |id| {
+            self.entries
+                .get(id)
+                .is_some_and(|e| Bar::Available.passes(e))
+        };
+        match when_none_healthy {
+            WhenNoneHealthy::TryAll if !self.eligible(targets).any(is_available) => Bar::Eligible,
+            WhenNoneHealthy::Refuse | WhenNoneHealthy::TryAll => Bar::Available,
+        }
+    }
+
+    fn strength(&self, number: u32, targets: &[Target], bar: Bar) -> Strength {
+        let is_leaving =
+            |e: &Entry| e.state == BackendState::Terminating && e.takes_new == TakesNew::No;
+        let is_of = |e: &&Entry| targets.get(e.target).is_some_and(|t| t.priority == number);
+        let has_weight = |e: &&Entry| targets.get(e.target).is_some_and(|t| t.weight > 0);
+        let listed = self.entries.iter().filter(is_of).filter(has_weight);
+        let mut strength = Strength {
+            number,
+            total: 0,
+            usable: 0,
+            available: 0,
+            desperate: 0,
+        };
+        for entry in listed {
+            let (takes_new, standing) = (entry.takes_new, entry.health.standing());
+            strength.total += usize::from(!is_leaving(entry));
+            if takes_new == TakesNew::Yes {
+                strength.usable += usize::from(standing == Standing::Usable);
+                strength.available += usize::from(Bar::Available.passes(entry));
+                strength.desperate += usize::from(bar.passes(entry));
+            }
+        }
+        strength
+    }
+
+    /// Ids of those that take new sessions.
+    pub(super) fn eligible(&self, targets: &[Target]) -> impl Iterator<Item = usize> {
+        let is_eligible = |e: &Entry| {
+            e.takes_new == TakesNew::Yes && targets.get(e.target).is_some_and(|t| t.weight > 0)
+        };
+        let ids = self.entries.iter().enumerate();
+        ids.filter(move |(_, e)| is_eligible(e)).map(|(id, _)| id)
+    }
+
+    fn regroup(&mut self, numbers: &[u32], targets: &[Target], bar: Bar) {
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); targets.len()];
+        for id in self.eligible(targets).collect::<Vec<_>>() {
+            let entry = self.entries.get(id).filter(|e| bar.passes(e));
+            if let Some(of) = entry.and_then(|e| members.get_mut(e.target)) {
+                of.push(id);
+            }
+        }
+        self.entries.iter_mut().for_each(|e| e.share = 0.0);
+        let mut former = std::mem::take(&mut self.groups);
+        let policy = self.rules.as_ref().map(|r| r.relay.load_balancer.policy);
+        for number in numbers {
+            let of = targets.iter().zip(&mut members);
+            let parts = of
+                .filter(|(t, _)| t.priority == *number)
+                .filter_map(|(target, ids)| self.part(target, std::mem::take(ids)));
+            let parts: Vec<_> = parts.collect();
+            let at = former.iter().position(|g| g.number == *number);
+            let before = at.map(|i| former.swap_remove(i));
+            if let Some(policy) = policy {
+                let group = Group::new(*number, parts, policy, before, &mut self.entries);
+                self.groups.push(group);
+            }
+        }
+    }
+
+    /// Those that are near, while one of them is usable.
+    fn part(&self, target: &Target, mut members: Vec<usize>) -> Option<Part> {
+        let entry = |id: &usize| self.entries.get(*id);
+        let is_good = |e: &Entry| e.is_near && e.health.standing() == Standing::Usable;
+        if members.iter().filter_map(entry).any(is_good) {
+            members.retain(|id| entry(id).is_some_and(|e| e.is_near));
+        }
+        let name = members.first().and_then(entry)?;
+        Some(Part {
+            target: name.backend.target.clone(),
+            weight: target.weight,
+            members,
+        })
+    }
+
+    /// Says of each backend whether a session that fails elsewhere could go there.
+    fn mark_choices(&mut self, has_usable: bool) -> usize {
+        for entry in &mut self.entries {
+            let is_good = !has_usable || entry.health.standing() == Standing::Usable;
+            entry.is_choice = entry.share > 0.0 && is_good;
+        }
+        let levels = self.failover.levels();
+        for (group, level) in self.groups.iter().zip(levels) {
+            if level.is_held() {
+                for id in group.members() {
+                    if let Some(entry) = self.entries.get_mut(id) {
+                        entry.is_choice = false;
+                    }
+                }
+            }
+        }
+        self.entries.iter().filter(|e| e.is_choice).count()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let rules = self.rules.as_ref()?.health();
+        let of_entries = self.entries.iter().filter_map(|e| e.health.due(rules));
+        of_entries.chain(self.failover.due()).min()
+    }
+
+    fn show(&self, targets: &[Target], now: Instant) -> Observed {
+        let levels = self.failover.levels();
+        let mut is_news = false;
+        for entry in &self.entries {
+            let number = targets.get(entry.target).map(|t| t.priority);
+            let level = levels.iter().find(|l| Some(l.number()) == number);
+            let is_failed_back = level.is_some_and(|l| l.is_failed_back());
+            let condition = entry.condition(is_failed_back);
+            entry.backend.set_condition(condition, now);
+            is_news |= entry.show();
+        }
+        Observed::from(is_news)
+    }
+}
+
+/// Lowest first.
+pub(super) fn numbers(targets: &[Target]) -> Vec<u32> {
+    let mut numbers: Vec<u32> = targets.iter().map(|t| t.priority).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}

@@ -1,0 +1,144 @@
+//! Pure. What the balancer holds of one backend, beside what sessions share.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tcpforward_protocol::answer::LeftOut;
+use tcpforward_protocol::snapshot::{self, BackendState, TakesNew};
+
+use crate::balancer::backend::{Backend, Condition};
+use crate::balancer::health::{Health, Standing};
+use crate::balancer::latency::Latency;
+use crate::balancer::maglev;
+use crate::balancer::request::Trial;
+
+/// A backend that starts slowly begins with so much of its share.
+const FIRST_SPEED: f64 = 0.1;
+
+/// The name of a backend within its forward.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) target: Arc<str>,
+    pub(super) address: SocketAddr,
+}
+
+impl Key {
+    pub(super) fn of(backend: &Backend) -> Self {
+        Self {
+            target: Arc::clone(&backend.target),
+            address: backend.address,
+        }
+    }
+}
+
+/// One backend of the forward.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) backend: Arc<Backend>,
+    /// Index of its target.
+    pub(super) target: usize,
+    /// Of its name, the same everywhere.
+    pub(super) hash: u64,
+    pub(super) state: BackendState,
+    pub(super) takes_new: TakesNew,
+    /// Topology prefers it.
+    pub(super) is_near: bool,
+    pub(super) health: Health,
+    pub(super) latency: Latency,
+    /// Its place in round robin.
+    pub(super) turn: u64,
+    /// Of the sessions of its priority; 0: it gets none.
+    pub(super) share: f64,
+    /// How many share those sessions, itself included.
+    pub(super) peers: f64,
+    /// A session that fails elsewhere could go there.
+    pub(super) is_choice: bool,
+    /// Since when it takes sessions, if it starts slowly.
+    starts: Option<Instant>,
+    trial: Weak<()>,
+}
+
+impl Entry {
+    pub(super) fn new(backend: Arc<Backend>, target: usize, starts: Option<Instant>) -> Self {
+        let address = backend.address.to_string();
+        let hash = maglev::hash(backend.target.as_bytes().iter().chain(address.as_bytes()));
+        Self {
+            backend,
+            target,
+            hash,
+            state: BackendState::Ready,
+            takes_new: TakesNew::Yes,
+            is_near: true,
+            health: Health::default(),
+            latency: Latency::default(),
+            turn: 0,
+            share: 0.0,
+            peers: 1.0,
+            is_choice: false,
+            starts,
+            trial: Weak::new(),
+        }
+    }
+
+    /// Takes what Kubernetes says; one that takes new sessions again starts slowly.
+    pub(super) fn list(&mut self, listed: &snapshot::Backend, target: usize, now: Instant) {
+        if self.takes_new == TakesNew::No && listed.takes_new == TakesNew::Yes {
+            self.starts = Some(now);
+        }
+        self.target = target;
+        self.state = listed.state;
+        self.takes_new = listed.takes_new;
+    }
+
+    pub(super) fn start_slowly(&mut self, now: Instant) {
+        self.starts = Some(now);
+    }
+
+    /// How much of its share it takes, from a tenth to all.
+    pub(super) fn speed(&self, slow_start: Option<Duration>, now: Instant) -> f64 {
+        let (Some(window), Some(since)) = (slow_start, self.starts) else {
+            return 1.0;
+        };
+        let age = now.saturating_duration_since(since);
+        if age >= window {
+            return 1.0;
+        }
+        FIRST_SPEED + (1.0 - FIRST_SPEED) * age.as_secs_f64() / window.as_secs_f64()
+    }
+
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial.strong_count() > 0
+    }
+
+    /// The trial of a session that goes there now, if it is one.
+    pub(super) fn try_out(&mut self) -> Option<Trial> {
+        if self.health.standing() != Standing::Probation || self.is_on_trial() {
+            return None;
+        }
+        let held = Arc::new(());
+        self.trial = Arc::downgrade(&held);
+        Some(Trial { _held: held })
+    }
+
+    /// What it means for the sessions that it has. Who takes new sessions only because nobody
+    /// else is left is used, so it is no reason to end those that it has.
+    pub(super) fn condition(&self, is_failed_back: bool) -> Condition {
+        match (self.takes_new, self.state) {
+            (TakesNew::No, BackendState::NotReady) => return Condition::NotReady,
+            (TakesNew::No, BackendState::Terminating) => return Condition::Terminating,
+            (TakesNew::No, BackendState::Ready) | (TakesNew::Yes, _) => {}
+        }
+        match self.health.left_out() {
+            LeftOut::Ejected | LeftOut::Unhealthy if self.share == 0.0 => Condition::Unhealthy,
+            _ if is_failed_back => Condition::FailedBack,
+            _ => Condition::Usable,
+        }
+    }
+
+    /// Shows how it is; true: that is news.
+    pub(super) fn show(&self) -> bool {
+        let health = &self.health;
+        self.backend.show(health.left_out(), health.failing())
+    }
+}

@@ -1,0 +1,110 @@
+//! Pure. The backends of one priority that may be picked, and the way of choosing among them.
+
+use std::sync::Arc;
+
+use tcpforward_protocol::snapshot::Policy;
+
+use crate::balancer::ask::{Ask, whole};
+use crate::balancer::draw::{By, Draw};
+use crate::balancer::entry::Entry;
+use crate::balancer::hashed::Hashed;
+use crate::balancer::maglev::Member;
+use crate::balancer::round_robin::RoundRobin;
+
+/// One target's backends that may be picked; never none.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) target: Arc<str>,
+    pub(super) weight: u32,
+    /// Ids.
+    pub(super) members: Vec<usize>,
+}
+
+/// One priority.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) number: u32,
+    pub(super) parts: Vec<Part>,
+    chooser: Chooser,
+}
+
+#[derive(Debug)]
+enum Chooser {
+    Draw(Draw, By),
+    Hashed(Hashed),
+    RoundRobin(RoundRobin),
+}
+
+impl Group {
+    /// Gives each of them its share, and goes on from `former`, if that chose in the same way.
+    pub(super) fn new(
+        number: u32,
+        parts: Vec<Part>,
+        policy: Policy,
+        former: Option<Self>,
+        entries: &mut [Entry],
+    ) -> Self {
+        share_out(&parts, entries);
+        let former = former.map(|group| group.chooser);
+        let chooser = match (policy, former) {
+            (Policy::ConsistentHash, former) => {
+                let hashed = match former {
+                    Some(Chooser::Hashed(hashed)) => hashed,
+                    _ => Hashed::default(),
+                };
+                let member = |id: usize| {
+                    let entry = entries.get(id);
+                    entry.map_or((0, 0.0), |e| (e.hash, e.share))
+                };
+                Chooser::Hashed(hashed.updated(&parts, |id| {
+                    let (hash, weight) = member(id);
+                    Member { hash, weight }
+                }))
+            }
+            (Policy::LeastConnections, _) => Chooser::Draw(Draw::new(&parts), By::Connections),
+            (Policy::LeastLatency, _) => Chooser::Draw(Draw::new(&parts), By::Latency),
+            (Policy::RoundRobin, former) => {
+                let before = match former {
+                    Some(Chooser::RoundRobin(before)) => before,
+                    _ => RoundRobin::default(),
+                };
+                let turn = |id: usize| entries.get(id).map_or(0, |e| e.turn);
+                Chooser::RoundRobin(before.updated(&parts, turn))
+            }
+        };
+        Self {
+            number,
+            parts,
+            chooser,
+        }
+    }
+
+    pub(super) fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+        match &mut self.chooser {
+            Chooser::Draw(draw, by) => draw.pick(&self.parts, *by, ask),
+            Chooser::Hashed(hashed) => hashed.pick(ask),
+            Chooser::RoundRobin(round_robin) => round_robin.pick(ask),
+        }
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().flat_map(|p| p.members.iter().copied())
+    }
+}
+
+/// A target's weight is split over its backends.
+fn share_out(parts: &[Part], entries: &mut [Entry]) {
+    let total: u64 = parts.iter().map(|p| u64::from(p.weight)).sum();
+    let peers: usize = parts.iter().map(|p| p.members.len()).sum();
+    let peers = whole(u64::try_from(peers).unwrap_or(u64::MAX));
+    for part in parts {
+        let count = u64::try_from(part.members.len()).unwrap_or(u64::MAX);
+        let share = f64::from(part.weight) / (whole(total) * whole(count));
+        for &id in &part.members {
+            if let Some(entry) = entries.get_mut(id) {
+                entry.share = share;
+                entry.peers = peers;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Pure. From a forward's backends to what the balancer holds of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tcpforward_protocol::snapshot::Forward;
+
+use crate::balancer::Balancer;
+use crate::balancer::backend::{Backend, Condition};
+use crate::balancer::entry::{Entry, Key};
+use crate::balancer::topology::Near;
+use crate::place::Place;
+
+impl Balancer {
+    /// Takes the backends of a forward, keeping what is known of those that stay.
+    pub(super) fn list(&mut self, forward: &Forward, place: &Place, now: Instant, seed: u64) {
+        // The backends of a forward that begins are whole at once: there are no others.
+        let starts = self.rules.is_some().then_some(now);
+        let mut former: HashMap<Key, Entry> = std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|entry| (Key::of(&entry.backend), entry))
+            .collect();
+        let relay = &forward.spec.relay;
+        for (index, target) in relay.targets.iter().enumerate() {
+            let name: Arc<str> = target.name.as_str().into();
+            let backends = forward.backends.iter();
+            let listed = backends.filter(|b| b.target == target.name);
+            let near = Near::of(relay.load_balancer.topology, place, listed.clone());
+            let mut new = Vec::new();
+            for backend in listed {
+                let key = Key {
+                    target: Arc::clone(&name),
+                    address: backend.address,
+                };
+                let id = self.entries.len();
+                let mut entry = former.remove(&key).unwrap_or_else(|| {
+                    new.push(id);
+                    Entry::new(self.record(&key, now), index, starts)
+                });
+                entry.list(backend, index, now);
+                entry.is_near = near.holds(backend, place);
+                self.entries.push(entry);
+            }
+            self.give_turns(new, seed);
+        }
+        self.ids = self
+            .entries
+            .iter()
+            .enumerate()
+            .map(|(id, e)| (Key::of(&e.backend), id))
+            .collect();
+        self.leave(former, now);
+    }
+
+    /// That of before, if a session still has it.
+    fn record(&mut self, key: &Key, now: Instant) -> Arc<Backend> {
+        let before = self.gone.remove(key).and_then(|gone| gone.upgrade());
+        before.unwrap_or_else(|| Arc::new(Backend::new(Arc::clone(&key.target), key.address, now)))
+    }
+
+    /// New ones come last, beginning anywhere, so that many data planes don't all begin with the
+    /// same one.
+    fn give_turns(&mut self, mut new: Vec<usize>, seed: u64) {
+        let count = u64::try_from(new.len()).unwrap_or(u64::MAX).max(1);
+        new.rotate_left(usize::try_from(seed % count).unwrap_or(0));
+        for id in new {
+            self.turn += 1;
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.turn = self.turn;
+            }
+        }
+    }
+
+    fn leave(&mut self, former: HashMap<Key, Entry>, now: Instant) {
+        // Bounded: only those that a session has.
+        self.gone.retain(|_, backend| backend.strong_count() > 0);
+        for (key, entry) in former {
+            entry.backend.set_condition(Condition::Removed, now);
+            self.gone.insert(key, Arc::downgrade(&entry.backend));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Pure. One backend for one session.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use tcpforward_protocol::snapshot::Policy;
+
+use crate::balancer::Balancer;
+use crate::balancer::ask::{Ask, Terms, unit};
+use crate::balancer::backend::Backend;
+use crate::balancer::failover::Failover;
+use crate::balancer::group::Group;
+use crate::balancer::hashed;
+use crate::balancer::request::{Candidates, NoPick, Picked, Request};
+
+impl Balancer {
+    /// A backend that was not tried, with a place on it.
+    ///
+    /// # Errors
+    /// There is none to go to.
+    pub fn pick(&mut self, request: &Request<'_>, rng: &mut Rng) -> Result<Picked, NoPick> {
+        let Some(rules) = &self.rules else {
+            return Err(NoPick::NoBackend);
+        };
+        let relay = &rules.relay;
+        let chance = match relay.load_balancer.policy {
+            Policy::ConsistentHash => unit(hashed::client(request.source)),
+            _ => rng.f64(),
+        };
+        let order = self.failover.choose(chance);
+        let terms = Terms {
+            limit: rules.limit,
+            slow_start: relay.load_balancer.slow_start,
+            probation: self.arranged.probation,
+        };
+        let mut ask = Ask {
+            request,
+            entries: &mut self.entries,
+            terms,
+            rng,
+            turn: &mut self.turn,
+            looks: 0,
+        };
+        let picked = pick_from(&mut self.groups, &self.failover, order, &mut ask);
+        #[cfg(test)]
+        {
+            self.looks = ask.looks;
+        }
+        let Some((id, priority)) = picked else {
+            return Err(self.nobody(request, terms, rng));
+        };
+        let candidates = self.candidates(id, request.tried);
+        let Some(entry) = self.entries.get_mut(id) else {
+            return Err(NoPick::NoBackend);
+        };
+        let trial = match request.priority {
+            None => entry.try_out(),
+            Some(_) => None,
+        };
+        Ok(Picked {
+            place: entry.backend.occupy(),
+            candidates,
+            priority,
+            trial,
+        })
+    }
+
+    fn candidates(&self, picked: usize, tried: &[Arc<Backend>]) -> Candidates {
+        let is_choice = |id: &usize| self.entries.get(*id).is_some_and(|e| e.is_choice);
+        let gone = tried.iter().filter_map(|b| self.id(b)).filter(is_choice);
+        let used = gone.count() + usize::from(is_choice(&picked));
+        if self.arranged.choices > used {
+            Candidates::More
+        } else {
+            Candidates::Last
+        }
+    }
+
+    /// Why there is nobody.
+    fn nobody(&mut self, request: &Request<'_>, terms: Terms, rng: &mut Rng) -> NoPick {
+        if self.arranged.eligible == 0 {
+            return NoPick::NoBackend;
+        }
+        if self.groups.iter().all(|g| g.parts.is_empty()) {
+            return NoPick::NoneHealthy;
+        }
+        let ask = Ask {
+            request,
+            entries: &mut self.entries,
+            terms,
+            rng,
+            turn: &mut self.turn,
+            looks: 0,
+        };
+        let mut members = self.groups.iter().flat_map(Group::members);
+        if members.any(|id| !ask.is_tried(id) && ask.is_full(id)) {
+            NoPick::AllFull
+        } else {
+            NoPick::AllTried
+        }
+    }
+}
+
+/// First whoever is on trial in a better priority, then the priority whose turn it is, then all
+/// others but those that wait for failback.
+fn pick_from(
+    groups: &mut [Group],
+    failover: &Failover,
+    chosen: Option<usize>,
+    ask: &mut Ask<'_>,
+) -> Option<(usize, u32)> {
+    if let Some(number) = ask.request.priority {
+        let group = groups.iter_mut().find(|g| g.number == number)?;
+        return Some((group.pick(ask)?, number));
+    }
+    let levels = failover.levels();
+    let is_open = |i: &usize| levels.get(*i).is_some_and(|l| !l.is_held());
+    let is_spare = |i: &usize| levels.get(*i).is_some_and(|l| l.share() <= 0.0) && is_open(i);
+    let chosen = chosen?;
+    let trials = (0..chosen).filter(is_spare);
+    let others = (0..levels.len()).filter(is_open);
+    trials.chain([chosen]).chain(others).find_map(|i| {
+        let group = groups.get_mut(i)?;
+        Some((group.pick(ask)?, group.number))
+    })
+}

@@ -1,0 +1,65 @@
+//! Pure. Round robin: targets by weight, the backends of a target each in its turn.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::balancer::ask::Ask;
+use crate::balancer::group::Part;
+use crate::balancer::schedule::Schedule;
+
+/// In a row, so many turns may be lost to slow starts; beyond that one is taken that is slow. A
+/// backend takes one turn in ten at least, so this is reached when nearly all are.
+const SKIPS: usize = 32;
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct RoundRobin {
+    schedule: Schedule,
+    /// In step with the schedule: slot i of the schedule is the i-th ring.
+    rings: Vec<Ring>,
+}
+
+/// Backends by turn: the lowest one is next, and gets a new turn behind all others.
+#[derive(Debug)]
+struct Ring {
+    target: Arc<str>,
+    by_turn: BTreeSet<(u64, usize)>,
+}
+
+impl RoundRobin {
+    /// Keeps the deadlines of targets that stay; turns are the backends' own.
+    pub(super) fn updated(mut self, parts: &[Part], turn_of: impl Fn(usize) -> u64) -> Self {
+        let slot = |part: &Part| self.rings.iter().position(|r| r.target == part.target);
+        let weights: Vec<_> = parts.iter().map(|p| (p.weight, slot(p))).collect();
+        let ring = |part: &Part| Ring {
+            target: Arc::clone(&part.target),
+            by_turn: part.members.iter().map(|id| (turn_of(*id), *id)).collect(),
+        };
+        Self {
+            schedule: self.schedule.updated(&weights),
+            rings: parts.iter().map(ring).collect(),
+        }
+    }
+
+    pub(super) fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+        let mut slow = None;
+        for _ in 0..SKIPS {
+            let Self { schedule, rings } = self;
+            let id = schedule.next(|slot| rings.get_mut(slot)?.next(ask))?;
+            if ask.is_up_to_speed(id) {
+                return Some(id);
+            }
+            slow = Some(id);
+        }
+        slow
+    }
+}
+
+impl Ring {
+    fn next(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+        let &(turn, id) = self.by_turn.iter().find(|(_, id)| ask.fits(*id))?;
+        self.by_turn.remove(&(turn, id));
+        self.by_turn.insert((ask.new_turn(id), id));
+        Some(id)
+    }
+}
