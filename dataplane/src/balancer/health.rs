@@ -125,8 +125,8 @@ impl Health {
             }
             Outcome::DialFailed(failure) => {
                 self.dial_failures = self.dial_failures.saturating_add(1);
-                let limit = rules.passive.consecutive_dial_failures?.get();
                 self.note(failure);
+                let limit = rules.passive.consecutive_dial_failures?.get();
                 self.wants(Cause::Dials, self.dial_failures >= limit)
             }
             Outcome::EarlyReset(failure) => {

@@ -222,6 +222,15 @@ fn another_check_keeps_the_verdict_until_its_first_result() {
 }
 
 #[test]
+fn what_ejects_nobody_is_told_all_the_same() {
+    let mut patient = Patient::new();
+    patient.rules = HealthCheck::default();
+    assert_eq!(patient.lives("dddd"), "UUUU");
+    let told = patient.health.failing().map(|f| f.reason);
+    assert_eq!(told, Some(DialError::Timeout));
+}
+
+#[test]
 fn the_cause_that_leaves_it_out_is_told() {
     let mut patient = Patient::new();
     let told = |p: &Patient| p.health.failing().map(|f| f.reason);
