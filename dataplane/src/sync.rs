@@ -40,6 +40,7 @@ pub type InProcess = mpsc::Sender<DuplexStream>;
 // One a line, so that each is added by itself.
 #[rustfmt::skip]
 pub(crate) const FEATURES: &[&str] = &[
+    feature::BALANCING,
     feature::HOSTS,
     feature::SOURCE_RANGES,
 ];
