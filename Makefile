@@ -23,7 +23,10 @@ endif
 WIRE := $(filter-out $(LEFT_OUT),$(call level,wire))
 API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
 
-.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api tidy alone torture soak generate check-generate deny doc
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api tidy alone torture soak generate check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -97,6 +100,12 @@ generate: ## Makes crds/ and docs/reference/ from the code
 
 check-generate: ## Checks that they are what `make generate` makes
 	$(TEST) --test tidy generated
+
+fuzz: ## Fuzzes each parser of foreign bytes for FUZZ_SECONDS (60)
+	tests/setup.sh fuzz
+	for target in $(FUZZ_TARGETS); do \
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384; \
+	done
 
 deny: ## Checks licenses, sources and duplicates of dependencies
 	cargo deny --locked check bans licenses sources

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test") or `make torture`
-# ("setup.sh torture") needs, installs with apt-get what a root user lacks, and names the command for
-# anybody else.
+# Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test"), `make torture`
+# ("setup.sh torture") or `make fuzz` ("setup.sh fuzz") needs, installs with apt-get what a root user
+# lacks, and names the command for anybody else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny_version=0.20.2
@@ -32,6 +32,13 @@ package nft nftables
 package setpriv util-linux
 if [ "${1:-test}" = torture ]; then
   package haproxy haproxy
+  exit
+fi
+
+if [ "${1:-test}" = fuzz ]; then
+  package c++ g++
+  cargo +nightly --version >/dev/null 2>&1 || missing "Rust nightly" "'rustup toolchain install nightly'"
+  cargo fuzz --version >/dev/null 2>&1 || missing cargo-fuzz "'cargo install --locked cargo-fuzz'"
   exit
 fi
 

@@ -1,0 +1,55 @@
+//! Bytes from strangers: what the fuzz targets look for, with random bytes that are close to right.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+mod properties {
+    pub(crate) mod expect;
+}
+
+/// Pieces of heads, good and bad.
+const HEADS: [&str; 14] = [
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.0 503 ",
+    "HTTP/2 200\r\n",
+    "HTTP/1.1 ",
+    "404",
+    "A: b\r\n",
+    "Content-Length: 5\r\n",
+    "\r\n\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+    ":",
+    "\u{7f}",
+];
+
+proptest! {
+    #[test]
+    fn answers_to_checks(
+        receive in "[ab]{0,4}",
+        answer in "[ab]{0,40}",
+        filler in select(vec![0_usize, 4080, 4096, 5000]),
+        piece in 1_usize..50,
+    ) {
+        let answer = [vec![b'c'; filler], answer.into_bytes()].concat();
+        properties::expect::bytes(receive.as_bytes(), &answer, piece);
+    }
+
+    #[test]
+    fn answers_to_checks_by_http(
+        parts in vec(select(HEADS.to_vec()), 0..12),
+        filler in select(vec![0_usize, 8000, 9000]),
+        piece in 1_usize..200,
+    ) {
+        let answer = parts.concat() + &"x".repeat(filler) + &parts.concat();
+        properties::expect::status(answer.as_bytes(), piece);
+    }
+
+    #[test]
+    fn any_bytes(data in vec(any::<u8>(), 0..300)) {
+        properties::expect::holds(&data);
+    }
+}
