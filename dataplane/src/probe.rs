@@ -8,23 +8,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Probe, TakesNew};
-use tokio::task::{AbortHandle, JoinSet};
+use tcpforward_protocol::snapshot::ForwardName;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::balancer::backend::Backend;
-use crate::balancer::outcome::{Failure, Observed, Outcome};
+use crate::balancer::outcome::Outcome;
 use crate::served::{Active, Served};
 use crate::shared::Shared;
 use crate::view::View;
 use check::Check;
+use job::Job;
 use schedule::{Id, Schedule};
 use starvation::Starvation;
 
 mod check;
 pub mod expect;
 mod http;
+mod job;
 pub mod schedule;
 pub mod starvation;
 
@@ -71,15 +72,6 @@ struct Probes {
 struct Watched {
     active: Arc<Active>,
     jobs: BTreeMap<(Arc<str>, SocketAddr), Id>,
-}
-
-/// One backend that is checked.
-struct Job {
-    served: Arc<Served>,
-    backend: Arc<Backend>,
-    check: Arc<Check>,
-    /// The check that is being made.
-    task: Option<AbortHandle>,
 }
 
 struct Ended {
@@ -131,7 +123,7 @@ impl Probes {
         mut known: BTreeMap<(Arc<str>, SocketAddr), Id>,
     ) -> BTreeMap<(Arc<str>, SocketAddr), Id> {
         let mut jobs = BTreeMap::new();
-        for (backend, check) in checks(served, active) {
+        for (backend, check) in job::checks(served, active) {
             let key = (Arc::clone(&backend.target), backend.address);
             let id = known.remove(&key);
             let is_same = |job: &&mut Job| {
@@ -216,7 +208,10 @@ impl Probes {
         self.schedule
             .next(ended.id, started, now, interval, &mut self.rng);
         let is_starved = self.starvation.since(started);
-        match ended.outcome.filter(|o| !(is_starved && is_timeout(o))) {
+        match ended
+            .outcome
+            .filter(|o| !(is_starved && job::is_timeout(o)))
+        {
             Some(outcome) => job.tell(outcome, &self.shared),
             None => {
                 self.shared
@@ -242,67 +237,6 @@ impl Probes {
             }
         }
     }
-}
-
-impl Job {
-    fn tell(&self, outcome: Outcome, shared: &Shared) {
-        let (forward, backend) = (&self.served.name, &self.backend);
-        let error = match &outcome {
-            Outcome::CheckFailed(failure) => Some(failure.message.clone()),
-            _ => None,
-        };
-        tracing::debug!(%forward, target = %backend.target, address = %backend.address, error,
-            "a backend was checked");
-        let now = Instant::now().into_std();
-        if self.served.observe(backend, outcome, now) == Observed::Changed {
-            shared.news.notify_one();
-        }
-    }
-}
-
-fn is_timeout(outcome: &Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::CheckFailed(Failure {
-            reason: DialError::Timeout,
-            ..
-        })
-    )
-}
-
-/// The backends of a forward that are checked: those that take new sessions.
-fn checks(served: &Served, active: &Active) -> Vec<(Arc<Backend>, Check)> {
-    let forward: &Forward = &active.forward;
-    let relay = &forward.spec.relay;
-    let Some(check) = &relay.health_check.active else {
-        return Vec::new();
-    };
-    let check = Arc::new(check.clone());
-    let records = served.backends().into_iter();
-    let records: BTreeMap<_, _> = records
-        .map(|record| ((Arc::clone(&record.target), record.address), record))
-        .collect();
-    let takes_new = forward
-        .backends
-        .iter()
-        .filter(|b| b.takes_new == TakesNew::Yes);
-    let checked = takes_new.filter_map(|backend| {
-        let record = records.get(&(backend.target.as_str().into(), backend.address))?;
-        let mut address = backend.address;
-        if let Probe::Http(http) = &check.probe
-            && let Some(port) = http.port
-        {
-            address.set_port(port.get());
-        }
-        let check = Check {
-            active: Arc::clone(&check),
-            proxy_protocol: relay.proxy_protocol,
-            address,
-            settings: active.terms.settings,
-        };
-        Some((Arc::clone(record), check))
-    });
-    checked.collect()
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
+use tcpforward_protocol::answer::DialError;
 use tcpforward_protocol::snapshot::{
-    ActiveCheck, HttpProbe, LocalTargets, ProxyVersion, Settings, TcpProbe,
+    ActiveCheck, Forward, HttpProbe, LocalTargets, Probe, ProxyVersion, Settings, TakesNew,
+    TcpProbe,
 };
 use tcpforward_protocol::testing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::balancer::outcome::Failure;
 use crate::sync::samples;
 use crate::view::Row;
 
