@@ -225,7 +225,8 @@ impl Served {
     /// Ends the sessions whose time has come.
     pub fn close_sessions(&self, now: Instant) {
         let forward = Arc::clone(&self.active().forward);
-        self.sessions.tick(&forward, now, &mut fastrand::Rng::new());
+        let mut rng = self.balancing().rng.fork();
+        self.sessions.tick(&forward, now, &mut rng);
     }
 
     /// Those who wait for a place on a backend.

@@ -1,4 +1,4 @@
-//! Pure. Forwards and sets for tests.
+//! Edge. Forwards and sets for tests.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;

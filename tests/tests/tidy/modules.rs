@@ -9,7 +9,7 @@ use crate::assert_none;
 const NEITHER: [&str; 3] = ["lib", "metrics", "access_log"];
 
 /// What pure code may not name: IO, clocks, the environment, and what is counted or logged.
-const IMPURE: [&str; 18] = [
+const IMPURE: [&str; 19] = [
     "kube::Client",
     "kube::client",
     "kube::runtime",
@@ -28,6 +28,7 @@ const IMPURE: [&str; 18] = [
     "SystemTime::now",
     "Timestamp::now",
     "fastrand::",
+    "Rng::new",
 ];
 
 const LONGEST: usize = 500;
@@ -88,7 +89,8 @@ fn pure_modules_stay_pure() -> Result<()> {
     let mut findings = Vec::new();
     for file in all.iter().filter(|file| file.text.starts_with("//! Pure.")) {
         for (number, line) in file.production() {
-            let code = code(line);
+            // A generator that is passed in, or seeded, is no chance of its own.
+            let code = code(line).replace("fastrand::Rng", "Rng");
             for name in IMPURE.iter().filter(|&&name| code.contains(name)) {
                 findings.push(format!("{}:{number}: {name}", file.path));
             }
