@@ -1,13 +1,16 @@
 //! The whole data plane in one process: a scripted operator, clients and servers on loopback.
 
 use std::io::ErrorKind;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
+use tcpforward_protocol::answer::LeftOut;
 use tcpforward_protocol::delta::Delta;
 use tcpforward_protocol::feature;
 use tcpforward_protocol::proto::{self, Applied as AppliedMessage, to_data_plane};
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Host, Snapshot};
+use tcpforward_protocol::snapshot::{
+    ActiveCheck, Forward, ForwardName, Host, Probe, Snapshot, TcpProbe,
+};
 use tcpforward_protocol::testing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -300,6 +303,57 @@ async fn a_target_by_name_is_served_once_it_resolves() {
     eventually("the address", || host().addresses.len() == 1).await;
     assert_eq!((host().name.as_str(), host().error), ("a.example", None));
     assert_eq!(greeting(port).await.1, "a");
+}
+
+/// Both servers greet with their name; well is who greets with this.
+fn checked(port: u16, backends: &[SocketAddr], greeting: &str, generation: i64) -> Forward {
+    let plain = forward("f", port, backends);
+    let mut spec = plain.spec;
+    spec.generation = generation;
+    spec.relay.health_check.active = Some(ActiveCheck {
+        interval: Duration::from_millis(500),
+        timeout: Duration::from_millis(500),
+        unhealthy_threshold: NonZeroU32::new(3).unwrap(),
+        healthy_threshold: NonZeroU32::MIN,
+        probe: Probe::Tcp(TcpProbe {
+            send: Vec::new(),
+            receive: greeting.into(),
+        }),
+    });
+    spec.requires = feature::required(&spec);
+    Forward::new(plain.name, spec, plain.backends)
+}
+
+#[tokio::test]
+async fn a_backend_whose_checks_fail_is_left_out_until_they_pass() {
+    let (a, b, port) = (server("a").await, server("b").await, free_port().await);
+    let both = [a.address, b.address];
+    let mut rig = start(|_| {});
+    let mut stream = rig.subscriber().await;
+    let push =
+        |greeting, generation| samples::snapshot([checked(port, &both, greeting, generation)]);
+    let applied = push_all(&mut stream, 1, &push("a", 1)).await;
+    assert!(applied.refused.is_empty(), "{:?}", applied.refused);
+    let left_out = || {
+        let report = rig.handle.view().report();
+        let unhealthy = report.failing.into_iter();
+        let mut unhealthy = unhealthy.filter(|f| f.left_out == LeftOut::Unhealthy);
+        unhealthy.next().map(|f| (f.address, f.message))
+    };
+    eventually("b left out", || {
+        left_out().is_some_and(|(address, _)| address == b.address)
+    })
+    .await;
+    assert!(left_out().unwrap().1.contains("it sent \"b\""));
+    // A change that is not about checks changes nothing.
+    push_all(&mut stream, 2, &push("a", 2)).await;
+    for _ in 0..4 {
+        assert_eq!(greeting(port).await.1, "a");
+    }
+    push_all(&mut stream, 3, &push("", 3)).await;
+    eventually("b used again", || left_out().is_none()).await;
+    let names = [greeting(port).await.1, greeting(port).await.1];
+    assert!(names.contains(&"b".to_owned()), "{names:?}");
 }
 
 #[tokio::test]
