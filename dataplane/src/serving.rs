@@ -20,6 +20,7 @@ use crate::view::{Row, View};
 use crate::workers::Workers;
 
 mod bind;
+mod carry;
 mod pass;
 mod retry;
 mod running;

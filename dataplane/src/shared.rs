@@ -19,6 +19,9 @@ const RESERVED: usize = 64;
 /// One per process, shared by the workers.
 #[derive(Debug)]
 pub struct Shared {
+    /// Descriptors that the process may have, and those of them that sessions never get.
+    limit: usize,
+    reserved: usize,
     descriptors: Arc<Semaphore>,
     /// Woken when a backend turns failing or good, or listeners change.
     pub news: Notify,
@@ -37,6 +40,15 @@ pub struct Shared {
     start: Instant,
 }
 
+/// Fewer descriptors than are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// So many are.
+    pub needed: u64,
+    /// So many may be open.
+    pub limit: u64,
+}
+
 impl Shared {
     /// `limit`: descriptors that the process may have.
     #[must_use]
@@ -45,6 +57,8 @@ impl Shared {
         let reserved = (RESERVED + 4 * workers).min(limit / 4);
         let free = (limit - reserved).min(Semaphore::MAX_PERMITS);
         Self {
+            limit,
+            reserved,
             descriptors: Arc::new(Semaphore::new(free)),
             news: Notify::new(),
             accept_errors: AtomicU64::new(0),
@@ -55,6 +69,20 @@ impl Shared {
             logged_ms: AtomicU64::new(0),
             start: Instant::now(),
         }
+    }
+
+    /// Whether that many sessions would find descriptors, if there were nobody else.
+    ///
+    /// # Errors
+    /// How many are needed, and how many there are.
+    pub fn carries(&self, sessions: u32) -> Result<(), Shortage> {
+        let needed = u64::from(sessions) * u64::from(PER_SESSION);
+        let needed = needed.saturating_add(self.reserved as u64);
+        let limit = self.limit as u64;
+        if needed > limit {
+            return Err(Shortage { needed, limit });
+        }
+        Ok(())
     }
 
     /// Takes the addresses that forwards listen on from now.

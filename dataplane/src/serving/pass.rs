@@ -46,6 +46,7 @@ impl Serving {
         let Some(wanted) = self.wanted.clone() else {
             return false;
         };
+        let wanted = self.carried(wanted);
         let bound = self.running.iter().map(|(n, r)| (n.clone(), r.addresses()));
         let bound = bound.filter(|(_, addresses)| !addresses.is_empty());
         let forwards = wanted.forwards.values();

@@ -1,7 +1,7 @@
 //! What stays in service when an address can't be had.
 
 use std::net::TcpListener;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::LocalTargets;
@@ -304,4 +304,47 @@ async fn ranges_of_two_forwards_that_overlap_are_refused_by_name() {
     let port = format!("{IP}:{} is taken by the forward n/f", first + 2);
     assert!(name == "g" && text.contains(&port), "{text}");
     drop(TcpListener::bind((IP, first + 3)).unwrap());
+}
+
+#[tokio::test]
+async fn a_limit_that_descriptors_cannot_carry_is_refused_with_both_numbers() {
+    let (mut serving, port) = (serving(), free_port());
+    let limited = |generation, connections| {
+        let mut forward = forward("f", generation, "127.0.0.1", port);
+        forward.spec.listener.limits.connections = NonZeroU32::new(connections);
+        let backends = vec![samples::backend("t", &format!("10.0.0.{generation}:80"))];
+        Forward::new(forward.name, forward.spec, backends)
+    };
+    serving.apply(wanted([limited(1, 100_000)])).await;
+    assert_eq!(in_service(&serving), []);
+    let text = &refused(&serving)[0].1;
+    let start =
+        "listener.limits.connections 100000 needs 200068 descriptors, this process may open 1000";
+    assert!(text.starts_with(start), "{text}");
+
+    serving.apply(wanted([limited(2, 400)])).await;
+    assert_eq!(in_service(&serving), [row("f", 2, "127.0.0.1", port)]);
+    assert_eq!(refused(&serving), []);
+    // What runs goes on, with the backends of today.
+    serving.apply(wanted([limited(3, 1000)])).await;
+    assert_eq!(in_service(&serving), [row("f", 2, "127.0.0.1", port)]);
+    assert_eq!(refused(&serving).len(), 1);
+    let served = Arc::clone(&serving.running.values().next().unwrap().served);
+    let limit = served.active().forward.spec.listener.limits.connections;
+    assert_eq!(limit, NonZeroU32::new(400));
+    assert_eq!(served.backends()[0].address, "10.0.0.3:80".parse().unwrap());
+
+    // A third of it can be carried; what is taken stays when the others have gone.
+    let third = Place {
+        share: Share { index: 0, of: 3 },
+        ..Place::default()
+    };
+    assert!(serving.set_place(third).await);
+    for place in [None, Some(Place::default())] {
+        if let Some(place) = place {
+            serving.set_place(place).await;
+        }
+        assert_eq!(in_service(&serving), [row("f", 3, "127.0.0.1", port)]);
+        assert_eq!(refused(&serving), []);
+    }
 }
