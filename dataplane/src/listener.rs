@@ -31,13 +31,11 @@ pub async fn run(listen: Listen, context: Context) {
     let Listen {
         socket,
         served,
-        offset,
         mut phase,
         holding,
     } = listen;
     let mut sessions = Sessions {
         served,
-        offset,
         context,
         tasks: JoinSet::new(),
     };
@@ -68,7 +66,6 @@ pub async fn run(listen: Listen, context: Context) {
 
 struct Sessions {
     served: Arc<Served>,
-    offset: u16,
     context: Context,
     tasks: JoinSet<()>,
 }
@@ -154,7 +151,6 @@ impl Sessions {
         let session = session::run(Session {
             stream,
             client,
-            offset: self.offset,
             served: Arc::clone(&self.served),
             context: self.context.clone(),
         });

@@ -30,8 +30,6 @@ pub struct Session {
     pub stream: TcpStream,
     /// Who connected.
     pub client: SocketAddr,
-    /// How far the port that it came to is from the first one of the forward's range.
-    pub offset: u16,
     /// For which forward.
     pub served: Arc<Served>,
     /// On which thread.
@@ -54,7 +52,6 @@ pub async fn run(session: Session) {
     let Session {
         stream,
         client,
-        offset,
         served,
         context,
     } = session;
@@ -68,7 +65,7 @@ pub async fn run(session: Session) {
         served: &served,
         context: &context,
         client,
-        offset,
+        local,
     };
     let ending = serve(downstream, caller, &ticket, &mut record).await;
     drop(ticket);
@@ -97,7 +94,7 @@ struct Caller<'a> {
     served: &'a Arc<Served>,
     context: &'a Context,
     client: SocketAddr,
-    offset: u16,
+    local: SocketAddr,
 }
 
 async fn serve(
@@ -159,12 +156,16 @@ async fn reach(
     record: &mut Record,
 ) -> Result<Dialled, Ending> {
     let start = Instant::now();
+    let Some(offset) = active.forward.spec.listener.offset(caller.local.port()) else {
+        record.error = Some("its port is none of the forward's any more".to_owned());
+        return Err(Ending::NoBackend);
+    };
     let dialling = Dialling {
         served: caller.served,
         active,
         context: caller.context,
         source: caller.client.ip(),
-        offset: caller.offset,
+        offset,
     };
     let dialled = tokio::select! {
         dialled = dial::dial(dialling) => dialled,

@@ -43,6 +43,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::BALANCING,
     feature::HEALTH,
     feature::HOSTS,
+    feature::PORT_RANGES,
     feature::SOURCE_RANGES,
 ];
 

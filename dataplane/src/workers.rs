@@ -41,8 +41,6 @@ pub struct Listen {
     pub socket: TcpListener,
     /// For which forward.
     pub served: Arc<Served>,
-    /// How far its port is from the first one of the forward's range.
-    pub offset: u16,
     /// What it shall do.
     pub phase: watch::Receiver<Phase>,
     /// Dropped once the socket is closed.

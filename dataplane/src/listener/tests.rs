@@ -43,7 +43,6 @@ async fn rig(shared: Shared) -> Rig {
     let listen = Listen {
         socket,
         served: Arc::clone(&served),
-        offset: 0,
         phase: phase.subscribe(),
         holding: holding.subscribe(),
     };

@@ -75,7 +75,6 @@ impl Running {
         let share = |socket| Listen {
             socket,
             served: Arc::clone(&self.served),
-            offset: 0,
             phase: phase.subscribe(),
             holding: holding.subscribe(),
         };

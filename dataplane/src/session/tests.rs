@@ -1,7 +1,7 @@
 //! Sessions on loopback: what they cost, and who is refused.
 
 use std::io::ErrorKind;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use tcpforward_protocol::snapshot::{Forward, ListenerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,13 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An accepted connection of that forward, and its client.
 async fn session(served: &Arc<Served>) -> (Session, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    accepted(served, listener).await
+}
+
+async fn accepted(served: &Arc<Served>, listener: TcpListener) -> (Session, TcpStream) {
     let address = listener.local_addr().unwrap();
     let (client, stream) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (stream, client_address) = stream.unwrap();
     let session = Session {
         stream,
         client: client_address,
-        offset: 0,
         served: Arc::clone(served),
         context: Context {
             worker: 0,
@@ -43,6 +46,24 @@ async fn rig(edit: impl FnOnce(&mut Forward)) -> (TcpListener, Arc<Served>) {
     let backends = vec![samples::backend("t", &address)];
     let forward = Forward::new(forward.name, forward.spec, backends);
     (server, samples::served(forward))
+}
+
+#[tokio::test]
+async fn a_port_of_a_range_leads_to_a_port_as_far_on() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let entrance = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = entrance.local_addr().unwrap().port();
+    let mut forward = samples::forward("f", 1, &[]);
+    forward.spec.listener.port = NonZeroU16::new(port - 2).unwrap();
+    forward.spec.listener.end_port = NonZeroU16::new(port + 1);
+    let mut address = server.local_addr().unwrap();
+    address.set_port(address.port() - 2);
+    let backends = vec![samples::backend("t", &address.to_string())];
+    let served = samples::served(Forward::new(forward.name, forward.spec, backends));
+    let (session, _client) = accepted(&served, entrance).await;
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
 }
 
 /// How many have ended like that.

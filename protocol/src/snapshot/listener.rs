@@ -44,6 +44,17 @@ impl Listener {
         self.source_ranges.is_empty() || self.source_ranges.iter().any(|r| r.contains(&source))
     }
 
+    /// How far a port, to which a client connected, is from the first one. Without a range that is
+    /// nothing, whatever the port is. Absent: it is in the range no more.
+    #[must_use]
+    pub fn offset(&self, port: u16) -> Option<u16> {
+        let Some(last) = self.end_port else {
+            return Some(0);
+        };
+        let offset = port.checked_sub(self.port.get())?;
+        (port <= last.get()).then_some(offset)
+    }
+
     /// All ports, the first one first.
     pub fn ports(&self) -> impl Iterator<Item = NonZeroU16> + use<> {
         let last = self.end_port.unwrap_or(self.port).get();
@@ -100,5 +111,14 @@ mod tests {
         }
         listener.source_ranges = vec!["::/0".parse().unwrap()];
         assert!(!allows(&listener, "::ffff:10.1.2.3"), "that is IPv4");
+    }
+    #[test]
+    fn a_port_of_a_range_is_so_far_from_the_first() {
+        let port = |port| NonZeroU16::new(port).unwrap();
+        let mut listener = Listener::plain(port(8888), None);
+        assert_eq!(listener.offset(8890), Some(0), "it was another port before");
+        listener.end_port = Some(port(8890));
+        let offsets = [8887, 8888, 8890, 8891].map(|port| listener.offset(port));
+        assert_eq!(offsets, [None, Some(0), Some(2), None]);
     }
 }
