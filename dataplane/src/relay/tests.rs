@@ -420,3 +420,75 @@ async fn both_sides_find_a_silent_dead_peer_within_90_seconds() {
         assert_eq!(total, Duration::from_secs(90));
     }
 }
+
+#[tokio::test]
+async fn a_client_that_has_ended_still_gets_a_long_answer() {
+    let mut rig = rig(NONE).await;
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut rig.server).await, (Vec::new(), None));
+    let answer: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let sending = async {
+        rig.server.write_all(&answer).await.unwrap();
+        rig.server.shutdown().await.unwrap();
+    };
+    let reading = async {
+        let mut got = Vec::new();
+        let mut part = vec![0; 10_000];
+        // In small pieces, so that everything in between is full most of the time.
+        while let Ok(n @ 1..) = rig.client.read(&mut part).await {
+            got.extend_from_slice(&part[..n]);
+        }
+        got
+    };
+    let ((), got) = timeout(PATIENCE * 3, async { tokio::join!(sending, reading) })
+        .await
+        .expect("an end");
+    assert!(got == answer, "{} of {} bytes", got.len(), answer.len());
+    assert_eq!(ending(rig.relay).await, Ending::DownstreamFin);
+}
+
+#[tokio::test]
+async fn wedged_peers_cost_nothing() {
+    let (client, downstream) = accepted().await;
+    let (upstream, mut server) = dialled().await;
+    let mut relay = Relay::new(
+        &downstream,
+        &upstream,
+        NONE,
+        Count::default(),
+        Prefix::default(),
+    );
+    let mut running = Box::pin(relay.run());
+    let mut polls = 0_u32;
+    let mut counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        running.as_mut().poll(cx)
+    });
+    // The server fills all buffers and ends, the client reads nothing, says something and ends.
+    let wedge = async {
+        let chunk = vec![3; 64 << 10];
+        while let Ok(written) = timeout(Duration::from_millis(300), server.write(&chunk)).await {
+            written.unwrap();
+        }
+        server.shutdown().await.unwrap();
+        client.try_write(b"unread").unwrap();
+        SockRef::from(&client)
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap();
+    };
+    tokio::select! {
+        ended = &mut counted => panic!("{ended:?}"),
+        () = wedge => {}
+    }
+    let mut settled = timeout(Duration::from_millis(500), &mut counted).await;
+    assert!(settled.is_err(), "{settled:?}");
+    drop(counted);
+    let before = polls;
+    let mut counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        running.as_mut().poll(cx)
+    });
+    settled = timeout(Duration::from_secs(1), &mut counted).await;
+    assert!(settled.is_err(), "{settled:?}");
+    assert!(polls - before < 10, "{} polls in a second", polls - before);
+}

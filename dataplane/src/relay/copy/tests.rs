@@ -75,15 +75,20 @@ impl Sink for Script {
     }
 }
 
-fn copy(source: &mut Script, sink: &mut Script, scratch: usize) -> (Ended, u64) {
-    let mut direction = Direction::default();
+fn copy(
+    mut direction: Direction,
+    source: &mut Script,
+    sink: &mut Script,
+    scratch: usize,
+) -> (Ended, u64) {
+    let most = direction.held().max(scratch);
     let mut scratch = vec![0; scratch];
     let mut cx = Context::from_waker(Waker::noop());
     let mut bytes = 0;
     loop {
         let polled = direction.poll(&mut cx, source, sink, &mut scratch);
         bytes += direction.take_bytes();
-        assert!(direction.held() <= scratch.len());
+        assert!(direction.held() <= most);
         if let Poll::Ready(ended) = polled {
             return (ended, bytes);
         }
@@ -96,6 +101,7 @@ proptest! {
 
     #[test]
     fn everything_arrives_once_and_in_order(
+        first in prop::collection::vec(any::<u8>(), 0..300),
         sent in prop::collection::vec(any::<u8>(), 0..3000),
         reads in turns(), writes in turns(),
         scratch in 1..512_usize,
@@ -104,7 +110,9 @@ proptest! {
     ) {
         let mut source = Script { turns: reads, data: sent.clone(), end, room: 0 };
         let mut sink = Script { turns: writes, data: Vec::new(), end: End::Clean, room };
-        let (ended, bytes) = copy(&mut source, &mut sink, scratch);
+        let direction = Direction::starting_with(first.clone());
+        let (ended, bytes) = copy(direction, &mut source, &mut sink, scratch);
+        let sent = [first, sent].concat();
         prop_assert_eq!(bytes, sink.data.len() as u64);
         match ended {
             Ended::Fin => {
@@ -121,6 +129,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_sink_that_takes_nothing_of_something_has_broken() {
+    let mut source = Script {
+        turns: VecDeque::new(),
+        data: vec![7; 20],
+        end: End::Clean,
+        room: 0,
+    };
+    let mut sink = Script {
+        turns: VecDeque::from([Turn::Some(3), Turn::Interrupted, Turn::Some(0)]),
+        data: Vec::new(),
+        end: End::Clean,
+        room: usize::MAX,
+    };
+    let (ended, bytes) = copy(Direction::default(), &mut source, &mut sink, 64);
+    assert!(matches!(ended, Ended::Sink(error) if error.kind() == io::ErrorKind::WriteZero));
+    assert_eq!((bytes, sink.data.len()), (3, 3));
 }
 
 #[test]
