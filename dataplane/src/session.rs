@@ -1,27 +1,28 @@
-//! Edge. One connection's whole life: pick, dial, relay, a line in the access log.
+//! Edge. One connection's whole life: whose it is, pick, dial, relay, a line in the access log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use tcpforward_protocol::snapshot::ProxyVersion;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::access_log::{self, Line};
-use crate::balancer::backend::Backend;
 use crate::dial::{self, Dialled, Dialling};
+use crate::proxy_protocol::{self, UniqueId, inbound};
 use crate::relay::ending::{Ending, Side};
 use crate::relay::{Prefix, Relay, sockets};
 use crate::served::{Active, Served};
 use crate::sessions::Ticket;
 use crate::shared::Context;
-use crate::socket::{self, Connection};
+use crate::socket::Connection;
 
 mod counter;
+mod record;
 
 use counter::Counter;
+use record::Record;
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -36,17 +37,6 @@ pub struct Session {
     pub context: Context,
 }
 
-/// What the access log wants to know and the ending doesn't say.
-#[derive(Default)]
-struct Record {
-    backend: Option<Arc<Backend>>,
-    attempts: u32,
-    dial: Duration,
-    up: u64,
-    down: u64,
-    error: Option<String>,
-}
-
 /// Runs it to its end. Whoever drops the future resets both sides.
 pub async fn run(session: Session) {
     let Session {
@@ -55,17 +45,16 @@ pub async fn run(session: Session) {
         served,
         context,
     } = session;
-    let start = Instant::now();
     served.opened(context.worker);
-    let local = stream.local_addr().map_or(client, socket::canonical);
-    let mut record = Record::default();
+    let mut record = Record::new(&stream, client);
     let ticket = served.sessions().enter(context.worker, client.ip());
     let downstream = Connection::new(stream);
     let caller = Caller {
         served: &served,
         context: &context,
         client,
-        local,
+        // Of the socket, whatever a header will say.
+        local: record.endpoints.destination,
     };
     let ending = serve(downstream, caller, &ticket, &mut record).await;
     drop(ticket);
@@ -73,19 +62,7 @@ pub async fn run(session: Session) {
     if ending == Ending::Drain {
         context.shared.cut.fetch_add(1, Ordering::Relaxed);
     }
-    access_log::write(&Line {
-        forward: &served.name,
-        client,
-        local,
-        backend: record.backend.as_deref(),
-        attempts: record.attempts,
-        dial: record.dial,
-        duration: start.elapsed(),
-        up: record.up,
-        down: record.down,
-        ending,
-        error: record.error,
-    });
+    record.write(&served, ending);
 }
 
 /// Who wants what.
@@ -104,6 +81,15 @@ async fn serve(
     record: &mut Record,
 ) -> Ending {
     let served = caller.served;
+    let early = match identify(&downstream, served, ticket, record).await {
+        Ok(early) => early,
+        Err(ending) => return ending,
+    };
+    let caller = Caller {
+        client: record.endpoints.source,
+        ..caller
+    };
+    // Not the one of before: what the peer said may have taken its time.
     let active = served.active();
     let now = Instant::now().into_std();
     // Whoever is refused is reset by the drop of its connection.
@@ -122,17 +108,18 @@ async fn serve(
     ticket.on(seat.backend(), Instant::now().into_std());
     let timeouts = active.forward.spec.timeouts;
     let meter = Counter::new(caller, &active, seat.backend());
+    let prefix = prefix(&active, early, record);
     // Nothing of the forward's state is held while the relay lasts, which may be for days.
     drop(active);
     let mut cut = ticket.cut();
-    let mut relay = Relay::new(&downstream, &upstream, timeouts, &meter, Prefix::default());
+    let mut relay = Relay::new(&downstream, &upstream, timeouts, &meter, prefix);
     let ended = tokio::select! {
         ended = relay.run() => Ok(ended),
         ending = &mut cut => Err(ending),
     };
-    record.up = relay.passed(Side::Downstream);
-    record.down = relay.passed(Side::Upstream);
+    record.passed = (relay.passed(Side::Downstream), relay.passed(Side::Upstream));
     drop(relay);
+    record.relayed(&downstream, &upstream);
     match ended {
         Ok(ended) => {
             meter.ended(ended.ending);
@@ -147,6 +134,56 @@ async fn serve(
     }
 }
 
+/// Finds out whose connection it is, and returns what was read beyond that.
+async fn identify(
+    downstream: &Connection,
+    served: &Served,
+    ticket: &Ticket,
+    record: &mut Record,
+) -> Result<Vec<u8>, Ending> {
+    let active = served.active();
+    let Some(accepted) = &active.forward.spec.listener.proxy_protocol else {
+        return Ok(Vec::new());
+    };
+    // In a box, because it is soon over and the session is not.
+    let asking = Box::pin(inbound::origin(downstream, record.endpoints, accepted));
+    let origin = tokio::select! {
+        origin = asking => origin,
+        ending = ticket.cut() => return Err(ending),
+    };
+    match origin {
+        Ok(origin) => {
+            if origin.is_proxied {
+                ticket.vouched_for(origin.endpoints.source.ip());
+            }
+            Ok(record.comes_from(origin))
+        }
+        Err(refused) => {
+            record.refused(&refused);
+            Err(refused.ending())
+        }
+    }
+}
+
+/// What the backend gets first: a PROXY header if it wants one, then what has been read already.
+fn prefix(active: &Active, early: Vec<u8>, record: &mut Record) -> Prefix {
+    let version = active.forward.spec.relay.proxy_protocol;
+    if version == Some(ProxyVersion::V2) {
+        record
+            .unique_id
+            .get_or_insert_with(|| UniqueId::random(&mut fastrand::Rng::new()));
+    }
+    let header = version.map(|version| {
+        let id = record.unique_id.as_ref();
+        proxy_protocol::encode(version, Some(&record.endpoints), id)
+    });
+    Prefix {
+        header: header.unwrap_or_default(),
+        up: early,
+        down: Vec::new(),
+    }
+}
+
 /// A backend for the session, unless its client leaves or it is told to end before there is one.
 async fn reach(
     downstream: &Connection,
@@ -155,9 +192,8 @@ async fn reach(
     ticket: &Ticket,
     record: &mut Record,
 ) -> Result<Dialled, Ending> {
-    let start = Instant::now();
     let Some(offset) = active.forward.spec.listener.offset(caller.local.port()) else {
-        record.error = Some("its port is none of the forward's any more".to_owned());
+        record.refused(&"its port is none of the forward's any more");
         return Err(Ending::NoBackend);
     };
     let dialling = Dialling {
@@ -173,19 +209,8 @@ async fn reach(
         _ = downstream.ready(Interest::ERROR) => return Err(Ending::DownstreamRst),
         ending = ticket.cut() => return Err(ending),
     };
-    record.dial = start.elapsed();
-    match dialled {
-        Ok(dialled) => {
-            record.attempts = dialled.attempts;
-            record.backend = Some(Arc::clone(dialled.seat.backend()));
-            Ok(dialled)
-        }
-        Err(error) => {
-            record.error = Some(error.to_string());
-            record.attempts = error.attempts();
-            Err(error.ending())
-        }
-    }
+    record.dialled(&dialled);
+    dialled.map_err(|error| error.ending())
 }
 
 #[cfg(test)]

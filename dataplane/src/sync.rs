@@ -44,6 +44,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::HEALTH,
     feature::HOSTS,
     feature::PORT_RANGES,
+    feature::PROXY_PROTOCOL,
     feature::SOURCE_RANGES,
 ];
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use tcpforward_dataplane::relay::ending::Ending;
 use tcpforward_process::metric::Metric;
 
 /// One page of docs/reference.
@@ -18,6 +19,14 @@ pub struct Page {
 #[must_use]
 pub fn pages() -> Vec<Page> {
     vec![
+        Page {
+            path: "docs/reference/access-log.md",
+            text: access_log(&tcpforward_dataplane::access_log::FIELDS),
+        },
+        Page {
+            path: "docs/reference/endings.md",
+            text: endings(&Ending::ALL),
+        },
         Page {
             path: "docs/reference/fields.md",
             text: fields(&tcpforward_operator::crd::schema()),
@@ -119,6 +128,37 @@ pub fn metrics(programs: &[(&str, &[Metric])]) -> String {
             let labels = labels.join(", ");
             let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
         }
+    }
+    text
+}
+
+/// Every field of a line of the access log.
+#[must_use]
+pub fn access_log(fields: &[(&str, &str)]) -> String {
+    let mut text = format!(
+        "{GENERATED}\n\n# Access log\n\nOne line for each finished session, with the log target \
+         `access`; `--log access=off` leaves it out. A field that is not known is left out: a session \
+         that reached no backend has no `upstream`.\n\n| field | what |\n|---|---|\n"
+    );
+    for (field, what) in fields {
+        let _ = writeln!(text, "| `{field}` | {what} |");
+    }
+    text + "\nWhere the time went: the three `…_limited_ms` come from the kernel (`TCP_INFO`). They count \
+            while bytes are held or on their way, for each direction by itself, so together they can be \
+            more than the duration. What is left of it, nobody had anything to say.\n"
+}
+
+/// Every way a session can end.
+#[must_use]
+pub fn endings(endings: &[Ending]) -> String {
+    let mut text = format!(
+        "{GENERATED}\n\n# Endings\n\nHow a session ended, in one word: `ending` in the \
+         [access log](access-log.md) and in the metric `tcpforward_dataplane_sessions_finished_total`. \
+         Other than after `downstream_fin` and `upstream_fin`, whoever is still there is reset: a cut \
+         stream never looks like a clean end.\n\n| ending | what |\n|---|---|\n"
+    );
+    for ending in endings {
+        let _ = writeln!(text, "| `{}` | {} |", ending.word(), ending.meaning());
     }
     text
 }

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Who a connection comes from.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct Origin {
     /// The client and where it connected.
     pub endpoints: Endpoints,
     /// The client's connection has been named by a header.
@@ -65,24 +65,20 @@ impl Refused {
     }
 }
 
-/// Finds out who a connection between `peer` and `local` comes from. Of an untrusted source, or
-/// where no header is looked for, nothing is read.
+/// Finds out who a connection with these ends comes from. Of an untrusted source nothing is read.
 ///
 /// # Errors
 /// It isn't to be served.
-pub async fn caller(
+pub async fn origin(
     stream: &TcpStream,
     socket: Endpoints,
-    accepted: Option<&ProxyProtocolIn>,
-) -> Result<Caller, Refused> {
-    let itself = |early| Caller {
+    accepted: &ProxyProtocolIn,
+) -> Result<Origin, Refused> {
+    let itself = |early| Origin {
         endpoints: socket,
         unique_id: None,
         is_proxied: false,
         early,
-    };
-    let Some(accepted) = accepted else {
-        return Ok(itself(Vec::new()));
     };
     let peer = socket.source.ip();
     let is_trusted = accepted
@@ -95,7 +91,7 @@ pub async fn caller(
         (ProxyMode::Optional | ProxyMode::Required, true) => {}
     }
     match (read(stream).await?, accepted.mode) {
-        (Said::Header(header), _) => Ok(Caller {
+        (Said::Header(header), _) => Ok(Origin {
             endpoints: header.endpoints.unwrap_or(socket),
             unique_id: header.unique_id,
             is_proxied: header.endpoints.is_some(),

@@ -2,14 +2,16 @@
 
 use std::io::ErrorKind;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{Forward, ListenerLimits};
+use tcpforward_protocol::snapshot::{Forward, ListenerLimits, ProxyMode, ProxyProtocolIn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::proxy_protocol::{Parsed, Parser};
 use crate::shared::Shared;
 use crate::sync::samples;
 
@@ -151,4 +153,153 @@ async fn over_a_limit_connections_are_reset_and_nothing_is_dialled() {
         running.spawn(run(third));
         timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
     }
+}
+
+fn proxy_in(mode: ProxyMode, trusted: &str) -> ProxyProtocolIn {
+    ProxyProtocolIn {
+        mode,
+        trusted_sources: vec![trusted.parse().unwrap()],
+    }
+}
+
+const FROM_AFAR: &[u8] = b"PROXY TCP4 10.9.8.7 10.0.0.2 8080 80\r\n";
+
+#[tokio::test]
+async fn a_backend_is_told_who_connected_before_the_client_says_a_word() {
+    let (server, served) = rig(|forward| {
+        forward.spec.relay.proxy_protocol = Some(ProxyVersion::V1);
+    })
+    .await;
+    let (session, mut client) = session(&served).await;
+    let (from, to) = (session.client, client.peer_addr().unwrap());
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    let (mut accepted, _) = server.accept().await.unwrap();
+    let line = format!(
+        "PROXY TCP4 {} {} {} {}\r\n",
+        from.ip(),
+        to.ip(),
+        from.port(),
+        to.port()
+    );
+    let mut header = vec![0; line.len()];
+    let read = timeout(PATIENCE, accepted.read_exact(&mut header)).await;
+    read.unwrap().unwrap();
+    assert_eq!(header, line.as_bytes());
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+    drop((client, accepted));
+    running.join_all().await;
+    assert_eq!(served.totals().up, 1);
+}
+
+#[tokio::test]
+async fn a_header_is_passed_on_in_another_version_and_named() {
+    let (server, served) = rig(|forward| {
+        let trusted = proxy_in(ProxyMode::Required, "127.0.0.0/8");
+        forward.spec.listener.proxy_protocol = Some(trusted);
+        forward.spec.relay.proxy_protocol = Some(ProxyVersion::V2);
+    })
+    .await;
+    let (session, mut client) = session(&served).await;
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    client.write_all(FROM_AFAR).await.unwrap();
+    client.write_all(b"x").await.unwrap();
+    let (mut accepted, _) = server.accept().await.unwrap();
+    let mut parser = Parser::default();
+    let mut parsed = parser.feed(&[]);
+    while let Parsed::Need(bytes) = parsed {
+        let mut part = vec![0; bytes];
+        let n = timeout(PATIENCE, accepted.read(&mut part))
+            .await
+            .unwrap()
+            .unwrap();
+        parsed = parser.feed(&part[..n]);
+    }
+    let Parsed::Done(header) = parsed else {
+        panic!("{parsed:?}");
+    };
+    let endpoints = header.endpoints.unwrap();
+    assert_eq!(endpoints.source, "10.9.8.7:8080".parse().unwrap());
+    assert_eq!(endpoints.destination, "10.0.0.2:80".parse().unwrap());
+    assert_eq!(header.unique_id.unwrap().bytes().len(), 32);
+    assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+}
+
+#[tokio::test]
+async fn what_a_trusted_peer_says_is_what_source_ranges_ask() {
+    for (range, ending) in [
+        ("10.9.0.0/16", None),
+        ("127.0.0.0/8", Some(Ending::SourceNotAllowed)),
+    ] {
+        let (server, served) = rig(|forward| {
+            let trusted = proxy_in(ProxyMode::Optional, "127.0.0.0/8");
+            forward.spec.listener.proxy_protocol = Some(trusted);
+            forward.spec.listener.source_ranges = vec![range.parse().unwrap()];
+        })
+        .await;
+        let (session, mut client) = session(&served).await;
+        let mut running = JoinSet::new();
+        running.spawn(run(session));
+        client.write_all(FROM_AFAR).await.unwrap();
+        if let Some(ending) = ending {
+            running.join_all().await;
+            assert_eq!(finished(&served, ending), 1);
+        } else {
+            timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn early_bytes_reach_the_backend_once() {
+    let (server, served) = rig(|forward| {
+        let trusted = proxy_in(ProxyMode::Optional, "127.0.0.0/8");
+        forward.spec.listener.proxy_protocol = Some(trusted);
+    })
+    .await;
+    let (session, mut client) = session(&served).await;
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    client.write_all(b"PROXIMA").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (mut accepted, _) = server.accept().await.unwrap();
+    let mut all = Vec::new();
+    timeout(PATIENCE, accepted.read_to_end(&mut all))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(all, b"PROXIMA");
+    drop(accepted);
+    running.join_all().await;
+    assert_eq!(served.totals().up, 7);
+}
+
+#[tokio::test]
+async fn a_peer_that_may_not_speak_for_others_is_refused_before_a_dial() {
+    let (_server, served) = rig(|forward| {
+        let elsewhere = proxy_in(ProxyMode::Required, "10.0.0.0/8");
+        forward.spec.listener.proxy_protocol = Some(elsewhere);
+    })
+    .await;
+    let (session, mut client) = session(&served).await;
+    client.write_all(FROM_AFAR).await.unwrap();
+    run(session).await;
+    assert_eq!(end_of(&mut client).await, Some(ErrorKind::ConnectionReset));
+    assert_eq!(finished(&served, Ending::ProxyHeaderUntrusted), 1);
+    assert_eq!(served.totals().dials.iter().sum::<u64>(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_is_told_to_end_waits_for_no_header() {
+    let (_server, served) = rig(|forward| {
+        let trusted = proxy_in(ProxyMode::Required, "127.0.0.0/8");
+        forward.spec.listener.proxy_protocol = Some(trusted);
+    })
+    .await;
+    let (session, _client) = session(&served).await;
+    served.sessions().end_all(Ending::Drain);
+    run(session).await;
+    assert_eq!(finished(&served, Ending::Drain), 1);
 }

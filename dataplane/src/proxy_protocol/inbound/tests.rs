@@ -38,15 +38,15 @@ fn accepted(mode: ProxyMode, trusted: &str) -> ProxyProtocolIn {
 const LOOPBACK: &str = "127.0.0.0/8";
 
 impl Rig {
-    async fn caller(&self, mode: ProxyMode, trusted: &str) -> Result<Caller, Ending> {
+    async fn origin(&self, mode: ProxyMode, trusted: &str) -> Result<Origin, Ending> {
         let accepted = accepted(mode, trusted);
-        let caller = caller(&self.stream, self.socket, Some(&accepted)).await;
-        caller.map_err(|refused| refused.ending())
+        let origin = origin(&self.stream, self.socket, &accepted).await;
+        origin.map_err(|refused| refused.ending())
     }
 
     /// It speaks for itself, and these bytes were read.
-    fn itself(&self, early: &[u8]) -> Result<Caller, Ending> {
-        Ok(Caller {
+    fn itself(&self, early: &[u8]) -> Result<Origin, Ending> {
+        Ok(Origin {
             endpoints: self.socket,
             unique_id: None,
             is_proxied: false,
@@ -61,10 +61,10 @@ async fn a_trusted_source_says_who_connected() {
         let mut rig = rig().await;
         rig.client.write_all(LINE).await.unwrap();
         rig.client.write_all(b"hello").await.unwrap();
-        let caller = rig.caller(mode, LOOPBACK).await.unwrap();
-        assert!(caller.is_proxied && caller.early.is_empty());
-        assert_eq!(caller.endpoints.source, "10.0.0.1:8080".parse().unwrap());
-        assert_eq!(caller.endpoints.destination, "10.0.0.2:80".parse().unwrap());
+        let origin = rig.origin(mode, LOOPBACK).await.unwrap();
+        assert!(origin.is_proxied && origin.early.is_empty());
+        assert_eq!(origin.endpoints.source, "10.0.0.1:8080".parse().unwrap());
+        assert_eq!(origin.endpoints.destination, "10.0.0.2:80".parse().unwrap());
         let mut payload = [0; 5];
         rig.stream.read_exact(&mut payload).await.unwrap();
         assert_eq!(&payload, b"hello");
@@ -75,8 +75,8 @@ async fn a_trusted_source_says_who_connected() {
 async fn a_header_that_names_nobody_leaves_the_sockets_address() {
     let mut rig = rig().await;
     rig.client.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
-    let caller = rig.caller(ProxyMode::Required, LOOPBACK).await;
-    assert_eq!(caller, rig.itself(b""));
+    let origin = rig.origin(ProxyMode::Required, LOOPBACK).await;
+    assert_eq!(origin, rig.itself(b""));
 }
 
 #[tokio::test]
@@ -84,12 +84,10 @@ async fn nothing_is_read_from_others() {
     let mut rig = rig().await;
     rig.client.write_all(LINE).await.unwrap();
     let elsewhere = "10.0.0.0/8";
-    let required = rig.caller(ProxyMode::Required, elsewhere).await;
+    let required = rig.origin(ProxyMode::Required, elsewhere).await;
     assert_eq!(required, Err(Ending::ProxyHeaderUntrusted));
-    let optional = rig.caller(ProxyMode::Optional, elsewhere).await;
+    let optional = rig.origin(ProxyMode::Optional, elsewhere).await;
     assert_eq!(optional, rig.itself(b""));
-    let none = caller(&rig.stream, rig.socket, None).await;
-    assert_eq!(none.map_err(|refused| refused.ending()), rig.itself(b""));
     let mut bytes = [0; LINE.len()];
     rig.stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(bytes, LINE);
@@ -99,39 +97,39 @@ async fn nothing_is_read_from_others() {
 async fn what_is_no_header_is_early_or_refused() {
     let mut plain = rig().await;
     plain.client.write_all(b"hi").await.unwrap();
-    let caller = plain.caller(ProxyMode::Optional, LOOPBACK).await;
-    assert_eq!(caller, plain.itself(b"hi"));
+    let origin = plain.origin(ProxyMode::Optional, LOOPBACK).await;
+    assert_eq!(origin, plain.itself(b"hi"));
     let cases: [&[u8]; 3] = [b"hi", b"PROXY TCP4 nonsense\r\n", b"PROXY TCP4 10.0"];
     for bytes in cases {
         let mut rig = rig().await;
         rig.client.write_all(bytes).await.unwrap();
         rig.client.shutdown().await.unwrap();
-        let caller = rig.caller(ProxyMode::Required, LOOPBACK).await;
-        assert_eq!(caller, Err(Ending::ProxyHeaderInvalid));
+        let origin = rig.origin(ProxyMode::Required, LOOPBACK).await;
+        assert_eq!(origin, Err(Ending::ProxyHeaderInvalid));
     }
     let mut ended = rig().await;
     ended.client.write_all(b"PROXY TCP4 10.0").await.unwrap();
     ended.client.shutdown().await.unwrap();
-    let caller = ended.caller(ProxyMode::Optional, LOOPBACK).await;
-    assert_eq!(caller, Err(Ending::ProxyHeaderInvalid));
+    let origin = ended.origin(ProxyMode::Optional, LOOPBACK).await;
+    assert_eq!(origin, Err(Ending::ProxyHeaderInvalid));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_says_nothing_is_waited_for_once() {
     let mut rig = rig().await;
     let start = Instant::now();
-    let required = rig.caller(ProxyMode::Required, LOOPBACK).await;
+    let required = rig.origin(ProxyMode::Required, LOOPBACK).await;
     assert_eq!(required, Err(Ending::ProxyHeaderTimeout));
     let waited = start.elapsed();
     assert!(waited >= DEADLINE && waited < DEADLINE * 2, "{waited:?}");
-    let optional = rig.caller(ProxyMode::Optional, LOOPBACK).await;
+    let optional = rig.origin(ProxyMode::Optional, LOOPBACK).await;
     assert_eq!(optional, rig.itself(b""));
     // It could be both, up to here.
     rig.client.write_all(b"PRO").await.unwrap();
-    let optional = rig.caller(ProxyMode::Optional, LOOPBACK).await;
+    let optional = rig.origin(ProxyMode::Optional, LOOPBACK).await;
     assert_eq!(optional, rig.itself(b"PRO"));
     rig.client.write_all(b"PROXY TCP4 ").await.unwrap();
-    let optional = rig.caller(ProxyMode::Optional, LOOPBACK).await;
+    let optional = rig.origin(ProxyMode::Optional, LOOPBACK).await;
     assert_eq!(optional, Err(Ending::ProxyHeaderTimeout));
 }
 
@@ -140,6 +138,6 @@ async fn a_reset_in_front_of_a_header_is_a_reset() {
     let rig = rig().await;
     drop(crate::socket::Connection::new(rig.client));
     let accepted = accepted(ProxyMode::Required, LOOPBACK);
-    let refused = caller(&rig.stream, rig.socket, Some(&accepted)).await;
+    let refused = origin(&rig.stream, rig.socket, &accepted).await;
     assert_eq!(refused.unwrap_err().ending(), Ending::DownstreamRst);
 }

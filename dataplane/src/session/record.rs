@@ -1,0 +1,122 @@
+//! Edge. What is known of a session besides its ending, for the access log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::access_log::{self, Line, Sockets};
+use crate::balancer::backend::Backend;
+use crate::dial::{self, Dialled};
+use crate::proxy_protocol::inbound::Origin;
+use crate::proxy_protocol::{Endpoints, UniqueId};
+use crate::relay::ending::Ending;
+use crate::served::Served;
+use crate::socket::{self, TcpInfo};
+
+/// Of one session, from accept on.
+pub(super) struct Record {
+    start: Instant,
+    /// The client, as far as it is known, and where it connected.
+    pub(super) endpoints: Endpoints,
+    /// The connection's name in PROXY headers.
+    pub(super) unique_id: Option<UniqueId>,
+    via: Option<SocketAddr>,
+    backend: Option<Arc<Backend>>,
+    upstream_local: Option<SocketAddr>,
+    attempts: u32,
+    queued: Duration,
+    dial: Duration,
+    /// Bytes from downstream, and from upstream.
+    pub(super) passed: (u64, u64),
+    error: Option<String>,
+    sockets: Sockets,
+}
+
+impl Record {
+    /// The connection is its peer's own, until it says otherwise.
+    pub(super) fn new(stream: &TcpStream, peer: SocketAddr) -> Self {
+        Self {
+            start: Instant::now(),
+            endpoints: Endpoints {
+                source: peer,
+                destination: stream.local_addr().map_or(peer, socket::canonical),
+            },
+            unique_id: None,
+            via: None,
+            backend: None,
+            upstream_local: None,
+            attempts: 0,
+            queued: Duration::ZERO,
+            dial: Duration::ZERO,
+            passed: (0, 0),
+            error: None,
+            sockets: Sockets::default(),
+        }
+    }
+
+    /// Its peer may have said whose connection it is. Returns what was read beyond that.
+    pub(super) fn comes_from(&mut self, origin: Origin) -> Vec<u8> {
+        if origin.is_proxied {
+            self.via = Some(self.endpoints.source);
+        }
+        self.endpoints = origin.endpoints;
+        self.unique_id = origin.unique_id;
+        origin.early
+    }
+
+    /// It isn't served.
+    pub(super) fn refused(&mut self, error: &impl ToString) {
+        self.error = Some(error.to_string());
+    }
+
+    /// A backend was reached, or not.
+    pub(super) fn dialled(&mut self, result: &Result<Dialled, dial::Error>) {
+        self.dial = self.start.elapsed();
+        match result {
+            Ok(dialled) => {
+                self.attempts = dialled.attempts;
+                self.queued = dialled.queued;
+                self.backend = Some(Arc::clone(dialled.seat.backend()));
+                let local = dialled.connection.local_addr().ok();
+                self.upstream_local = local.map(socket::canonical);
+            }
+            Err(error) => {
+                self.attempts = error.attempts();
+                self.refused(error);
+            }
+        }
+    }
+
+    /// The relay is over, and nothing has been closed yet.
+    pub(super) fn relayed(&mut self, downstream: &TcpStream, upstream: &TcpStream) {
+        self.sockets = Sockets {
+            downstream: TcpInfo::of(downstream),
+            upstream: TcpInfo::of(upstream),
+        };
+    }
+
+    /// Writes the line.
+    pub(super) fn write(self, served: &Served, ending: Ending) {
+        access_log::write(&Line {
+            forward: &served.name,
+            client: self.endpoints.source,
+            via: self.via,
+            local: self.endpoints.destination,
+            unique_id: self.unique_id.as_ref(),
+            backend: self.backend.as_deref(),
+            upstream_local: self.upstream_local,
+            attempts: self.attempts,
+            queued: self.queued,
+            dial: self.dial,
+            duration: self.start.elapsed(),
+            up: self.passed.0,
+            down: self.passed.1,
+            ending,
+            error: self.error.as_deref(),
+            sockets: self.sockets,
+        });
+    }
+}
