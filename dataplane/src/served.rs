@@ -223,10 +223,9 @@ impl Served {
     }
 
     /// Ends the sessions whose time has come.
-    pub fn close_sessions(&self, now: Instant) {
+    pub fn close_sessions(&self, now: Instant, rng: &mut fastrand::Rng) {
         let forward = Arc::clone(&self.active().forward);
-        let mut rng = self.balancing().rng.fork();
-        self.sessions.tick(&forward, now, &mut rng);
+        self.sessions.tick(&forward, now, rng);
     }
 
     /// Those who wait for a place on a backend.

@@ -156,8 +156,9 @@ impl Serving {
     fn close_sessions(&self, now: Instant) {
         let running = self.running.values().map(|running| &running.served);
         let leaving = self.leaving.values().map(|leaving| &leaving.served);
+        let mut rng = fastrand::Rng::new();
         for served in running.chain(leaving) {
-            served.close_sessions(now.into_std());
+            served.close_sessions(now.into_std(), &mut rng);
         }
     }
 

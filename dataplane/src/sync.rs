@@ -41,6 +41,7 @@ pub type InProcess = mpsc::Sender<DuplexStream>;
 #[rustfmt::skip]
 pub(crate) const FEATURES: &[&str] = &[
     feature::BALANCING,
+    feature::ESTABLISHED,
     feature::HEALTH,
     feature::HOSTS,
     feature::PORT_RANGES,

@@ -24,6 +24,9 @@ use crate::place::{Place, Share};
 use crate::sync::samples;
 use crate::sync::scripted::{DEADLINE, Operator, Subscriber, operator};
 
+mod closing;
+mod stacks;
+
 /// A server that greets with its name and then echoes.
 struct Server {
     address: SocketAddr,
@@ -31,7 +34,11 @@ struct Server {
 }
 
 async fn server(name: &'static str) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    server_at(name, "127.0.0.1:0").await
+}
+
+async fn server_at(name: &'static str, address: &str) -> Server {
+    let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut task = JoinSet::new();
     task.spawn(async move {

@@ -200,7 +200,7 @@ impl Balancer {
             let level = levels.iter().find(|l| Some(l.number()) == number);
             let is_failed_back = level.is_some_and(|l| l.is_failed_back());
             let condition = entry.condition(is_failed_back);
-            entry.backend.set_condition(condition, now);
+            is_news |= entry.backend.set_condition(condition, now);
             is_news |= entry.show();
         }
         Observed::from(is_news)

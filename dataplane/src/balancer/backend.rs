@@ -188,13 +188,15 @@ impl Backend {
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Shows another condition; one that stays keeps its time.
-    pub(crate) fn set_condition(&self, condition: Condition, now: Instant) {
+    /// Shows another condition; one that stays keeps its time. True: that is news.
+    pub(crate) fn set_condition(&self, condition: Condition, now: Instant) -> bool {
         let mut shown = self.shown();
-        if shown.condition != condition {
-            shown.condition = condition;
-            shown.since = now;
+        if shown.condition == condition {
+            return false;
         }
+        shown.condition = condition;
+        shown.since = now;
+        true
     }
 
     /// Shows whether it is left out and why it is failing; true: that is news.

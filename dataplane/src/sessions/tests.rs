@@ -7,11 +7,15 @@ use std::str::FromStr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{EstablishedConnections, Fate, ProxyMode, ProxyProtocolIn};
+use tcpforward_protocol::snapshot::{
+    self, BackendState, EstablishedConnections, Failback, Fate, ProxyMode, ProxyProtocolIn,
+    TakesNew,
+};
 use tcpforward_protocol::testing;
 
 use super::*;
 use crate::balancer::backend::{Backend, Condition};
+use crate::sync::samples;
 
 struct Rig {
     sessions: Arc<Sessions>,
@@ -324,4 +328,45 @@ fn a_client_is_known_by_the_word_of_a_peer_as_long_as_that_is_trusted() {
     rig.sessions.rights_changed();
     rig.pass(Duration::from_secs(4));
     assert_eq!(endings(&tickets)[..2], [Some(Ending::RightLost), None]);
+}
+
+#[test]
+fn a_failback_that_time_alone_brings_is_seen() {
+    let backend = |target: &str, state| snapshot::Backend {
+        state,
+        takes_new: match state {
+            BackendState::Ready => TakesNew::Yes,
+            _ => TakesNew::No,
+        },
+        ..testing::backend(target, "10.1.0.1:80")
+    };
+    let forward = |state| {
+        let mut spec = testing::spec(vec![testing::target("first"), testing::target("second")]);
+        spec.relay.targets[1].priority = 1;
+        spec.relay.failover.failback = Failback::Delayed(Duration::from_secs(5));
+        spec.relay.established_connections.on_failback = Fate::Close;
+        let backends = vec![
+            backend("first", state),
+            backend("second", BackendState::Ready),
+        ];
+        Arc::new(Forward::new("n/f".parse().unwrap(), spec, backends))
+    };
+    let served = samples::served((*forward(BackendState::NotReady)).clone());
+    let mut now = tokio::time::Instant::now().into_std();
+    let second = served
+        .backends()
+        .into_iter()
+        .find(|b| *b.target == *"second");
+    let ticket = served.sessions().enter(0, IpAddr::from([10, 0, 0, 1]));
+    ticket.on(&second.unwrap(), now);
+    served.update(forward(BackendState::Ready), samples::terms(), now, 0);
+    let mut rng = Rng::with_seed(1);
+    for expected in [None, Some(Ending::Failback)] {
+        for _ in 0..12 {
+            now += Duration::from_millis(250);
+            let _ = served.tick(now);
+            served.close_sessions(now, &mut rng);
+        }
+        assert_eq!(ending(&ticket), expected);
+    }
 }
