@@ -76,7 +76,7 @@ alone: ## Checks each crate without the others, so that no feature is missing in
 # Rows to do; empty: all. A soak does one thing RUNS times, watches for MINUTES, moves GIBIBYTES and
 # cuts the copy core's reads and writes in CASES ways.
 ROWS :=
-SOAK_ROWS := R5 R6 R23 R26
+SOAK_ROWS := R5 R6 R23 R26 R30
 RUNS := 200
 MINUTES := 120
 GIBIBYTES := 10

@@ -11,9 +11,14 @@ use anyhow::{Context, Result};
 use crate::lab::{self, Lab, Network};
 use crate::torture::figure::Figure;
 
+pub mod checks;
+pub mod churn;
+pub mod dead;
 pub mod endings;
+pub mod failover;
 pub mod figure;
 pub mod flow;
+pub mod leaving;
 pub mod load;
 pub mod nft;
 pub mod ports;
@@ -108,6 +113,8 @@ impl Place<'_> {
 /// What a row does to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// It makes sense for hours only: it runs when it is named.
+    Soaks,
     /// It waits most of the time: many run at once.
     Waits,
     /// It uses the processor or measures it: it runs alone.
@@ -169,6 +176,48 @@ pub const ROWS: &[Row] = &[
         run: |place| Box::pin(silence::idle(place)),
     },
     Row {
+        number: "R7",
+        what: "one of three servers is taken out",
+        kind: Kind::Waits,
+        run: |place| Box::pin(leaving::removed(place)),
+    },
+    Row {
+        number: "R8",
+        what: "a server dies, everybody comes back at once",
+        kind: Kind::Works,
+        run: |place| Box::pin(failover::herd(place)),
+    },
+    Row {
+        number: "R9",
+        what: "checks of many servers",
+        kind: Kind::Waits,
+        run: |place| Box::pin(checks::storm(place)),
+    },
+    Row {
+        number: "R10",
+        what: "every check fails, servers accept",
+        kind: Kind::Waits,
+        run: |place| Box::pin(checks::none_healthy(place)),
+    },
+    Row {
+        number: "R11",
+        what: "one of three servers swallows packets",
+        kind: Kind::Works,
+        run: |place| Box::pin(failover::black_hole(place)),
+    },
+    Row {
+        number: "R11h",
+        what: "the same with hedged dials",
+        kind: Kind::Works,
+        run: |place| Box::pin(failover::hedged(place)),
+    },
+    Row {
+        number: "K9",
+        what: "one of three servers is killed",
+        kind: Kind::Works,
+        run: |place| Box::pin(failover::killed(place)),
+    },
+    Row {
         number: "R12",
         what: "servers send, clients don't read",
         kind: Kind::Works,
@@ -205,10 +254,28 @@ pub const ROWS: &[Row] = &[
         run: |place| Box::pin(urgent::urgent_byte(place)),
     },
     Row {
+        number: "R26",
+        what: "peers that vanish, and one that is slow",
+        kind: Kind::Waits,
+        run: |place| Box::pin(dead::peers(place)),
+    },
+    Row {
+        number: "R28",
+        what: "told to end with sessions open",
+        kind: Kind::Waits,
+        run: |place| Box::pin(leaving::drain(place)),
+    },
+    Row {
         number: "R29",
         what: "both directions full, an end behind them",
         kind: Kind::Works,
         run: |place| Box::pin(stalled::wedged(place)),
+    },
+    Row {
+        number: "R30",
+        what: "sessions come and go with every ending",
+        kind: Kind::Soaks,
+        run: |place| Box::pin(churn::leak(place)),
     },
     Row {
         number: "R31",

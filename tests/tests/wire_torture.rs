@@ -42,6 +42,26 @@ fn silence_ends_a_session_only_where_it_was_asked_for() -> Result<()> {
 }
 
 #[test]
+fn checks_are_spread_and_a_standstill_ejects_nobody() -> Result<()> {
+    holds("R9")
+}
+
+#[test]
+fn without_a_healthy_server_the_policy_holds() -> Result<()> {
+    holds("R10")
+}
+
+#[test]
+fn a_server_that_swallows_packets_costs_no_session() -> Result<()> {
+    holds("R11")
+}
+
+#[test]
+fn a_killed_server_costs_no_session_opened_after_it() -> Result<()> {
+    holds("K9")
+}
+
+#[test]
 fn readers_that_stall_cost_no_memory() -> Result<()> {
     holds("R12")
 }
@@ -69,6 +89,16 @@ fn small_buffers_lose_nothing() -> Result<()> {
 #[test]
 fn an_urgent_byte_stops_nothing() -> Result<()> {
     holds("R25")
+}
+
+#[test]
+fn a_live_client_that_does_not_read_is_kept() -> Result<()> {
+    holds("R26")
+}
+
+#[test]
+fn a_drain_lets_sessions_end_and_resets_the_rest() -> Result<()> {
+    holds("R28")
 }
 
 #[test]

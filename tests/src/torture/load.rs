@@ -42,6 +42,20 @@ impl Outcome {
         percentile(&self.waits, percent)
     }
 
+    /// Adds another load's outcome.
+    pub fn add(&mut self, other: Self) {
+        self.waits.extend(other.waits);
+        self.waits.sort();
+        for (mine, its) in [
+            (&mut self.failures, other.failures),
+            (&mut self.answers, other.answers),
+        ] {
+            for (text, n) in its {
+                *mine.entry(text).or_default() += n;
+            }
+        }
+    }
+
     fn note(&mut self, wait: Duration, answer: Result<String>) {
         match answer {
             Ok(answer) => {

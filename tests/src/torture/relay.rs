@@ -34,6 +34,8 @@ pub struct Setup {
     pub spec: String,
     /// Lines under `spec.relay`, indented by four.
     pub relay: String,
+    /// Whether ours finds the servers by one Service instead of a target each.
+    pub service: bool,
     /// Fields of every target, each with a comma in front.
     pub target: String,
     /// Fields of the last target instead.
@@ -44,6 +46,8 @@ pub struct Setup {
     pub global: Vec<String>,
     /// Lines of its `listen`, after the defaults of this harness.
     pub listen: Vec<String>,
+    /// Words of its `bind` line.
+    pub bind: String,
     /// Words of each `server` line.
     pub server: String,
     /// Words of the last `server` line instead.
@@ -86,9 +90,14 @@ impl Setup {
             _ => self.target.as_str(),
         };
         let targets = self.backends.iter().enumerate();
-        let targets: String = targets
+        let mut targets: String = targets
             .map(|(i, address)| target(&format!("b{i}"), *address, more(i)))
             .collect();
+        let mut objects = String::new();
+        if self.service {
+            targets = "    - {name: all, service: {name: all, port: 8000}}\n".to_owned();
+            objects = self.service_objects();
+        }
         let port = LISTENER.rsplit(':').next().unwrap_or_default();
         // A listener may be said once: a row that says its own replaces the plain one.
         let listener = match self.spec.contains("  listener:") {
@@ -97,8 +106,25 @@ impl Setup {
         };
         format!(
             "apiVersion: tcpforward.dev/v1alpha1\nkind: TcpForward\nmetadata: {{name: torture}}\n\
-             spec:\n{listener}{}  relay:\n{}    targets:\n{targets}",
+             spec:\n{listener}{}  relay:\n{}    targets:\n{targets}{objects}",
             self.spec, self.relay
+        )
+    }
+
+    /// A Service and its endpoints.
+    fn service_objects(&self) -> String {
+        let endpoints = self.backends.iter().map(|address| {
+            format!(
+                "- {{addresses: [\"{}\"], conditions: {{ready: true}}}}\n",
+                address.ip()
+            )
+        });
+        let endpoints: String = endpoints.collect();
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: all}}\nspec:\n  ports:\n  - {{port: 8000}}\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: all-1\n  \
+             labels: {{kubernetes.io/service-name: all}}\naddressType: IPv4\nports:\n\
+             - {{name: \"\", port: 8000, protocol: TCP}}\nendpoints:\n{endpoints}"
         )
     }
 
@@ -134,7 +160,7 @@ impl Setup {
         lines.push(format!("bind {PAGES}"));
         lines.push("monitor-uri /readyz".to_owned());
         lines.push("listen torture".to_owned());
-        lines.push(format!("bind {LISTENER}"));
+        lines.push(format!("bind {LISTENER} {}", self.bind));
         lines.push("balance roundrobin".to_owned());
         lines.extend(self.listen.iter().cloned());
         let last = self.backends.len().saturating_sub(1);
@@ -182,7 +208,7 @@ impl Relay {
             control,
         };
         let ready = eventually("the side under test to be ready", START, async || {
-            relay.ready().await
+            relay.serves().await
         });
         ready
             .await
@@ -197,6 +223,16 @@ impl Relay {
     pub async fn ready(&self) -> Result<()> {
         let page = client::get(self.pages, "/readyz").await?;
         ensure!(page.status == 200, "{}", page.body);
+        Ok(())
+    }
+
+    /// Whether it serves what it was asked to: ours says that it is ready without that, too.
+    async fn serves(&self) -> Result<()> {
+        self.ready().await?;
+        if self.side == Side::Ours {
+            let n_serving = self.metric("forwards_serving", &[]).await?;
+            ensure!(n_serving >= 1.0, "it serves nothing");
+        }
         Ok(())
     }
 
