@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Slots of a table. A prime, so that every step walks all of them. It never depends on the number
-/// of members: another size would send everybody elsewhere. docs/decisions/0012 has the figures.
+/// of members: another size would send everybody elsewhere. docs/decisions/0013 has the figures.
 pub(super) const SLOTS: u32 = 65_537;
 
 /// Turns are counted in fractions of this, so that weights need no common measure.

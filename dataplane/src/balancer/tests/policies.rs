@@ -255,11 +255,18 @@ fn looks(policy: Policy, backends: u16) -> usize {
             r.health_check.passive = super::health::passive();
         },
     );
-    for port in 1..=backends / 3 {
+    for port in 1..=backends.min(30) / 3 {
         rig.fails(&format!("t0:{port}"), 3);
     }
+    let tried = [rig.find("t0:9"), rig.find("t1:4")];
+    let request = Request {
+        tried: &tried,
+        source: "192.0.2.7".parse().unwrap(),
+        now: rig.now,
+        priority: None,
+    };
     let most = (0..20_000).map(|_| {
-        let picked = rig.pick_but(&["t0:9", "t1:4"], "192.0.2.7".parse().unwrap(), None);
+        let picked = rig.balancer.pick(&request, &mut rig.rng);
         rig.open.extend(picked.ok());
         rig.balancer.looks
     });
