@@ -107,8 +107,9 @@ impl Entry {
         FIRST_SPEED + (1.0 - FIRST_SPEED) * age.as_secs_f64() / window.as_secs_f64()
     }
 
+    /// A session tries it. That goes on until it answers, if it is there for early resets.
     pub(super) fn is_on_trial(&self) -> bool {
-        self.trial.strong_count() > 0
+        self.trial.strong_count() > 0 || self.health.awaits_answer()
     }
 
     /// The trial of a session that goes there now, if it is one.

@@ -86,6 +86,17 @@ impl Health {
         }
     }
 
+    /// A session got through to it, and it is not known yet whether it answers.
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(
+            self.ejection,
+            Ejection::Probation {
+                reached: Some(_),
+                ..
+            }
+        )
+    }
+
     pub(super) fn left_out(&self) -> LeftOut {
         match self.standing() {
             Standing::Ejected => LeftOut::Ejected,

@@ -79,6 +79,23 @@ fn a_trial_that_fails_ejects_at_once() {
 }
 
 #[test]
+fn a_trial_for_early_resets_lasts_until_the_answer() {
+    let mut rig = Rig::new(&[(1, 0, 2)], |relay| {
+        rules(relay);
+        relay.health_check.passive.consecutive_early_resets = NonZeroU32::new(1);
+    });
+    let _ = rig.observe("t0:1", Outcome::EarlyReset(failure()));
+    let _ = rig.after(67.0);
+    let trial = rig.pick().unwrap();
+    assert_eq!(name(trial.place.backend()), "t0:1");
+    let _ = rig.reached("t0:1", 1);
+    drop(trial.trial);
+    assert_eq!(rig.names(3), ["t0:2"; 3], "reached is not enough");
+    let _ = rig.observe("t0:1", Outcome::Answered);
+    assert_eq!(rig.counts(4).len(), 2);
+}
+
+#[test]
 fn a_hedge_is_no_trial() {
     let mut rig = Rig::new(&[(1, 0, 2)], rules);
     rig.fails("t0:1", 3);
