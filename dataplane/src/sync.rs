@@ -42,8 +42,10 @@ pub type InProcess = mpsc::Sender<DuplexStream>;
 pub(crate) const FEATURES: &[&str] = &[
     feature::BALANCING,
     feature::ESTABLISHED,
+    feature::FAILOVER,
     feature::HEALTH,
     feature::HOSTS,
+    feature::LIMITS,
     feature::PORT_RANGES,
     feature::PROXY_PROTOCOL,
     feature::SOURCE_RANGES,

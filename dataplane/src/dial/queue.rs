@@ -241,3 +241,6 @@ impl Drop for Seat {
         self.served.queue().serve(&self.served, now);
     }
 }
+
+#[cfg(test)]
+mod tests;
