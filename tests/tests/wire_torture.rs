@@ -42,6 +42,11 @@ fn silence_ends_a_session_only_where_it_was_asked_for() -> Result<()> {
 }
 
 #[test]
+fn a_server_taken_out_keeps_its_sessions_until_the_drain_ends() -> Result<()> {
+    holds("R7")
+}
+
+#[test]
 fn checks_are_spread_and_a_standstill_ejects_nobody() -> Result<()> {
     holds("R9")
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use tcpforward_tests::torture::rows::ROWS;
 use tcpforward_tests::torture::table::{Entry, Measured, Table};
-use tcpforward_tests::torture::{self, Kind, Lengths, ROWS, Row, Scale, Side, measure};
+use tcpforward_tests::torture::{self, Kind, Lengths, Row, Scale, Side, measure};
 use tcpforward_tests::{lab, programs};
 
 const SIDES: [Side; 2] = [Side::Ours, Side::HaProxy];
