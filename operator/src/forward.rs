@@ -117,9 +117,9 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
         relay: Relay {
             targets,
             dial: relay::dial(spec.relay.dial.unwrap_or_default())?,
-            load_balancer: relay::load_balancer(spec.relay.load_balancer),
+            load_balancer: relay::load_balancer(spec.relay.load_balancer.unwrap_or_default()),
             failover: relay::failover(spec.relay.failover.unwrap_or_default(), failback)?,
-            health_check: health::parse(spec.relay.health_check)?,
+            health_check: health::parse(spec.relay.health_check.unwrap_or_default())?,
             established_connections: established::parse(
                 spec.relay.established_connections.unwrap_or_default(),
             )?,

@@ -10,10 +10,7 @@ use tcpforward_protocol::snapshot::{
 use super::{Rejection, unsupported, value};
 use crate::crd::{self, CheckType, PayloadType, defaults};
 
-pub(super) fn parse(check: Option<crd::HealthCheck>) -> Result<HealthCheck, Rejection> {
-    let Some(check) = check else {
-        return Ok(HealthCheck::default());
-    };
+pub(super) fn parse(check: crd::HealthCheck) -> Result<HealthCheck, Rejection> {
     Ok(HealthCheck {
         active: check.active.map(active).transpose()?,
         passive: passive(check.passive.unwrap_or_default())?,

@@ -17,10 +17,7 @@ pub(super) fn dial(dial: crd::Dial) -> Result<Dial, Rejection> {
     })
 }
 
-pub(super) fn load_balancer(balancer: Option<crd::LoadBalancer>) -> LoadBalancer {
-    let Some(balancer) = balancer else {
-        return LoadBalancer::default();
-    };
+pub(super) fn load_balancer(balancer: crd::LoadBalancer) -> LoadBalancer {
     LoadBalancer {
         policy: match balancer.kind {
             None | Some(LoadBalancerType::RoundRobin) => Policy::RoundRobin,

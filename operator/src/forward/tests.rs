@@ -19,6 +19,25 @@ fn raw(spec: &Value) -> Value {
     })
 }
 
+const PASSIVE: PassiveCheck = PassiveCheck {
+    consecutive_dial_failures: NonZeroU32::new(5),
+    consecutive_early_resets: None,
+    base_ejection_time: Duration::from_secs(30),
+    max_ejection_percent: 50,
+};
+
+fn established() -> EstablishedConnections {
+    EstablishedConnections {
+        on_not_ready: Fate::Keep,
+        on_terminating: Fate::Keep,
+        on_unhealthy: Fate::Keep,
+        on_failback: Fate::Keep,
+        on_removed: Fate::Drain,
+        drain_timeout: Duration::from_secs(30),
+        closes_per_second: NonZeroU32::new(100).unwrap(),
+    }
+}
+
 /// The effective defaults of v1alpha1: a change here is a change of the API.
 #[test]
 fn what_is_absent_means_this() {
@@ -30,7 +49,7 @@ fn what_is_absent_means_this() {
         pool: "default".into(),
         spec: ForwardSpec {
             generation: 7,
-            requires: vec![],
+            requires: vec![feature::BALANCING.into(), feature::HEALTH.into()],
             listener: Listener::plain(NonZeroU16::new(8888).unwrap(), None),
             relay: Relay {
                 targets: vec![Target {
@@ -45,10 +64,21 @@ fn what_is_absent_means_this() {
                     deadline: Duration::from_secs(5),
                     hedge_after: None,
                 },
-                load_balancer: LoadBalancer::default(),
-                failover: Failover::default(),
-                health_check: HealthCheck::default(),
-                established_connections: EstablishedConnections::default(),
+                load_balancer: LoadBalancer {
+                    policy: Policy::RoundRobin,
+                    slow_start: None,
+                    topology: Topology::Auto,
+                },
+                failover: Failover {
+                    min_healthy_percent: None,
+                    failback: Failback::Immediate,
+                },
+                health_check: HealthCheck {
+                    active: None,
+                    passive: PASSIVE,
+                    when_none_healthy: WhenNoneHealthy::Refuse,
+                },
+                established_connections: established(),
                 backend_limits: None,
                 proxy_protocol: None,
             },
@@ -153,16 +183,7 @@ fn what_is_absent_within_an_object_means_this() {
         failback: Failback::Immediate,
     };
     assert_eq!(relay.failover, expected);
-    let expected = EstablishedConnections {
-        on_not_ready: Fate::Keep,
-        on_terminating: Fate::Keep,
-        on_unhealthy: Fate::Keep,
-        on_failback: Fate::Keep,
-        on_removed: Fate::Drain,
-        drain_timeout: Duration::from_secs(30),
-        closes_per_second: NonZeroU32::new(100).unwrap(),
-    };
-    assert_eq!(relay.established_connections, expected);
+    assert_eq!(relay.established_connections, established());
     let expected = HealthCheck {
         active: Some(ActiveCheck {
             interval: Duration::from_secs(5),
@@ -175,12 +196,7 @@ fn what_is_absent_within_an_object_means_this() {
                 statuses: vec![],
             }),
         }),
-        passive: PassiveCheck {
-            consecutive_dial_failures: NonZeroU32::new(5),
-            consecutive_early_resets: None,
-            base_ejection_time: Duration::from_secs(30),
-            max_ejection_percent: 50,
-        },
+        passive: PASSIVE,
         when_none_healthy: WhenNoneHealthy::Refuse,
     };
     assert_eq!(relay.health_check, expected);
