@@ -6,6 +6,7 @@ use proptest::sample::select;
 
 mod properties {
     pub(crate) mod expect;
+    pub(crate) mod proxy_header;
 }
 
 /// Pieces of heads, good and bad.
@@ -26,7 +27,34 @@ const HEADS: [&str; 14] = [
     "\u{7f}",
 ];
 
+/// Pieces of PROXY headers, good and bad.
+const HEADERS: [&[u8]; 18] = [
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"10.0.0.1 ",
+    b"::ffff:10.0.0.1 ",
+    b"65535",
+    b"080",
+    b" ",
+    b"\r\n",
+    b"\r",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0c",
+    b"\x21\x21\0\x24",
+    b"\x20\0\0\0",
+    b"\x05\0\x02id",
+    b"\x03\0\x04",
+    b"\0\0\0\0\0\0\0\0\0\0\0\0",
+];
+
 proptest! {
+    #[test]
+    fn proxy_headers(parts in vec(select(HEADERS.to_vec()), 0..10), piece in any::<u8>()) {
+        properties::proxy_header::holds(&[&[piece][..], &parts.concat()].concat());
+    }
+
     #[test]
     fn answers_to_checks(
         receive in "[ab]{0,4}",
@@ -51,5 +79,6 @@ proptest! {
     #[test]
     fn any_bytes(data in vec(any::<u8>(), 0..300)) {
         properties::expect::holds(&data);
+        properties::proxy_header::holds(&data);
     }
 }

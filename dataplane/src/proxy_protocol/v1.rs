@@ -19,8 +19,14 @@ const SPACES: usize = 5;
 pub(super) fn parse(bytes: &[u8]) -> Result<Step, Malformed> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n");
     match end.and_then(|end| bytes.split_at_checked(end)) {
-        Some((line, b"\r\n")) => parse_line(line).map(Step::Done),
-        Some(_) => Err(Malformed::Syntax),
+        Some((line, rest)) => {
+            let header = parse_line(line)?;
+            // More than the line has come only if it is shorter than any good one.
+            let is_all = rest == b"\r\n";
+            is_all
+                .then_some(Step::Done(header))
+                .ok_or(Malformed::Syntax)
+        }
         None if bytes.len() >= LONGEST => Err(Malformed::TooLong),
         None => Ok(Step::Need(missing(bytes))),
     }
