@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tcpforward_tests::client;
 use tcpforward_tests::echo::{Behaviour, Server};
 use tcpforward_tests::eventually::eventually;
@@ -50,15 +51,20 @@ fn every_local_example_does_what_it_says() -> Result<()> {
 
 async fn all_ready() -> Result<()> {
     let page = client::get("127.0.0.1:9901".parse()?, "/debug/forwards").await?;
-    let page: serde_json::Value = serde_json::from_str(&page.body)?;
-    let forwards = page["forwards"].as_array().context("a list of forwards")?;
+    let page: Value = serde_json::from_str(&page.body)?;
+    let forwards = page.pointer("/forwards").and_then(Value::as_array);
+    let forwards = forwards.context("a list of forwards")?;
     ensure!(forwards.len() == examples()?.len(), "{}", forwards.len());
     for forward in forwards {
-        let conditions = forward["status"]["conditions"].as_array();
+        let conditions = forward.pointer("/status/conditions");
+        let conditions = conditions.and_then(Value::as_array);
+        let says = |condition: &&Value, key: &str, text: &str| {
+            condition.get(key).and_then(Value::as_str) == Some(text)
+        };
         let mut conditions = conditions.into_iter().flatten();
-        let ready = conditions.find(|condition| condition["type"] == "Ready");
-        let is_true = ready.is_some_and(|ready| ready["status"] == "True");
-        ensure!(is_true, "{}: {ready:?}", forward["name"]);
+        let ready = conditions.find(|condition| says(condition, "type", "Ready"));
+        let is_true = ready.is_some_and(|ready| says(&ready, "status", "True"));
+        ensure!(is_true, "{:?}: {ready:?}", forward.get("name"));
     }
     Ok(())
 }
