@@ -64,14 +64,19 @@ fn haproxy_version() -> Result<String> {
 fn run(rows: &[&Row], scale: Scale) -> Vec<Entry> {
     let results: Vec<[Mutex<Measured>; 2]> =
         rows.iter().map(|_| SIDES.map(|_| not_run())).collect();
-    let waiting = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
     let fill = |row: &Row, side, slot: &Mutex<Measured>| {
         let measured = measure(row, side, scale).map_err(|error| format!("{error:#}"));
+        let n = done.fetch_add(1, Ordering::Relaxed) + 1;
+        // Told at once as well: a run that is broken off has not been for nothing.
+        let figures = measured.iter().flatten();
+        let figures = figures.map(|figure| format!("{}: {}", figure.name, figure.shown()));
+        let (total, number) = (rows.len() * SIDES.len(), row.number);
+        let figures = figures.collect::<Vec<_>>().join("; ");
+        eprintln!("{n}/{total}: {number} of {}: {figures}", side.name());
         if let Ok(mut slot) = slot.lock() {
             *slot = measured;
         }
-        let n = waiting.fetch_add(1, Ordering::Relaxed) + 1;
-        eprintln!("{n}/{}: {} of {}", rows.len() * 2, row.number, side.name());
     };
     let cells = || {
         rows.iter().zip(&results).flat_map(|(row, slots)| {
