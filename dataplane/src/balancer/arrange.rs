@@ -8,7 +8,7 @@ use crate::balancer::Balancer;
 use crate::balancer::ask::Probation;
 use crate::balancer::entry::Entry;
 use crate::balancer::failover::Strength;
-use crate::balancer::group::{Group, Part};
+use crate::balancer::group::{Group, Part, Parts};
 use crate::balancer::health::Standing;
 use crate::balancer::outcome::Observed;
 
@@ -139,10 +139,12 @@ impl Balancer {
         let policy = self.rules.as_ref().map(|r| r.relay.load_balancer.policy);
         for number in numbers {
             let of = targets.iter().zip(&mut members);
-            let parts = of
-                .filter(|(t, _)| t.priority == *number)
-                .filter_map(|(target, ids)| self.part(target, std::mem::take(ids)));
-            let parts: Vec<_> = parts.collect();
+            let mut parts = Parts::default();
+            for (target, ids) in of.filter(|(t, _)| t.priority == *number) {
+                let (near, far) = self.apart(std::mem::take(ids));
+                parts.near.extend(self.part(target, near));
+                parts.far.extend(self.part(target, far));
+            }
             let at = former.iter().position(|g| g.number == *number);
             let before = at.map(|i| former.swap_remove(i));
             if let Some(policy) = policy {
@@ -152,13 +154,19 @@ impl Balancer {
         }
     }
 
-    /// Those that are near, while one of them is usable.
-    fn part(&self, target: &Target, mut members: Vec<usize>) -> Option<Part> {
+    /// Those that are near and those that are far; all count as near while no near one is usable.
+    fn apart(&self, members: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
         let entry = |id: &usize| self.entries.get(*id);
         let is_good = |e: &Entry| e.is_near && e.health.standing() == Standing::Usable;
-        if members.iter().filter_map(entry).any(is_good) {
-            members.retain(|id| entry(id).is_some_and(|e| e.is_near));
+        if !members.iter().filter_map(entry).any(is_good) {
+            return (members, Vec::new());
         }
+        let is_near = |id: &usize| entry(id).is_some_and(|e| e.is_near);
+        members.into_iter().partition(is_near)
+    }
+
+    fn part(&self, target: &Target, members: Vec<usize>) -> Option<Part> {
+        let entry = |id: &usize| self.entries.get(*id);
         let name = members.first().and_then(entry)?;
         Some(Part {
             target: name.backend.target.clone(),

@@ -48,7 +48,7 @@ pub(super) struct Entry {
     pub(super) latency: Latency,
     /// Its place in round robin.
     pub(super) turn: u64,
-    /// Of the sessions of its priority; 0: it gets none.
+    /// Of the sessions of its priority, or of those that find no near one; 0: it gets none.
     pub(super) share: f64,
     /// How many share those sessions, itself included.
     pub(super) peers: f64,

@@ -24,8 +24,23 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) number: u32,
-    pub(super) parts: Vec<Part>,
+    near: Pool,
+    /// Only for sessions for which no near one is left: all of those are tried or full.
+    far: Pool,
+}
+
+/// Backends, and whose turn it is.
+#[derive(Debug)]
+struct Pool {
+    parts: Vec<Part>,
     chooser: Chooser,
+}
+
+/// The backends of one priority: those that its sessions go to, and those that stand by.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) near: Vec<Part>,
+    pub(super) far: Vec<Part>,
 }
 
 #[derive(Debug)]
@@ -39,13 +54,34 @@ impl Group {
     /// Gives each of them its share, and goes on from `former`, if that chose in the same way.
     pub(super) fn new(
         number: u32,
-        parts: Vec<Part>,
+        parts: Parts,
         policy: Policy,
         former: Option<Self>,
         entries: &mut [Entry],
     ) -> Self {
+        let (near, far) = former.map_or((None, None), |g| (Some(g.near), Some(g.far)));
+        Self {
+            number,
+            near: Pool::new(parts.near, policy, near, entries),
+            far: Pool::new(parts.far, policy, far, entries),
+        }
+    }
+
+    pub(super) fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+        let near = self.near.pick(ask);
+        near.or_else(|| self.far.pick(ask))
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
+        let parts = self.near.parts.iter().chain(&self.far.parts);
+        parts.flat_map(|p| p.members.iter().copied())
+    }
+}
+
+impl Pool {
+    fn new(parts: Vec<Part>, policy: Policy, former: Option<Self>, entries: &mut [Entry]) -> Self {
         share_out(&parts, entries);
-        let former = former.map(|group| group.chooser);
+        let former = former.map(|pool| pool.chooser);
         let chooser = match (policy, former) {
             (Policy::ConsistentHash, former) => {
                 let hashed = match former {
@@ -72,23 +108,15 @@ impl Group {
                 Chooser::RoundRobin(before.updated(&parts, turn))
             }
         };
-        Self {
-            number,
-            parts,
-            chooser,
-        }
+        Self { parts, chooser }
     }
 
-    pub(super) fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+    fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
         match &mut self.chooser {
             Chooser::Draw(draw, by) => draw.pick(&self.parts, *by, ask),
             Chooser::Hashed(hashed) => hashed.pick(ask),
             Chooser::RoundRobin(round_robin) => round_robin.pick(ask),
         }
-    }
-
-    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
-        self.parts.iter().flat_map(|p| p.members.iter().copied())
     }
 }
 

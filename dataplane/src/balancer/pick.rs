@@ -81,7 +81,7 @@ impl Balancer {
         if self.arranged.eligible == 0 {
             return NoPick::NoBackend;
         }
-        if self.groups.iter().all(|g| g.parts.is_empty()) {
+        if self.groups.iter().all(|g| g.members().next().is_none()) {
             return NoPick::NoneHealthy;
         }
         let ask = Ask {

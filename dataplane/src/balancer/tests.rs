@@ -13,6 +13,7 @@ mod health;
 mod policies;
 mod priorities;
 mod rig;
+mod topology;
 
 /// (weight, priority, backends)
 fn forward(targets: &[(u32, u32, u16)]) -> Forward {
