@@ -168,10 +168,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// One that was not tried yet; when there is none, all over again after a pause.
+    /// One that was not tried yet; when there is none, or no place on any, all over again after a
+    /// pause.
     async fn next(&mut self) -> Result<Seated, Error> {
         match self.seat().await {
-            Err(NoSeat::NoPick(NoPick::AllTried)) => {}
+            Err(no_seat) if self.may_return(no_seat) => {}
             seated => return seated.map_err(|no_seat| self.without_seat(no_seat)),
         }
         let pause = self.pause.mul_f64(0.75 + fastrand::f64() / 2.0);
@@ -185,11 +186,20 @@ impl<'a> Search<'a> {
         let last = self.tried.pop();
         self.tried = last.into_iter().collect();
         let mut seated = self.seat().await;
-        if let Err(NoSeat::NoPick(NoPick::AllTried)) = seated {
+        if seated.as_ref().is_err_and(|no_seat| self.may_return(*no_seat)) {
             self.tried.clear();
             seated = self.seat().await;
         }
         seated.map_err(|no_seat| self.without_seat(no_seat))
+    }
+
+    /// Whether those that were tried are the only ones with a place.
+    fn may_return(&self, no_seat: NoSeat) -> bool {
+        match no_seat {
+            NoSeat::NoPick(NoPick::AllTried) => true,
+            NoSeat::NoPick(NoPick::AllFull) | NoSeat::Timeout => !self.tried.is_empty(),
+            NoSeat::Full | NoSeat::NoPick(NoPick::NoBackend | NoPick::NoneHealthy) => false,
+        }
     }
 
     /// Waits for a place as long as is left of the forward's patience.
@@ -217,8 +227,10 @@ impl<'a> Search<'a> {
 
     fn without_seat(&mut self, no_seat: NoSeat) -> Error {
         match no_seat {
-            NoSeat::Full => Error::QueueFull,
-            NoSeat::NoPick(NoPick::AllFull) | NoSeat::Timeout => Error::QueueTimeout(self.queued),
+            NoSeat::Full => self.gave_up(Error::QueueFull),
+            NoSeat::NoPick(NoPick::AllFull) | NoSeat::Timeout => {
+                self.gave_up(Error::QueueTimeout(self.queued))
+            }
             NoSeat::NoPick(NoPick::NoneHealthy) => self.gave_up(Error::NoneHealthy),
             NoSeat::NoPick(NoPick::AllTried | NoPick::NoBackend) => self.gave_up(Error::NoBackend),
         }

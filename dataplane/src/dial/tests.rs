@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use socket2::{Domain, Socket, Type};
 use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{Dial, Forward};
+use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -28,8 +28,13 @@ fn times(attempts: u32, timeout: Duration, hedge_after: Option<Duration>) -> Dia
 }
 
 fn served(dial: Dial, backends: &[SocketAddr]) -> Arc<Served> {
+    limited(dial, backends, None)
+}
+
+fn limited(dial: Dial, backends: &[SocketAddr], limits: Option<BackendLimits>) -> Arc<Served> {
     let mut forward = samples::forward("f", 1, &[]);
     forward.spec.relay.dial = dial;
+    forward.spec.relay.backend_limits = limits;
     let backends = backends.iter().map(ToString::to_string);
     let backends = backends.map(|a| samples::backend("t", &a)).collect();
     samples::served(Forward::new(forward.name, forward.spec, backends))
@@ -133,6 +138,22 @@ async fn backends_that_vanish_hide_no_cause() {
     let (dialled, ()) = tokio::join!(dial_once(&served), vanish);
     let error = dialled.unwrap_err();
     assert!(is_refusal(&error), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_backend_hides_no_failure_of_another_nor_keeps_from_trying_it_again() {
+    for queue_timeout in [Duration::ZERO, SHORT] {
+        let (_server, address) = server();
+        let limits = BackendLimits {
+            connections: NonZeroU32::MIN,
+            queue_timeout,
+        };
+        let served = limited(times(3, LONG, None), &[closed(), address], Some(limits));
+        let _held = dial_once(&served).await.unwrap();
+        let error = dial_once(&served).await.unwrap_err();
+        assert!(is_refusal(&error), "{error}");
+        assert_eq!(error.attempts(), 3);
+    }
 }
 
 #[tokio::test]
