@@ -105,7 +105,7 @@ async fn serve(
         Ok(dialled) => dialled,
         Err(ending) => return ending,
     };
-    ticket.on(seat.backend(), Instant::now().into_std());
+    ticket.on(seat.backend(), seat.since());
     let timeouts = active.forward.spec.timeouts;
     let meter = Counter::new(caller, &active, seat.backend());
     let prefix = prefix(&active, early, record);

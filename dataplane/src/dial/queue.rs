@@ -34,8 +34,11 @@ struct Waiter {
     number: u64,
     tried: Vec<Arc<Backend>>,
     source: IpAddr,
-    answer: oneshot::Sender<Result<Picked, NoPick>>,
+    answer: oneshot::Sender<Result<Given, NoPick>>,
 }
+
+/// What was picked, and when.
+type Given = (Picked, std::time::Instant);
 
 /// A session's place on a backend. Given back when it is dropped: to the first of those who wait.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub struct Seat {
     /// Absent only while it is dropped.
     occupied: Option<Occupied>,
     backend: Arc<Backend>,
+    since: std::time::Instant,
     served: Arc<Served>,
 }
 
@@ -101,7 +105,7 @@ impl Queue {
                 answer => {
                     if let Some(waiter) = waiting.remove(at) {
                         // One that has just left gives it back here, and the next one is asked.
-                        let _ = waiter.answer.send(answer);
+                        let _ = waiter.answer.send(answer.map(|picked| (picked, now)));
                     }
                 }
             }
@@ -139,7 +143,7 @@ impl Queue {
     }
 }
 
-type Answer = oneshot::Receiver<Result<Picked, NoPick>>;
+type Answer = oneshot::Receiver<Result<Given, NoPick>>;
 
 /// A seat for a session that has tried those, waited for until then at most.
 pub(super) async fn seat(
@@ -165,7 +169,7 @@ pub(super) async fn seat(
     };
     queue.serve(served, Instant::now().into_std());
     match timeout_at(until, &mut waiting.answer).await {
-        Ok(Ok(Ok(picked))) => Ok(Seated::new(picked, served)),
+        Ok(Ok(Ok(given))) => Ok(Seated::new(given, served)),
         Ok(Ok(Err(error))) => Err(NoSeat::NoPick(error)),
         Ok(Err(_)) | Err(_) => Err(NoSeat::Timeout),
     }
@@ -178,13 +182,14 @@ pub(super) fn pick(
     source: IpAddr,
     priority: Option<u32>,
 ) -> Result<Seated, NoPick> {
+    let now = Instant::now().into_std();
     let picked = served.pick(&Request {
         tried,
         source,
-        now: Instant::now().into_std(),
+        now,
         priority,
     })?;
-    Ok(Seated::new(picked, served))
+    Ok(Seated::new((picked, now), served))
 }
 
 /// A place in the queue; given up when it is dropped.
@@ -199,14 +204,14 @@ impl Drop for Waiting<'_> {
         self.served.queue().leave(self.number);
         self.answer.close();
         // What came too late goes to the next one.
-        if let Ok(Ok(picked)) = self.answer.try_recv() {
-            drop(Seated::new(picked, self.served));
+        if let Ok(Ok(given)) = self.answer.try_recv() {
+            drop(Seated::new(given, self.served));
         }
     }
 }
 
 impl Seated {
-    fn new(picked: Picked, served: &Arc<Served>) -> Self {
+    fn new((picked, since): Given, served: &Arc<Served>) -> Self {
         let Picked {
             place,
             candidates,
@@ -217,6 +222,7 @@ impl Seated {
             seat: Seat {
                 backend: Arc::clone(place.backend()),
                 occupied: Some(place),
+                since,
                 served: Arc::clone(served),
             },
             candidates,
@@ -231,6 +237,13 @@ impl Seat {
     #[must_use]
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend
+    }
+
+    /// Since when: whatever befalls the backend from then on, a dial that is under way included,
+    /// befalls this session.
+    #[must_use]
+    pub fn since(&self) -> std::time::Instant {
+        self.since
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{Forward, ListenerLimits, ProxyMode, ProxyProtocolIn};
+use tcpforward_protocol::snapshot::{
+    BackendState, Fate, Forward, ListenerLimits, ProxyMode, ProxyProtocolIn, TakesNew,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -66,6 +68,35 @@ async fn a_port_of_a_range_leads_to_a_port_as_far_on() {
     let mut running = JoinSet::new();
     running.spawn(run(session));
     timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_backend_that_changes_during_the_dial_has_changed_under_its_session() {
+    let (server, served) = rig(|forward| {
+        forward.spec.relay.established_connections.on_not_ready = Fate::Close;
+    })
+    .await;
+    let (session, _client) = session(&served).await;
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    while served.backends()[0].open() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(served.totals().dials.iter().sum::<u64>(), 0, "on its way");
+    let mut forward = Forward::clone(&served.active().forward);
+    forward.backends[0].takes_new = TakesNew::No;
+    forward.backends[0].state = BackendState::NotReady;
+    let now = Instant::now().into_std();
+    served.update(Arc::new(forward), samples::terms(), now, 0);
+    timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+    let closed = async {
+        while finished(&served, Ending::NotReady) == 0 {
+            tokio::task::yield_now().await;
+            let now = Instant::now().into_std();
+            served.close_sessions(now, &mut fastrand::Rng::with_seed(1));
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
 }
 
 /// How many have ended like that.

@@ -31,7 +31,7 @@ struct State {
 #[derive(Clone, Debug)]
 pub(super) struct Reached {
     pub(super) backend: Arc<Backend>,
-    /// Since when.
+    /// When it was picked.
     pub(super) since: Instant,
 }
 
@@ -109,11 +109,11 @@ impl Ticket {
         self.open.state().client = Some(client);
     }
 
-    /// It has reached that backend, then.
-    pub fn on(&self, backend: &Arc<Backend>, now: Instant) {
+    /// It has reached that backend, which was picked then.
+    pub fn on(&self, backend: &Arc<Backend>, picked: Instant) {
         self.open.state().reached = Some(Reached {
             backend: Arc::clone(backend),
-            since: now,
+            since: picked,
         });
         // It may have changed during the dial, unseen by who looks through the sessions.
         if backend.condition().0 != Condition::Usable {
