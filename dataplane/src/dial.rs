@@ -186,7 +186,10 @@ impl<'a> Search<'a> {
         let last = self.tried.pop();
         self.tried = last.into_iter().collect();
         let mut seated = self.seat().await;
-        if seated.as_ref().is_err_and(|no_seat| self.may_return(*no_seat)) {
+        if seated
+            .as_ref()
+            .is_err_and(|no_seat| self.may_return(*no_seat))
+        {
             self.tried.clear();
             seated = self.seat().await;
         }

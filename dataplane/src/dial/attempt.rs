@@ -35,6 +35,9 @@ pub enum Cause {
     /// The offset within a range of ports leads beyond the last port.
     #[error("there is no port {0}: listener.endPort is too far from listener.port")]
     NoPort(u32),
+    /// No answer for so long, while another one has answered.
+    #[error("no answer within {0:?}, another backend was faster")]
+    Outraced(Duration),
     /// One of our own listeners.
     #[error("this data plane itself listens there, so sessions would go in circles")]
     Own,
@@ -54,7 +57,7 @@ impl Cause {
             Self::Forbidden(_) | Self::NoPort(_) | Self::Own => DialError::Other,
             Self::Itself => DialError::Refused,
             Self::Late(_) => return DialResult::Local,
-            Self::Timeout(_) => DialError::Timeout,
+            Self::Outraced(_) | Self::Timeout(_) => DialError::Timeout,
             Self::Io(error) if socket::is_local(error) => return DialResult::Local,
             Self::Io(error) => match error.kind() {
                 ConnectionRefused => DialError::Refused,
@@ -64,6 +67,25 @@ impl Cause {
             },
         };
         DialResult::Failed(error)
+    }
+
+    /// Whether it says something of the backend's health, after a dial of the port that is so far
+    /// from its first one. A range may well have ports where nobody listens, and a client who knocks
+    /// at each of them must not get anybody ejected.
+    pub(super) fn tells_of_backend(&self, offset: u16) -> bool {
+        match (self, self.result()) {
+            (Self::NoPort(_), _) | (_, DialResult::Local | DialResult::Reached) => false,
+            (_, DialResult::Failed(error)) => offset == 0 || error != DialError::Refused,
+        }
+    }
+
+    /// It was told to answer by `due`, and that the time was over is known since `noticed`; by now
+    /// another one has answered.
+    pub(super) fn outraced(start: Instant, due: Instant, noticed: Instant, now: Instant) -> Self {
+        match Self::no_answer(start, due, noticed) {
+            Self::Timeout(_) => Self::Outraced(now.saturating_duration_since(start)),
+            late => late,
+        }
     }
 
     /// Nobody answered until then, which is known only now.
@@ -123,6 +145,18 @@ mod tests {
         let timeout = DialResult::Failed(DialError::Timeout);
         assert_eq!(result(LATE), timeout);
         assert_eq!(result(LATE + Duration::from_millis(1)), DialResult::Local);
+    }
+
+    #[test]
+    fn a_race_that_began_late_says_nothing_of_who_lost_it() {
+        let start = Instant::now();
+        let due = start + Duration::from_millis(250);
+        let lost = |late| Cause::outraced(start, due, due + late, due + late * 2);
+        let timeout = DialResult::Failed(DialError::Timeout);
+        assert_eq!(lost(LATE).result(), timeout);
+        assert!(lost(LATE).to_string().contains("within 450ms, another"));
+        let late = lost(LATE + Duration::from_millis(1));
+        assert_eq!(late.result(), DialResult::Local);
     }
 
     #[test]

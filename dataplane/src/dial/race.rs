@@ -50,7 +50,9 @@ impl Times {
 
 /// Connects to the backend that was picked; if it hasn't answered after the forward's
 /// `hedge_after`, to one more of its priority as well. The first answer wins. The other connection
-/// is reset before a byte, and that says nothing of its backend.
+/// is reset before a byte. Nobody's session has failed by that, but a first one that left its
+/// rival all that time has failed a dial: else one that is dead and always outraced would never be
+/// known as such. Of the rival, which had less time, a loss says nothing.
 pub(super) async fn run(
     dialling: Dialling<'_>,
     seated: Seated,
@@ -73,9 +75,10 @@ pub(super) async fn run(
         outcome = &mut first => return outcome.map_err(|failed| vec![failed]),
         () = tokio::time::sleep_until(hedge_at) => {}
     }
+    let noticed = Instant::now();
     // One more socket than a session has: without room for it there is no race.
     let room = dialling.context.shared.try_descriptors(1);
-    let others = [tried, &[backend]].concat();
+    let others = [tried, std::slice::from_ref(&backend)].concat();
     let second = room.and_then(|room| Some((rival(dialling, &others, priority)?, room)));
     let Some((rival, _room)) = second else {
         return first.await.map_err(|failed| vec![failed]);
@@ -84,12 +87,18 @@ pub(super) async fn run(
     // In a box, so that all those who race nobody don't carry it.
     let mut second = Box::pin(one(dialling, rival, until));
     let (early, late) = tokio::select! {
+        // Of two answers that lay in the kernel, the first one's counts.
+        biased;
         outcome = &mut first => match outcome {
             Ok(reached) => return Ok(reached),
             Err(failed) => (failed, second.await),
         },
         outcome = &mut second => match outcome {
-            Ok(reached) => return Ok(reached),
+            Ok(reached) => {
+                let cause = Cause::outraced(start, hedge_at, noticed, Instant::now());
+                observe(dialling, &backend, start.elapsed(), &Err(cause));
+                return Ok(reached);
+            }
             Err(failed) => (failed, first.await),
         },
     };
@@ -142,7 +151,7 @@ fn observe(
         .map_or_else(Cause::result, |_| DialResult::Reached);
     served.dialled(context.worker, result);
     let learned = match (result, outcome) {
-        (DialResult::Failed(reason), Err(cause)) => {
+        (DialResult::Failed(reason), Err(cause)) if cause.tells_of_backend(dialling.offset) => {
             let message = cause.to_string();
             tracing::debug!(forward = %served.name, target = %backend.target,
                 address = %backend.address, cause = %message, "a dial failed");

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use socket2::{Domain, Socket, Type};
-use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward};
+use tcpforward_protocol::answer::{DialError, LeftOut};
+use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward, PassiveCheck};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -28,13 +28,13 @@ fn times(attempts: u32, timeout: Duration, hedge_after: Option<Duration>) -> Dia
 }
 
 fn served(dial: Dial, backends: &[SocketAddr]) -> Arc<Served> {
-    limited(dial, backends, None)
+    edited(dial, backends, |_| {})
 }
 
-fn limited(dial: Dial, backends: &[SocketAddr], limits: Option<BackendLimits>) -> Arc<Served> {
+fn edited(dial: Dial, backends: &[SocketAddr], edit: impl FnOnce(&mut Forward)) -> Arc<Served> {
     let mut forward = samples::forward("f", 1, &[]);
     forward.spec.relay.dial = dial;
-    forward.spec.relay.backend_limits = limits;
+    edit(&mut forward);
     let backends = backends.iter().map(ToString::to_string);
     let backends = backends.map(|a| samples::backend("t", &a)).collect();
     samples::served(Forward::new(forward.name, forward.spec, backends))
@@ -144,11 +144,12 @@ async fn backends_that_vanish_hide_no_cause() {
 async fn a_full_backend_hides_no_failure_of_another_nor_keeps_from_trying_it_again() {
     for queue_timeout in [Duration::ZERO, SHORT] {
         let (_server, address) = server();
-        let limits = BackendLimits {
-            connections: NonZeroU32::MIN,
-            queue_timeout,
-        };
-        let served = limited(times(3, LONG, None), &[closed(), address], Some(limits));
+        let served = edited(times(3, LONG, None), &[closed(), address], |forward| {
+            forward.spec.relay.backend_limits = Some(BackendLimits {
+                connections: NonZeroU32::MIN,
+                queue_timeout,
+            });
+        });
         let _held = dial_once(&served).await.unwrap();
         let error = dial_once(&served).await.unwrap_err();
         assert!(is_refusal(&error), "{error}");
@@ -208,21 +209,56 @@ async fn the_last_candidate_may_use_the_rest_of_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_raced_and_no_failure() {
+async fn a_slow_answer_is_raced_and_fails_no_session_but_is_remembered() {
     let (silent, (server, address)) = (silent().await, server());
     let dial = times(1, LONG, Some(SHORT));
     let served = served(dial, &[silent.address, address]);
-    pay_for_races(&served, 2);
+    pay_for_races(&served, 20);
     let start = Instant::now();
-    for _ in 0..2 {
+    // On a busy machine the wait is noticed late, which is no failure: once more then.
+    while failures(&served, silent.address) == (0, 0) && start.elapsed() < LONG {
         let dialled = dial_once(&served).await.unwrap();
         assert_eq!(dialled.connection.peer_addr().unwrap(), address);
         assert_eq!(dialled.attempts, 1);
-        assert_eq!(failures(&served, silent.address), (0, 0));
     }
     assert!((SHORT..LONG).contains(&start.elapsed()));
-    assert!((1..=2).contains(&served.totals().races));
+    assert!((1..=20).contains(&served.totals().races));
+    assert_eq!(failures(&served, address), (0, 0));
+    let backends = served.backends();
+    let failing = backends.iter().find_map(|b| b.failing()).unwrap();
+    assert_eq!(failing.reason, DialError::Timeout);
+    assert!(failing.message.contains("was faster"), "{failing:?}");
     drop(server);
+}
+
+#[tokio::test]
+async fn one_that_always_loses_its_races_is_ejected() {
+    let (silent, (_server, address)) = (silent().await, server());
+    let served = edited(
+        times(1, LONG, Some(SHORT)),
+        &[silent.address, address],
+        |f| {
+            f.spec.relay.health_check.passive = PassiveCheck {
+                consecutive_dial_failures: NonZeroU32::new(2),
+                consecutive_early_resets: None,
+                base_ejection_time: LONG,
+                max_ejection_percent: 50,
+            };
+        },
+    );
+    pay_for_races(&served, 100);
+    let is_ejected = || {
+        served
+            .backends()
+            .iter()
+            .any(|b| b.left_out() == LeftOut::Ejected)
+    };
+    let start = Instant::now();
+    while !is_ejected() {
+        assert!(start.elapsed() < LONG);
+        let dialled = dial_once(&served).await.unwrap();
+        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+    }
 }
 
 #[tokio::test]
@@ -268,6 +304,20 @@ async fn a_client_of_another_port_of_the_range_is_led_as_far() {
     assert_eq!(dialled.connection.peer_addr().unwrap(), address);
     let error = dial_at(&served, NonZeroU16::MAX.get()).await.unwrap_err();
     assert!(error.to_string().contains("listener.endPort"), "{error}");
+    assert_eq!(failures(&served, first).0, 0);
+}
+
+#[tokio::test]
+async fn a_port_of_a_range_where_nobody_listens_says_nothing_of_the_others() {
+    let refusing = closed();
+    let first = SocketAddr::new(refusing.ip(), refusing.port() - 3);
+    let served = served(times(1, LONG, None), &[first]);
+    let error = dial_at(&served, 3).await.unwrap_err();
+    assert!(is_refusal(&error), "{error}");
+    assert_eq!(failures(&served, first), (0, 0));
+    assert_eq!(served.backends()[0].failing(), None);
+    // It is counted all the same.
+    assert_eq!(served.totals().dials.iter().sum::<u64>(), 1);
 }
 
 #[test]
