@@ -169,11 +169,14 @@ impl Balancer {
 
     /// Puts into force what was learned of one.
     fn settle(&mut self, id: usize, before: Standing, now: Instant) -> Observed {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let (Some(entry), Some(rules)) = (self.entries.get_mut(id), &self.rules) else {
             return Observed::Same;
         };
         let after = entry.health.standing();
         if before == after {
+            // A trial that gets through sets a time at which it has proved enough.
+            let due = [self.arranged.due, entry.health.due(rules.health())];
+            self.arranged.due = due.into_iter().flatten().min();
             return Observed::from(entry.show());
         }
         if after == Standing::Usable {

@@ -20,12 +20,14 @@ impl Balancer {
             return;
         };
         let base = rules.health().passive.base_ejection_time;
+        let targets = &rules.relay.targets;
+        let is_eligible = self.eligible(targets).any(|other| other == id);
         let is_usable = |other: usize| self.standing(other) == Some(Standing::Usable);
         let has_other = self
-            .eligible(&rules.relay.targets)
+            .eligible(targets)
             .any(|other| other != id && is_usable(other));
         let may = |number| self.ejected(number).count() < self.allowance(number);
-        if !has_other || !self.priority_of(id).is_some_and(may) {
+        if !is_eligible || !has_other || !self.priority_of(id).is_some_and(may) {
             return;
         }
         if let Some(entry) = self.entries.get_mut(id) {
@@ -74,11 +76,13 @@ impl Balancer {
         part.max(usize::from(one))
     }
 
+    /// Those that only their ejection leaves out.
     fn ejected(&self, number: u32) -> impl Iterator<Item = usize> {
-        let ids = 0..self.entries.len();
-        ids.filter(move |id| {
-            self.ejected_until(*id).is_some() && self.priority_of(*id) == Some(number)
-        })
+        let rules = self.rules.as_ref();
+        let targets = rules.map_or(&[][..], |rules| &rules.relay.targets);
+        let is_ejected = |id: usize| self.standing(id) == Some(Standing::Ejected);
+        let ids = self.eligible(targets);
+        ids.filter(move |id| is_ejected(*id) && self.priority_of(*id) == Some(number))
     }
 
     fn ejected_until(&self, id: usize) -> Option<Instant> {

@@ -9,6 +9,7 @@ use tcpforward_protocol::testing;
 use super::*;
 use crate::balancer::request::{Candidates, NoPick, Picked, Request};
 
+mod ejection;
 mod health;
 mod policies;
 mod priorities;
