@@ -74,6 +74,17 @@ impl Ask<'_> {
         entry.map_or((0, 0.0), |e| (e.backend.open(), e.share))
     }
 
+    /// By what two are compared. Nobody knows how near one is that was never dialled: until then
+    /// it gets its share of sessions, not all of them.
+    pub(super) fn comparable(&self, one: usize, other: usize, by: By) -> By {
+        let is_known = |id: usize| self.entries.get(id).is_some_and(|e| e.latency.is_known());
+        if is_known(one) && is_known(other) {
+            by
+        } else {
+            By::Connections
+        }
+    }
+
     /// Of two, the one that costs less is better.
     pub(super) fn cost(&self, id: usize, by: By) -> f64 {
         let Some(entry) = self.entries.get(id) else {

@@ -53,6 +53,7 @@ impl Draw {
         let Some(other) = self.one(parts, Some(one), ask) else {
             return Some(one);
         };
+        let by = ask.comparable(one, other, by);
         Some(if ask.cost(other, by) * by.margin() < ask.cost(one, by) {
             other
         } else {
@@ -74,15 +75,18 @@ impl Draw {
 
 /// When hardly any fits, all are looked at.
 fn least(parts: &[Part], by: By, ask: &mut Ask<'_>) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
+    let mut best: Option<usize> = None;
     for &id in parts.iter().flat_map(|p| &p.members) {
         if !ask.fits(id) {
             continue;
         }
-        let cost = ask.cost(id, by);
-        if best.is_none_or(|(_, least)| cost < least) {
-            best = Some((id, cost));
+        let is_better = |best| {
+            let by = ask.comparable(best, id, by);
+            ask.cost(id, by) < ask.cost(best, by)
+        };
+        if best.is_none_or(is_better) {
+            best = Some(id);
         }
     }
-    best.map(|(id, _)| id)
+    best
 }

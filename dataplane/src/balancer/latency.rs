@@ -6,10 +6,6 @@ use std::time::{Duration, Instant};
 /// In so much time a sample fades to 1/e.
 const TAU: Duration = Duration::from_secs(10);
 
-/// One that was never reached counts as the nearest, or it would never be: the sessions that it
-/// then has speak against it soon enough.
-const UNKNOWN: f64 = 1e-9;
-
 /// A dial that failed counts as one that took at least so long: who refuses fast is not near.
 const FAILED: Duration = Duration::from_secs(1);
 
@@ -18,9 +14,14 @@ const FAILED: Duration = Duration::from_secs(1);
 pub(super) struct Latency(Option<(Duration, Instant)>);
 
 impl Latency {
-    /// At that time, in seconds.
+    /// Whether it was ever dialled.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// At that time, in seconds; 0: not known.
     pub(super) fn at(&self, now: Instant) -> f64 {
-        self.0.map_or(UNKNOWN, |(peak, seen)| {
+        self.0.map_or(0.0, |(peak, seen)| {
             let age = now.saturating_duration_since(seen);
             peak.as_secs_f64() * fade(age)
         })

@@ -102,6 +102,15 @@ fn nearer_ones_win_until_they_have_more_to_do() {
 }
 
 #[test]
+fn one_that_was_never_reached_gets_no_more_than_its_share() {
+    let mut rig = Rig::of(Policy::LeastLatency, &[(1, 0, 2)]);
+    let _ = rig.reached("t0:1", 1);
+    rig.open = (0..200).map(|_| rig.pick().unwrap()).collect();
+    let open = rig.find("t0:2").open();
+    assert!((90..=110).contains(&open), "{open} of 200");
+}
+
+#[test]
 fn one_that_refuses_fast_is_not_near() {
     let mut rig = Rig::of(Policy::LeastLatency, &[(1, 0, 2)]);
     let _ = rig.reached("t0:1", 30);
