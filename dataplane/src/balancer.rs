@@ -26,6 +26,7 @@ use crate::balancer::health::Standing;
 use crate::balancer::outcome::{Observed, Outcome};
 use crate::place::Place;
 
+pub mod account;
 mod arrange;
 mod ask;
 pub mod backend;
@@ -35,7 +36,7 @@ mod entry;
 mod failover;
 mod group;
 mod hashed;
-mod health;
+pub mod health;
 mod latency;
 mod listing;
 mod maglev;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub async fn run(view: Arc<RwLock<View>>, shared: Arc<Shared>, servers: Vec<Sock
             _ = tick.tick() => {
                 names.look(&view.read().unwrap_or_else(PoisonError::into_inner));
                 names.ask();
+                names.show();
             }
             Some(Ok(answer)) = names.asking.join_next() => names.hear(answer),
         }
@@ -82,6 +84,7 @@ struct Entry {
     users: Vec<User>,
     /// When it is asked for next.
     due: Instant,
+    is_asked: bool,
     pace: Pace,
 }
 
@@ -110,6 +113,7 @@ impl Names {
                     found: None,
                     users: Vec::new(),
                     due: Instant::now(),
+                    is_asked: false,
                     pace: Pace::default(),
                 });
                 entry.users.push(User {
@@ -140,6 +144,7 @@ impl Names {
             };
             // Until it is heard.
             entry.due = now + LOST;
+            entry.is_asked = true;
             let (resolver, name) = (Arc::clone(&self.resolver), name.clone());
             let before = entry.found.clone().unwrap_or_default();
             self.asking.spawn(async move {
@@ -150,7 +155,19 @@ impl Names {
         }
     }
 
+    /// Shows when each name is asked for next.
+    fn show(&self) {
+        let waiting = self.names.iter().filter(|(_, entry)| !entry.is_asked);
+        let due = waiting.map(|(name, entry)| (name.clone(), entry.due));
+        self.shared.set_lookups_due(due.collect());
+    }
+
     fn hear(&mut self, heard: Heard) {
+        let count = match heard.keep {
+            Some(_) => &self.shared.lookups_answered,
+            None => &self.shared.lookups_failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         let Some(entry) = self.names.get_mut(&heard.name) else {
             return;
         };
@@ -159,6 +176,7 @@ impl Names {
             None => entry.pace.failed(&mut self.rng),
         };
         entry.due = Instant::now() + pause;
+        entry.is_asked = false;
         let before = entry.found.replace(heard.found);
         entry.log(&heard.name, &before.unwrap_or_default());
         entry.tell(&self.shared);

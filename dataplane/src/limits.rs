@@ -21,10 +21,26 @@ mod rate;
 pub struct Limits {
     connections: Option<u32>,
     per_source: Option<NonZeroU32>,
+    per_second: Option<u32>,
     rate: Option<Rate>,
     open: u32,
     /// Sessions by source, none of them 0. So it is as bounded as sessions are: by descriptors.
     sources: HashMap<IpAddr, u32>,
+}
+
+/// The limits that are in force here, and how far they are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Sessions that count.
+    pub open: u32,
+    /// Different clients that they are of.
+    pub sources: usize,
+    /// Our part of `limits.connections`.
+    pub connections: Option<u32>,
+    /// `limits.connectionsPerSource`.
+    pub per_source: Option<u32>,
+    /// Our part of `limits.connectionsPerSecond`.
+    pub per_second: Option<u32>,
 }
 
 /// Why a connection is refused.
@@ -60,8 +76,21 @@ impl Limits {
         let part = |limit: Option<NonZeroU32>| limit.map(|limit| share.part(limit.get()));
         self.connections = part(limits.connections);
         self.per_source = limits.connections_per_source;
+        self.per_second = part(limits.connections_per_second);
         let before = self.rate.take();
-        self.rate = part(limits.connections_per_second).map(|rate| Rate::new(rate, before));
+        self.rate = self.per_second.map(|rate| Rate::new(rate, before));
+    }
+
+    /// What is in force, and how far it is used.
+    #[must_use]
+    pub fn in_use(&self) -> InUse {
+        InUse {
+            open: self.open,
+            sources: self.sources.len(),
+            connections: self.connections,
+            per_source: self.per_source.map(NonZeroU32::get),
+            per_second: self.per_second,
+        }
     }
 
     /// Counts a session in, until it `leave`s. `source` is in the form of `to_canonical`.

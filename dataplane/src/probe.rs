@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tcpforward_protocol::snapshot::ForwardName;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
+use crate::balancer::account::CheckResult;
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::Outcome;
 use crate::served::{Active, Served};
@@ -213,11 +213,7 @@ impl Probes {
             .filter(|o| !(is_starved && job::is_timeout(o)))
         {
             Some(outcome) => job.tell(outcome, &self.shared),
-            None => {
-                self.shared
-                    .checks_without_result
-                    .fetch_add(1, Ordering::Relaxed);
-            }
+            None => job.served.checked(CheckResult::Unknown),
         }
     }
 

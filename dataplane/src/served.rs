@@ -7,6 +7,7 @@ use tcpforward_protocol::answer::ServedSpec;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Host, Target};
 
 use crate::balancer::Balancer;
+use crate::balancer::account::CheckResult;
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Observed, Outcome};
 use crate::balancer::request::{NoPick, Picked, Request};
@@ -19,9 +20,10 @@ use crate::sessions::Sessions;
 
 mod admit;
 mod counts;
+mod look;
 
 pub use admit::Admitted;
-pub use counts::{DialResult, Totals};
+pub use counts::{CONNECT_SECONDS, DialResult, Totals};
 
 use counts::Counts;
 
@@ -203,6 +205,11 @@ impl Served {
 
     /// Takes what was learned of a backend.
     pub fn observe(&self, backend: &Arc<Backend>, outcome: Outcome, now: Instant) -> Observed {
+        match outcome {
+            Outcome::CheckFailed(_) => self.checked(CheckResult::Failed),
+            Outcome::CheckPassed => self.checked(CheckResult::Passed),
+            _ => {}
+        }
         let observed = self.balancing().balancer.observe(backend, outcome, now);
         self.stirred_by(observed)
     }

@@ -17,6 +17,7 @@ mod rights;
 mod ticket;
 mod turns;
 
+pub use closing::Doomed;
 pub use ticket::{Cut, Ticket};
 
 use closing::{Closing, Rules};
@@ -127,6 +128,27 @@ impl Sessions {
             closing.look(&self.open(), &rules, now, rng);
         }
         closing.close(&rules, now);
+    }
+
+    /// Sessions that will be closed, by the word for it. They are only looked through while there
+    /// may be some.
+    #[must_use]
+    pub fn doomed(&self, forward: &Forward, now: Instant) -> BTreeMap<Ending, Doomed> {
+        let watch = lock(&self.watch);
+        let rules = Rules {
+            established: &forward.spec.relay.established_connections,
+            gone_since: watch.gone_since,
+        };
+        let mut doomed = if watch.closing.is_busy() {
+            closing::doomed(&self.open(), &rules, now)
+        } else {
+            BTreeMap::new()
+        };
+        let lost = watch.rights.waiting();
+        if lost > 0 {
+            doomed.entry(Ending::RightLost).or_default().due = lost;
+        }
+        doomed
     }
 
     fn leave(&self, worker: usize, id: u64) {

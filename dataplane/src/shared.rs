@@ -1,9 +1,9 @@
 //! Edge. What all sessions of the process have in common: descriptors, news for the reports, counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -29,8 +29,12 @@ pub struct Shared {
     pub accept_errors: AtomicU64,
     /// Times that a listener had to wait for descriptors.
     pub accept_waits: AtomicU64,
-    /// Checks of backends that could not be made, or say nothing because this process did not run.
-    pub checks_without_result: AtomicU64,
+    /// Questions about names of targets that DNS answered whole.
+    pub lookups_answered: AtomicU64,
+    /// And those that it did not, or by saying that there is no such name.
+    pub lookups_failed: AtomicU64,
+    /// When each name of a target is asked for next; absent: it is being asked for.
+    lookups_due: Mutex<BTreeMap<String, Instant>>,
     /// Sessions cut because the process ended.
     pub cut: AtomicU64,
     /// Addresses that this process listens on for forwards, by port: every dial asks.
@@ -63,7 +67,9 @@ impl Shared {
             news: Notify::new(),
             accept_errors: AtomicU64::new(0),
             accept_waits: AtomicU64::new(0),
-            checks_without_result: AtomicU64::new(0),
+            lookups_answered: AtomicU64::new(0),
+            lookups_failed: AtomicU64::new(0),
+            lookups_due: Mutex::default(),
             cut: AtomicU64::new(0),
             listeners: RwLock::default(),
             logged_ms: AtomicU64::new(0),
@@ -96,6 +102,21 @@ impl Shared {
             .listeners
             .write()
             .unwrap_or_else(PoisonError::into_inner) = by_port;
+    }
+
+    /// Takes when each name is asked for next.
+    pub fn set_lookups_due(&self, due: BTreeMap<String, Instant>) {
+        *self
+            .lookups_due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = due;
+    }
+
+    /// When each name of a target is asked for next; absent: it is being asked for.
+    #[must_use]
+    pub fn lookups_due(&self) -> BTreeMap<String, Instant> {
+        let due = self.lookups_due.lock();
+        due.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a dial there would come back to this process: one such session begets the next,

@@ -22,6 +22,8 @@ pub struct Backend {
     reached: AtomicU64,
     connect_ns: AtomicU64,
     ejections: AtomicU64,
+    up: AtomicU64,
+    down: AtomicU64,
     shown: Mutex<Shown>,
 }
 
@@ -40,6 +42,10 @@ pub struct Counts {
     pub connect: Duration,
     /// Times that it was ejected.
     pub ejections: u64,
+    /// Bytes to it.
+    pub up: u64,
+    /// Bytes from it.
+    pub down: u64,
 }
 
 /// The kinds of failure, as `Counts::failed` lists them.
@@ -67,6 +73,21 @@ pub enum Condition {
     Unhealthy,
     /// Nothing is wrong.
     Usable,
+}
+
+impl Condition {
+    /// The word on pages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::FailedBack => "FailedBack",
+            Self::NotReady => "NotReady",
+            Self::Removed => "Removed",
+            Self::Terminating => "Terminating",
+            Self::Unhealthy => "Unhealthy",
+            Self::Usable => "Usable",
+        }
+    }
 }
 
 /// Why a backend failed, latest.
@@ -102,6 +123,8 @@ impl Backend {
             reached: AtomicU64::new(0),
             connect_ns: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
             shown: Mutex::new(Shown {
                 condition: Condition::Usable,
                 since: now,
@@ -155,6 +178,8 @@ impl Backend {
             reached: load(&self.reached),
             connect: Duration::from_nanos(load(&self.connect_ns)),
             ejections: load(&self.ejections),
+            up: load(&self.up),
+            down: load(&self.down),
         }
     }
 
@@ -164,6 +189,12 @@ impl Backend {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
         Occupied(Arc::clone(self))
+    }
+
+    /// Counts bytes of its sessions, to it and from it.
+    pub fn passed(&self, up: u64, down: u64) {
+        self.up.fetch_add(up, Ordering::Relaxed);
+        self.down.fetch_add(down, Ordering::Relaxed);
     }
 
     /// Counts what sessions tell; checks are no sessions.

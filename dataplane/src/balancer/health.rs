@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tcpforward_protocol::answer::LeftOut;
 use tcpforward_protocol::snapshot::HealthCheck;
 
+use crate::balancer::account::CheckAccount;
 use crate::balancer::backend::Failing;
 use crate::balancer::outcome::{Failure, Outcome};
 
@@ -41,7 +42,7 @@ pub(super) struct Health {
 
 /// What it means for new sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub enum Standing {
     /// Left out for its failures.
     Ejected,
     /// One session at a time may try it.
@@ -74,6 +75,19 @@ pub(super) enum Cause {
     Dials,
     /// Early resets: a first byte, or a session that isn't reset for a base time.
     Resets,
+}
+
+impl Standing {
+    /// The word on pages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ejected => "Ejected",
+            Self::Probation => "Probation",
+            Self::Unhealthy => "Unhealthy",
+            Self::Usable => "Usable",
+        }
+    }
 }
 
 impl Health {
@@ -226,6 +240,11 @@ impl Health {
             let reached = None;
             self.ejection = Ejection::Probation { cause, reached };
         }
+    }
+
+    /// What checks say; absent: none was made.
+    pub(super) fn check(&self) -> Option<CheckAccount> {
+        self.checks.account()
     }
 
     pub(super) fn ejected_until(&self) -> Option<Instant> {

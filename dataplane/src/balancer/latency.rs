@@ -27,6 +27,11 @@ impl Latency {
         })
     }
 
+    /// At that time; absent: it was never dialled.
+    pub(super) fn known_at(&self, now: Instant) -> Option<Duration> {
+        self.0.map(|_| Duration::from_secs_f64(self.at(now)))
+    }
+
     pub(super) fn reached(&mut self, connect: Duration, now: Instant) {
         let Some((_, seen)) = self.0 else {
             self.0 = Some((connect, now));

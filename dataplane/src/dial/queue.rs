@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +27,7 @@ pub struct Queue {
     /// As long as `waiting`, readable without the lock.
     len: AtomicUsize,
     next: AtomicU64,
+    waited_ns: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,14 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Waits so far: their number, and how long they took together.
+    #[must_use]
+    pub fn waits(&self) -> (u64, Duration) {
+        let waited = self.waited_ns.load(Ordering::Relaxed);
+        let number = self.next.load(Ordering::Relaxed);
+        (number, Duration::from_nanos(waited))
     }
 
     /// Gives those who wait what is free, in their order. Whoever has tried some backends may be
@@ -165,6 +175,7 @@ pub(super) async fn seat(
     let mut waiting = Waiting {
         served,
         number,
+        since: Instant::now(),
         answer,
     };
     queue.serve(served, Instant::now().into_std());
@@ -196,12 +207,16 @@ pub(super) fn pick(
 struct Waiting<'a> {
     served: &'a Arc<Served>,
     number: u64,
+    since: Instant,
     answer: Answer,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.served.queue().leave(self.number);
+        let queue = self.served.queue();
+        queue.leave(self.number);
+        let waited = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        queue.waited_ns.fetch_add(waited, Ordering::Relaxed);
         self.answer.close();
         // What came too late goes to the next one.
         if let Ok(Ok(given)) = self.answer.try_recv() {

@@ -85,7 +85,13 @@ pub(super) async fn run(
     };
     let until = times.until(rival.candidates);
     // In a box, so that all those who race nobody don't carry it.
-    let mut second = Box::pin(one(dialling, rival, until));
+    let mut second = Box::pin(async {
+        let outcome = one(dialling, rival, until).await;
+        if outcome.is_ok() {
+            dialling.served.race_won(dialling.context.worker);
+        }
+        outcome
+    });
     let (early, late) = tokio::select! {
         // Of two answers that lay in the kernel, the first one's counts.
         biased;
@@ -161,7 +167,10 @@ fn observe(
                 at_ms: unix_ms(),
             })
         }
-        (DialResult::Reached, _) => Outcome::Reached { connect },
+        (DialResult::Reached, _) => {
+            served.connected(context.worker, connect);
+            Outcome::Reached { connect }
+        }
         _ => return,
     };
     if served.observe(backend, learned, Instant::now().into_std()) == Observed::Changed {

@@ -1,9 +1,11 @@
 //! Pure. What is counted of a forward's sessions: each worker for itself, added up when read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tcpforward_protocol::answer::DialError;
 
+use crate::balancer::account::CheckResult;
 use crate::relay::ending::{Ending, Side};
 use crate::served::Served;
 
@@ -47,6 +49,10 @@ impl DialResult {
     }
 }
 
+/// Upper bounds of the classes of connect times, in seconds: a rack, a zone, a country, the world,
+/// and the two times at which the kernel sends a lost SYN again.
+pub const CONNECT_SECONDS: [f64; 8] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 3.0];
+
 /// One worker's counts of one forward. Aligned, so that no two workers write to one cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -54,7 +60,11 @@ pub(super) struct Counts {
     opened: AtomicU64,
     finished: [AtomicU64; Ending::ALL.len()],
     dials: [AtomicU64; DialResult::ALL.len()],
+    checks: [AtomicU64; CheckResult::ALL.len()],
+    connects: [AtomicU64; CONNECT_SECONDS.len() + 1],
+    connect_ns: AtomicU64,
     races: AtomicU64,
+    races_won: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
 }
@@ -68,8 +78,17 @@ pub struct Totals {
     pub finished: [u64; Ending::ALL.len()],
     /// Attempts to reach a backend, in the order of `DialResult::ALL`.
     pub dials: [u64; DialResult::ALL.len()],
+    /// Checks of backends, in the order of `CheckResult::ALL`.
+    pub checks: [u64; CheckResult::ALL.len()],
+    /// Dials that reached a backend, by how long it took: one for each of `CONNECT_SECONDS`, and
+    /// the longer ones.
+    pub connects: [u64; CONNECT_SECONDS.len() + 1],
+    /// How long they took, together.
+    pub connect: Duration,
     /// Attempts that a second backend joined, because the first was slow to answer.
     pub races: u64,
+    /// Those of them in which the second one was first.
+    pub races_won: u64,
     /// Bytes from downstream to upstream.
     pub up: u64,
     /// Bytes from upstream to downstream.
@@ -112,6 +131,34 @@ impl Served {
         }
     }
 
+    /// Counts how long a backend took to be reached.
+    pub fn connected(&self, worker: usize, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let class = CONNECT_SECONDS.iter().position(|bound| seconds <= *bound);
+        if let Some(counts) = self.counts.get(worker)
+            && let Some(connects) = counts.connects.get(class.unwrap_or(CONNECT_SECONDS.len()))
+        {
+            connects.fetch_add(1, Ordering::Relaxed);
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            counts.connect_ns.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a check of a backend. It is no worker that makes them; any one's counts will do.
+    pub fn checked(&self, result: CheckResult) {
+        let index = CheckResult::ALL.iter().position(|r| *r == result);
+        if let Some(counts) = self.counts.first()
+            && let Some(checks) = counts.checks.get(index.unwrap_or_default())
+        {
+            checks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an attempt in which the second backend was first.
+    pub fn race_won(&self, worker: usize) {
+        self.count(worker, |c| &c.races_won, 1);
+    }
+
     /// Counts an attempt that a second backend joins.
     pub fn raced(&self, worker: usize) {
         self.count(worker, |c| &c.races, 1);
@@ -136,22 +183,23 @@ impl Served {
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         let add = |to: &mut u64, from: &AtomicU64| *to += from.load(Ordering::Relaxed);
+        let add_all = |to: &mut [u64], from: &[AtomicU64]| {
+            to.iter_mut().zip(from).for_each(|(to, from)| add(to, from));
+        };
+        let mut connect_ns = 0;
         for counts in &self.counts {
-            totals
-                .finished
-                .iter_mut()
-                .zip(&counts.finished)
-                .for_each(|(to, from)| add(to, from));
-            totals
-                .dials
-                .iter_mut()
-                .zip(&counts.dials)
-                .for_each(|(to, from)| add(to, from));
+            add_all(&mut totals.finished, &counts.finished);
+            add_all(&mut totals.dials, &counts.dials);
+            add_all(&mut totals.checks, &counts.checks);
+            add_all(&mut totals.connects, &counts.connects);
+            add(&mut connect_ns, &counts.connect_ns);
             add(&mut totals.opened, &counts.opened);
             add(&mut totals.races, &counts.races);
+            add(&mut totals.races_won, &counts.races_won);
             add(&mut totals.up, &counts.up);
             add(&mut totals.down, &counts.down);
         }
+        totals.connect = Duration::from_nanos(connect_ns);
         totals
     }
 }

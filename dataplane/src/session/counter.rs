@@ -1,7 +1,7 @@
 //! Edge. Counts a session's bytes on the way, and hears in them how its backend is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tcpforward_protocol::answer::DialError;
 use tokio::time::Instant;
@@ -14,6 +14,10 @@ use crate::relay::Meter;
 use crate::relay::ending::{Ending, Side};
 use crate::served::Active;
 
+/// So many bytes of a session are added to its backend's at a time: all workers write those, and
+/// would wait for each other at every read.
+const SHARED_AT: u64 = 64 << 10;
+
 /// Of one session.
 pub(super) struct Counter<'a> {
     caller: Caller<'a>,
@@ -21,6 +25,9 @@ pub(super) struct Counter<'a> {
     /// Whether the backend's first byte is waited for. Only where resets before it are held
     /// against the backend; else nobody asks, and the balancer is left in peace.
     awaits_answer: AtomicBool,
+    /// Not yet added to the backend's.
+    up: AtomicU64,
+    down: AtomicU64,
 }
 
 impl<'a> Counter<'a> {
@@ -30,6 +37,8 @@ impl<'a> Counter<'a> {
             caller,
             backend,
             awaits_answer: AtomicBool::new(passive.consecutive_early_resets.is_some()),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
         }
     }
 
@@ -42,6 +51,24 @@ impl<'a> Counter<'a> {
                 at_ms: dial::unix_ms(),
             }));
         }
+    }
+
+    fn count(&self, from: Side, bytes: u64) {
+        let pending = match from {
+            Side::Downstream => &self.up,
+            Side::Upstream => &self.down,
+        };
+        // Nobody else writes it.
+        let sum = pending.load(Ordering::Relaxed) + bytes;
+        pending.store(sum, Ordering::Relaxed);
+        if sum >= SHARED_AT {
+            self.share();
+        }
+    }
+
+    fn share(&self) {
+        let take = |pending: &AtomicU64| pending.swap(0, Ordering::Relaxed);
+        self.backend.passed(take(&self.up), take(&self.down));
     }
 
     fn observe(&self, outcome: Outcome) {
@@ -61,8 +88,15 @@ impl Meter for &Counter<'_> {
             served, context, ..
         } = self.caller;
         served.passed(context.worker, from, bytes);
+        self.count(from, bytes);
         if from == Side::Upstream && self.awaits_answer.swap(false, Ordering::Relaxed) {
             self.observe(Outcome::Answered);
         }
+    }
+}
+
+impl Drop for Counter<'_> {
+    fn drop(&mut self) {
+        self.share();
     }
 }

@@ -1,6 +1,7 @@
 //! Pure. Which open sessions have to end, and when. Judged anew each time, by what is so at the
 //! moment: what passes again before a session's turn has come ends nothing.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -25,12 +26,21 @@ pub(super) struct Rules<'a> {
 /// What becomes of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It may go on until then.
-    Drains(Instant),
+    /// It may go on until then, and ends so.
+    Drains(Instant, Ending),
     /// It has to end.
     Due(Ending),
     /// Nothing is wrong.
     Stays,
+}
+
+/// Sessions that will be closed with one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doomed {
+    /// They may still end by themselves for a while.
+    pub draining: u64,
+    /// They wait for their turn.
+    pub due: u64,
 }
 
 /// Sessions that have to end, and who is looked for next.
@@ -43,6 +53,11 @@ pub(super) struct Closing {
 }
 
 impl Closing {
+    /// Whether there may be sessions that will be closed.
+    pub(super) fn is_busy(&self) -> bool {
+        self.look_at.is_some() || self.due.peek().is_some()
+    }
+
     /// Whether a drain is over.
     pub(super) fn must_look(&self, now: Instant) -> bool {
         self.look_at.is_some_and(|at| at <= now)
@@ -60,7 +75,7 @@ impl Closing {
         let mut due: Vec<(IpAddr, Weak<Open>)> = Vec::new();
         for open in all.iter().filter(|open| !open.is_ending()) {
             match verdict(open, rules, now) {
-                Verdict::Drains(until) => {
+                Verdict::Drains(until, _) => {
                     self.look_at = Some(self.look_at.map_or(until, |at| at.min(until)));
                 }
                 Verdict::Due(_) => due.push((open.client(), Arc::downgrade(open))),
@@ -76,7 +91,7 @@ impl Closing {
             let open = open.upgrade().filter(|open| !open.is_ending());
             let due = open.and_then(|open| match verdict(&open, rules, now) {
                 Verdict::Due(ending) => Some((open, ending)),
-                Verdict::Drains(_) | Verdict::Stays => None,
+                Verdict::Drains(..) | Verdict::Stays => None,
             });
             if let Some((open, ending)) = due {
                 if !self.pace.allows(rules.established.closes_per_second, now) {
@@ -87,6 +102,23 @@ impl Closing {
             self.due.advance();
         }
     }
+}
+
+/// Those that will be closed, by the word for it.
+pub(super) fn doomed(
+    all: &[Arc<Open>],
+    rules: &Rules<'_>,
+    now: Instant,
+) -> BTreeMap<Ending, Doomed> {
+    let mut doomed: BTreeMap<_, Doomed> = BTreeMap::new();
+    for open in all.iter().filter(|open| !open.is_ending()) {
+        match verdict(open, rules, now) {
+            Verdict::Drains(_, ending) => doomed.entry(ending).or_default().draining += 1,
+            Verdict::Due(ending) => doomed.entry(ending).or_default().due += 1,
+            Verdict::Stays => {}
+        }
+    }
+    doomed
 }
 
 fn verdict(open: &Open, rules: &Rules<'_>, now: Instant) -> Verdict {
@@ -106,7 +138,7 @@ fn verdict(open: &Open, rules: &Rules<'_>, now: Instant) -> Verdict {
     match ends.min_by_key(|(at, _)| *at) {
         None => Verdict::Stays,
         Some((at, ending)) if at <= now => Verdict::Due(ending),
-        Some((at, _)) => Verdict::Drains(at),
+        Some((at, ending)) => Verdict::Drains(at, ending),
     }
 }
 

@@ -21,6 +21,12 @@ pub(super) struct Rights {
 }
 
 impl Rights {
+    /// How many wait for their end.
+    pub(super) fn waiting(&self) -> u64 {
+        let waiting = self.lost.iter().filter(|open| open.strong_count() > 0);
+        u64::try_from(waiting.count()).unwrap_or(u64::MAX)
+    }
+
     /// Looks through all sessions. Who was found before keeps its time.
     pub(super) fn look(
         &mut self,

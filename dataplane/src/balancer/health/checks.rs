@@ -2,6 +2,7 @@
 
 use tcpforward_protocol::snapshot::ActiveCheck;
 
+use crate::balancer::account::{CheckAccount, CheckResult};
 use crate::balancer::backend::Failing;
 use crate::balancer::outcome::Failure;
 
@@ -13,6 +14,7 @@ pub(super) struct Checks {
     is_settled: bool,
     against: u32,
     failing: Option<Failing>,
+    latest: Option<CheckResult>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,12 +35,20 @@ impl Checks {
         self.failing.as_ref().filter(|_| self.are_bad())
     }
 
+    pub(super) fn account(&self) -> Option<CheckAccount> {
+        Some(CheckAccount {
+            result: self.latest?,
+            failing: self.failing.clone(),
+        })
+    }
+
     /// True: it is good again.
     pub(super) fn passed(&mut self, rule: Option<&ActiveCheck>) -> bool {
         let Some(rule) = rule else {
             return false;
         };
         let was_bad = self.are_bad();
+        self.latest = Some(CheckResult::Passed);
         self.count(Verdict::Good, rule.healthy_threshold.get());
         if !self.are_bad() {
             self.failing = None;
@@ -50,6 +60,7 @@ impl Checks {
         let Some(rule) = rule else {
             return;
         };
+        self.latest = Some(CheckResult::Failed);
         let since_ms = self.failing.as_ref().map_or(failure.at_ms, |f| f.since_ms);
         self.failing = Some(Failing {
             reason: failure.reason,
