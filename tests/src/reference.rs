@@ -108,12 +108,23 @@ fn rules(schema: &Value) -> String {
     messages.map(|message| format!(" *{message}*")).collect()
 }
 
+/// How many series there may be, and what the labels are.
+const SERIES: &str = "\
+`forward` is namespace/name, `target` the name in the spec, `backend` ip:port; no label comes from a client. \
+Series of a forward or backend are there as long as it is: those of a forward until its last session has ended, \
+those of a backend while it is in the set. A backend has 13 series on each data plane, a forward about 80, and 2 \
+more for each target by DNS name. At most 10,000 backends are in one forward; to leave out what you don't need, drop \
+`tcpforward_dataplane_backend_.*` when scraping.\n\n\
+Sessions that limits, source ranges or a full queue refused, and those that were closed because of their backend, \
+are in `tcpforward_dataplane_sessions_finished_total` by their [ending](endings.md). The same numbers and more, for \
+people, are on the page `/debug/forwards` of the admin address.\n";
+
 /// All metrics as tables, one for each program.
 #[must_use]
 pub fn metrics(programs: &[(&str, &[Metric])]) -> String {
     let mut text = format!(
         "{GENERATED}\n\n# Metrics\n\nServed as `/metrics` on the health address of each program, in \
-         Prometheus' text format. All are *unstable* until `v1beta1`.\n"
+         Prometheus' text format. All are *unstable* until `v1beta1`.\n\n{SERIES}"
     );
     for (program, metrics) in programs {
         let head = "| metric | type | labels | what |\n|---|---|---|---|";

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::Handle;
 use crate::admin;
+use crate::dial;
 use crate::shared::Shared;
 use crate::sync;
-use crate::view::{ForwardView, View};
+use crate::view::View;
+use crate::view::people::{ForwardView, Moment};
 use crate::workers::Beats;
 
 /// A worker that has not been seen for so long is stuck.
@@ -42,6 +44,8 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
     pub(crate) cut: u64,
+    pub(crate) lookups_answered: u64,
+    pub(crate) lookups_failed: u64,
     pub(crate) accept_errors: u64,
     pub(crate) accept_waits: u64,
     pub(crate) descriptors_free: u64,
@@ -80,7 +84,12 @@ impl Handle {
     /// Every forward with its listeners, refusal and backends.
     #[must_use]
     pub fn forwards(&self) -> Vec<ForwardView> {
-        self.view().for_people()
+        let due = self.0.shared.lookups_due().into_iter();
+        self.view().for_people(&Moment {
+            now: Instant::now().into_std(),
+            unix_ms: dial::unix_ms(),
+            lookups_due: due.map(|(name, at)| (name, at.into_std())).collect(),
+        })
     }
 
     /// What is served and refused.
@@ -131,6 +140,8 @@ impl Handle {
         let large = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Numbers {
             cut: shared.cut.load(Ordering::Relaxed),
+            lookups_answered: shared.lookups_answered.load(Ordering::Relaxed),
+            lookups_failed: shared.lookups_failed.load(Ordering::Relaxed),
             accept_errors: shared.accept_errors.load(Ordering::Relaxed),
             accept_waits: shared.accept_waits.load(Ordering::Relaxed),
             descriptors_free: large(shared.free_descriptors()),

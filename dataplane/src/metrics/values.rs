@@ -3,18 +3,20 @@
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
-use tcpforward_process::metric::{Kind, Metric};
 use tcpforward_protocol::answer::RefusalCode;
+use tokio::time::Instant;
 
 use super::{
-    ACCEPT_ERRORS, ACCEPT_WAITS, ALL, BACKENDS, DESCRIPTORS_FREE, DIALS, FORWARDS, LAST_GOOD,
-    OPERATORS, REFUSED, RELAYED_BYTES, SESSIONS_CUT, SESSIONS_FINISHED, SESSIONS_OPEN,
-    SESSIONS_OPENED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
+    ACCEPT_ERRORS, ACCEPT_WAITS, ALL, DESCRIPTORS_FREE, FORWARDS, LAST_GOOD, LOOKUPS, OPERATORS,
+    REFUSED, SESSIONS_CUT, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
 };
 use crate::app::Handle;
-use crate::relay::ending::Ending;
-use crate::served::{DialResult, Totals};
 use crate::view::View;
+use families::Families;
+
+mod backends;
+pub(super) mod families;
+mod forwards;
 
 /// Reads all values when somebody asks.
 #[derive(Debug)]
@@ -52,70 +54,20 @@ impl Collector for Values {
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
         let mut families = Families::default();
-        of_forwards(&self.handle, &mut families);
+        let now = Instant::now().into_std();
+        of_view(&self.handle.view(), now, &mut families);
         of_process(&self.handle, &mut families);
-        families.0
+        families.into_inner()
     }
 }
 
-fn of_forwards(handle: &Handle, families: &mut Families) {
-    let view = handle.view();
-    let rows: Vec<(String, Totals)> = view
-        .forwards
-        .iter()
-        .map(|(name, row)| (name.to_string(), row.served.totals()))
-        .collect();
-    let each = |f: fn(&Totals) -> u64| {
-        rows.iter()
-            .map(move |(name, totals)| (vec![name.as_str()], f(totals)))
-    };
-    families.add(SESSIONS_OPENED, each(|t| t.opened));
-    families.add(SESSIONS_OPEN, each(Totals::open));
-    let finished = rows.iter().flat_map(|(name, totals)| {
-        let words = Ending::ALL.iter().map(|ending| ending.word());
-        words
-            .zip(totals.finished)
-            .map(|(word, count)| (vec![name.as_str(), word], count))
-    });
-    families.add(SESSIONS_FINISHED, finished);
-    let bytes = rows.iter().flat_map(|(name, totals)| {
-        [("up", totals.up), ("down", totals.down)].map(|(way, n)| (vec![name.as_str(), way], n))
-    });
-    families.add(RELAYED_BYTES, bytes);
-    let dials = rows.iter().flat_map(|(name, totals)| {
-        let words = DialResult::ALL.iter().map(|result| result.word());
-        words
-            .zip(totals.dials)
-            .map(|(word, count)| (vec![name.as_str(), word], count))
-    });
-    families.add(DIALS, dials);
-    of_backends(&view, families);
-}
-
-fn of_backends(view: &View, families: &mut Families) {
+/// All that is about forwards, as of then.
+pub(super) fn of_view(view: &View, now: std::time::Instant, families: &mut Families) {
     use RefusalCode::{BindFailed, Invalid, Unsupported};
-    let people = view.for_people();
-    let backends = people.iter().flat_map(|forward| {
-        let failing = forward
-            .backends
-            .iter()
-            .filter(|b| b.failing.is_some())
-            .count();
-        let idle = forward
-            .backends
-            .iter()
-            .filter(|b| b.failing.is_none() && !b.takes_new)
-            .count();
-        let usable = forward.backends.len() - failing - idle;
-        [("failing", failing), ("idle", idle), ("usable", usable)]
-            .map(|(state, n)| (vec![forward.name.as_str(), state], number(n)))
-    });
-    families.add(BACKENDS, backends);
-    let serving = view
-        .forwards
-        .values()
-        .filter(|row| !row.listeners.is_empty())
-        .count();
+    forwards::add(view, now, families);
+    backends::add(view, now, families);
+    let rows = view.forwards.values();
+    let serving = rows.filter(|row| !row.listeners.is_empty()).count();
     families.add(FORWARDS, one(number(serving)));
     let codes = [
         (BindFailed, "bind_failed"),
@@ -123,10 +75,8 @@ fn of_backends(view: &View, families: &mut Families) {
         (Unsupported, "unsupported"),
     ];
     let refused = codes.map(|(code, word)| {
-        (
-            vec![word],
-            number(view.refused.values().filter(|r| r.code == code).count()),
-        )
+        let refused = view.refused.values().filter(|r| r.code == code);
+        (vec![word], number(refused.count()))
     });
     families.add(REFUSED, refused);
 }
@@ -134,6 +84,11 @@ fn of_backends(view: &View, families: &mut Families) {
 fn of_process(handle: &Handle, families: &mut Families) {
     let state = handle.numbers();
     families.add(SESSIONS_CUT, one(state.cut));
+    let lookups = [
+        (vec!["answered"], state.lookups_answered),
+        (vec!["failed"], state.lookups_failed),
+    ];
+    families.add(LOOKUPS, lookups);
     families.add(ACCEPT_ERRORS, one(state.accept_errors));
     families.add(ACCEPT_WAITS, one(state.accept_waits));
     families.add(DESCRIPTORS_FREE, one(state.descriptors_free));
@@ -154,45 +109,4 @@ fn one(value: u64) -> [(Vec<&'static str>, u64); 1] {
 
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-#[derive(Default)]
-struct Families(Vec<proto::MetricFamily>);
-
-impl Families {
-    fn add<'a>(&mut self, metric: Metric, values: impl IntoIterator<Item = (Vec<&'a str>, u64)>) {
-        let series = values.into_iter().map(|(labels, value)| {
-            let pairs = metric.labels.iter().zip(labels).map(|(name, value)| {
-                let mut pair = proto::LabelPair::default();
-                pair.set_name((*name).to_owned());
-                pair.set_value(value.to_owned());
-                pair
-            });
-            let mut series = proto::Metric::from_label(pairs.collect());
-            #[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-            let value = value as f64;
-            match metric.kind {
-                Kind::Counter => {
-                    let mut counter = proto::Counter::default();
-                    counter.set_value(value);
-                    series.set_counter(counter);
-                }
-                Kind::Gauge | Kind::Histogram => {
-                    let mut gauge = proto::Gauge::default();
-                    gauge.set_value(value);
-                    series.set_gauge(gauge);
-                }
-            }
-            series
-        });
-        let mut family = proto::MetricFamily::default();
-        family.set_name(metric.name.to_owned());
-        family.set_help(metric.help.to_owned());
-        family.set_field_type(match metric.kind {
-            Kind::Counter => proto::MetricType::COUNTER,
-            Kind::Gauge | Kind::Histogram => proto::MetricType::GAUGE,
-        });
-        family.set_metric(series.collect());
-        self.0.push(family);
-    }
 }
