@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
+use serde_json::Value;
 use tcpforward_tests::client;
 use tcpforward_tests::echo::{Behaviour, BlackHole, Server};
 use tcpforward_tests::eventually::eventually;
@@ -285,6 +286,54 @@ fn a_standby_serves_while_the_primary_is_dead() -> Result<()> {
             Ok(())
         })
         .await
+    })
+}
+
+#[test]
+fn an_ejected_backend_is_in_the_status_with_its_error_and_a_hint() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        let live = Server::start("127.0.0.1:0", Behaviour::Http("live".to_owned())).await?;
+        let (dead, listener) = (ports::free()?, ports::free()?);
+        let passive = "    healthCheck: {passive: {consecutiveDialFailures: 2}}\n";
+        let targets = [
+            target("dead", dead, ""),
+            target("live", live.address(), ""),
+            passive.to_owned(),
+        ];
+        let yaml = manifest("web", listener.port(), &targets, "");
+        let forwarder = Forwarder::start(lab, &yaml, &[]).await?;
+        for _ in 0..6 {
+            ensure!(name_of(listener).await? == "live");
+        }
+        eventually("the status to say it", SOON, async || {
+            let page = client::get(forwarder.admin, "/debug/forwards").await?.body;
+            let page: Value = serde_json::from_str(&page)?;
+            let forward = &page["forwards"][0];
+            let backends = &forward["status"]["backends"];
+            ensure!(backends["ejected"] == 1, "{page:#}");
+            let first = &backends["unhealthy"][0];
+            let address = dead.to_string();
+            let words = [&first["target"], &first["reason"], &first["address"]];
+            ensure!(
+                words == ["dead", "ConnectionRefused", address.as_str()],
+                "{first:#}"
+            );
+            let message = first["message"].as_str().context("a message")?;
+            ensure!(message.contains("refused"), "its last error: {message}");
+            ensure!(
+                message.contains("does the server listen"),
+                "a hint: {message}"
+            );
+            let shown = &forward["dataPlane"]["backends"][0];
+            ensure!(shown["standing"] == "Ejected", "{shown:#}");
+            ensure!(shown["ejectedUntilMs"].is_u64(), "{shown:#}");
+            Ok(())
+        })
+        .await?;
+        let name = "tcpforward_dataplane_backend_ejections_total";
+        let ejections = client::metric(forwarder.admin, name, &["dead"]).await?;
+        ensure!(ejections >= 1.0, "{ejections}");
+        Ok(())
     })
 }
 

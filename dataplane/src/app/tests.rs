@@ -25,6 +25,7 @@ use crate::sync::samples;
 use crate::sync::scripted::{DEADLINE, Operator, Subscriber, operator};
 
 mod closing;
+mod scrape;
 mod stacks;
 
 /// A server that greets with its name and then echoes.
