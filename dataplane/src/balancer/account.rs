@@ -68,6 +68,19 @@ impl CheckResult {
     }
 }
 
+impl Standing {
+    /// The word on pages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ejected => "Ejected",
+            Self::Probation => "Probation",
+            Self::Unhealthy => "Unhealthy",
+            Self::Usable => "Usable",
+        }
+    }
+}
+
 impl Balancer {
     /// All backends, in the order of target and address.
     #[must_use]

@@ -77,19 +77,6 @@ pub(super) enum Cause {
     Resets,
 }
 
-impl Standing {
-    /// The word on pages.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ejected => "Ejected",
-            Self::Probation => "Probation",
-            Self::Unhealthy => "Unhealthy",
-            Self::Usable => "Usable",
-        }
-    }
-}
-
 impl Health {
     pub(super) fn standing(&self) -> Standing {
         match self.ejection {
