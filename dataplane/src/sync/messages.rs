@@ -34,8 +34,8 @@ pub(super) fn hello(
     })
 }
 
-/// Bytes of one list in one message. Three lists and the rest are below `MESSAGE_BYTES`.
-const LIST_BYTES: usize = 1 << 20;
+/// Bytes of one list in one message. Four lists and the rest are below `MESSAGE_BYTES`.
+const LIST_BYTES: usize = 3 << 18;
 
 /// What is said, in messages that each fit. All refusals are in each of them, because they replace
 /// those that an operator heard before; of more than fit, the last by name are left out. The nonce
@@ -82,6 +82,7 @@ pub(super) fn report(report: &answer::Report) -> proto::Report {
     fit(&mut message.failing);
     fit(&mut message.listeners);
     fit(&mut message.sessions);
+    fit(&mut message.hosts);
     message
 }
 
@@ -124,7 +125,10 @@ pub(super) fn difference(
 #[cfg(test)]
 mod tests {
     use tcpforward_protocol::MESSAGE_BYTES;
-    use tcpforward_protocol::answer::{Refusal, RefusalCode, Report, SessionCount};
+    use tcpforward_protocol::answer::{
+        DialError, FailingBackend, LeftOut, Refusal, RefusalCode, Report, ResolvedHost,
+        SessionCount,
+    };
     use tcpforward_protocol::version::Hash;
 
     use super::*;
@@ -181,10 +185,30 @@ mod tests {
             open: 1,
             total: 1,
         };
+        let failing = |forward| FailingBackend {
+            forward,
+            target: "t".repeat(63),
+            address: ([127, 0, 0, 1], 80).into(),
+            reason: DialError::Other,
+            message: "ä".repeat(256),
+            since_ms: 1,
+            left_out: LeftOut::No,
+        };
+        // Whoever may write forwards chooses these names, and how many don't resolve.
+        let host = |forward| ResolvedHost {
+            forward,
+            target: "t".repeat(63),
+            addresses: Vec::new(),
+            error: Some("ä".repeat(256)),
+        };
         let message = report(&Report {
+            failing: names(20_000).map(failing).collect(),
             sessions: names(20_000).map(count).collect(),
+            hosts: names(20_000).map(host).collect(),
             ..Report::default()
         });
-        assert!(message.sessions.len() > 1000 && message.encoded_len() < MESSAGE_BYTES);
+        assert!(message.encoded_len() < MESSAGE_BYTES);
+        assert!(message.sessions.len() > 1000);
+        assert!(message.hosts.len() > 500 && message.failing.len() > 500);
     }
 }
