@@ -13,7 +13,7 @@
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::LeftOut;
-use tcpforward_protocol::snapshot::HealthCheck;
+use tcpforward_protocol::snapshot::{ActiveCheck, HealthCheck, Probe};
 
 use crate::balancer::account::CheckAccount;
 use crate::balancer::backend::Failing;
@@ -129,10 +129,12 @@ impl Health {
                 None
             }
             Outcome::CheckPassed => {
-                if self.checks.passed(rules.active.as_ref()) {
+                let is_back = self.checks.passed(rules.active.as_ref());
+                if is_back {
                     self.dial_failures = 0;
                     self.early_resets = 0;
                 }
+                self.passed(is_back || rules.active.as_ref().is_some_and(dials_it));
                 None
             }
             Outcome::DialFailed(failure) => {
@@ -161,6 +163,14 @@ impl Health {
             // What was under way when it was ejected tells nothing new.
             Ejection::Out { .. } => None,
             Ejection::Probation { .. } => Some(cause),
+        }
+    }
+
+    /// A check that reached what sessions dial is the latest dial.
+    fn passed(&mut self, is_dial: bool) {
+        let is_open = self.ejection == Ejection::None && !self.checks.are_bad();
+        if is_open && is_dial && self.early_resets == 0 {
+            self.failing = None;
         }
     }
 
@@ -283,6 +293,14 @@ impl Health {
             self.ejection = Ejection::None;
             self.row = 0;
         }
+    }
+}
+
+/// Whether it connects to the port of the backend itself.
+fn dials_it(check: &ActiveCheck) -> bool {
+    match &check.probe {
+        Probe::Tcp(_) => true,
+        Probe::Http(http) => http.port.is_none(),
     }
 }
 

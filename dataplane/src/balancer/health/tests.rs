@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{ActiveCheck, PassiveCheck, Probe, TcpProbe, WhenNoneHealthy};
+use tcpforward_protocol::snapshot::{HttpProbe, PassiveCheck, TcpProbe, WhenNoneHealthy};
 
 use super::*;
 
@@ -262,4 +262,32 @@ fn the_cause_that_leaves_it_out_is_told() {
     );
     patient.lives("a");
     assert_eq!(told(&patient), None);
+}
+
+#[test]
+fn a_check_that_passes_is_the_latest_dial() {
+    let told = |patient: &mut Patient, events: &str| {
+        patient.lives(events);
+        patient.health.failing().map(|f| f.reason)
+    };
+    let timeout = Some(DialError::Timeout);
+    assert_eq!(told(&mut Patient::new(), "d+"), None);
+    assert_eq!(told(&mut Patient::new(), "d---++"), None);
+    assert_eq!(told(&mut Patient::new(), "ddd+"), timeout, "ejected");
+    let reset = Some(DialError::Reset);
+    assert_eq!(told(&mut Patient::new(), "e+"), reset, "no answer yet");
+    // A page on another port says nothing about this one, until it lets sessions in again.
+    let elsewhere = || {
+        let mut patient = Patient::new();
+        if let Some(active) = &mut patient.rules.active {
+            active.probe = Probe::Http(HttpProbe {
+                port: std::num::NonZeroU16::new(8008),
+                path: "/".to_owned(),
+                statuses: Vec::new(),
+            });
+        }
+        patient
+    };
+    assert_eq!(told(&mut elsewhere(), "d+"), timeout);
+    assert_eq!(told(&mut elsewhere(), "d---++"), None);
 }
