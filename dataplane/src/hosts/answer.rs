@@ -26,13 +26,19 @@ pub type Keep = Option<Duration>;
 
 /// Puts both families together. What DNS could not say stays as it was before, and so does a name
 /// that leads nowhere at all, because that is far more often a mistake than a wish: a mistake in
-/// DNS must not cost a service that its servers could still give.
+/// DNS must not cost a service that its servers could still give. Nor does half an answer without
+/// an address count: it may be that of a search domain, and the name itself was never asked for.
 #[must_use]
 pub fn combine(before: &Found, v4: Answer, v6: Answer) -> (Found, Keep) {
     let is_v4 = |address: &IpAddr| address.is_ipv4();
     let (before_v4, before_v6): (Vec<_>, Vec<_>) =
         before.addresses.iter().copied().partition(is_v4);
-    if let (Answer::Nothing(error), Answer::Nothing(_)) = (&v4, &v6) {
+    let without = match (&v4, &v6) {
+        (Answer::Addresses { .. }, _) | (_, Answer::Addresses { .. }) => None,
+        (Answer::Failed(error), _) | (_, Answer::Failed(error)) => Some(error),
+        (Answer::Nothing(error), Answer::Nothing(_)) => Some(error),
+    };
+    if let Some(error) = without {
         let found = Found {
             addresses: before.addresses.clone(),
             error: Some(error.clone()),
@@ -128,6 +134,10 @@ mod tests {
         );
         let nowhere = found(&["192.0.2.1", "2001:db8::1"], Some("no such name"));
         assert_eq!(combine(&before, nothing(), nothing()), (nowhere, None));
+        let both = found(&["192.0.2.1", "2001:db8::1"], Some("server failure"));
+        for (v4, v6) in [(nothing(), failed()), (failed(), nothing())] {
+            assert_eq!(combine(&before, v4, v6), (both.clone(), None));
+        }
     }
 
     #[test]
