@@ -131,12 +131,13 @@ impl Names {
 
     fn ask(&mut self) {
         let now = Instant::now();
-        for (name, entry) in &mut self.names {
+        let names = self.names.iter_mut();
+        let mut due: Vec<_> = names.filter(|(_, entry)| entry.due <= now).collect();
+        // Who waits longest is first: many names that never answer don't keep the others waiting.
+        due.sort_by_key(|(_, entry)| entry.due);
+        for (name, entry) in due {
             if self.asking.len() >= AT_A_TIME {
                 return;
-            }
-            if entry.due > now {
-                continue;
             }
             // Without descriptors the answer could not be heard: later.
             let Some(permit) = self.shared.try_descriptors(PER_NAME) else {

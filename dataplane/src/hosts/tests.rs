@@ -191,3 +191,27 @@ async fn a_name_that_no_forward_has_is_not_asked_for() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn names_that_wait_longest_are_asked_for_first() {
+    let now = Instant::now();
+    let entry = |due| Entry {
+        found: None,
+        users: Vec::new(),
+        due,
+        pace: Pace::default(),
+        is_asked: false,
+    };
+    let silent = (0..120).map(|i| (format!("a{i}"), entry(now + TICK)));
+    let mut names = Names {
+        names: silent.chain([("z".to_owned(), entry(now))]).collect(),
+        resolver: Arc::new(Resolver::new(vec![SocketAddr::from(([127, 0, 0, 1], 9))])),
+        asking: JoinSet::new(),
+        rng: Rng::new(),
+        shared: Arc::new(Shared::new(1000, 1)),
+    };
+    tokio::time::advance(TICK * 2).await;
+    names.ask();
+    assert_eq!(names.asking.len(), AT_A_TIME);
+    assert!(names.names["z"].due > now + TICK * 2, "it has its turn");
+}
