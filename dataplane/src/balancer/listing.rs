@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tcpforward_protocol::snapshot::Forward;
+use tcpforward_protocol::snapshot::{Forward, Relay};
 
 use crate::balancer::Balancer;
 use crate::balancer::backend::{Backend, Condition};
@@ -50,7 +50,7 @@ impl Balancer {
             .enumerate()
             .map(|(id, e)| (Key::of(&e.backend), id))
             .collect();
-        self.leave(former, now);
+        self.leave(former, forward, now);
     }
 
     /// That of before, if a session still has it.
@@ -72,12 +72,27 @@ impl Balancer {
         }
     }
 
-    fn leave(&mut self, former: HashMap<Key, Entry>, now: Instant) {
-        // Bounded: only those that a session has.
-        self.gone.retain(|_, backend| backend.strong_count() > 0);
-        for (key, entry) in former {
-            entry.backend.set_condition(Condition::Removed, now);
-            self.gone.insert(key, Arc::downgrade(&entry.backend));
+    fn leave(&mut self, former: HashMap<Key, Entry>, forward: &Forward, now: Instant) {
+        for (key, entry) in &former {
+            self.gone
+                .insert(key.clone(), Arc::downgrade(&entry.backend));
         }
+        let rules = self.rules.clone();
+        let host = |relay: &Relay, name: &str| {
+            let target = relay.targets.iter().find(|t| t.name == name)?;
+            target.host.clone()
+        };
+        // Bounded: only those that a session has.
+        self.gone.retain(|key, backend| {
+            let Some(backend) = backend.upgrade() else {
+                return false;
+            };
+            // That one answer of DNS has it no more doesn't mean that it is no server any more.
+            let before = rules.as_ref().and_then(|r| host(&r.relay, &key.target));
+            if before.is_none() || before != host(&forward.spec.relay, &key.target) {
+                backend.set_condition(Condition::Removed, now);
+            }
+            true
+        });
     }
 }

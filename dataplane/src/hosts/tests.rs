@@ -8,6 +8,7 @@ use tcpforward_protocol::snapshot::ForwardName;
 
 use super::scripted::{Dns, Reply};
 use super::*;
+use crate::relay::ending::Ending;
 use crate::sync::samples;
 use crate::view::Row;
 
@@ -190,6 +191,42 @@ async fn a_name_that_no_forward_has_is_not_asked_for() {
             (asked, since) = (rig.dns.asked().len(), Instant::now());
         }
     }
+}
+
+#[tokio::test]
+async fn open_sessions_of_an_address_that_left_its_name_go_on() {
+    let now = Instant::now().into_std();
+    let host = |name: &str| Host {
+        name: name.to_owned(),
+        port: NonZeroU16::MIN,
+    };
+    let mut forward = samples::forward("f", 1, &[]);
+    forward.spec.relay.targets[0].host = Some(host("db"));
+    let served = samples::served(forward.clone());
+    let both = found(&["192.0.2.1", "192.0.2.2"], None);
+    served.set_host("t", &host("db"), &both, now, 0);
+    let mut backends = served.backends();
+    backends.sort_by_key(|b| b.address);
+    let ticket = served.sessions().enter(0, [127, 0, 0, 1].into());
+    ticket.on(&backends[0], now);
+    served.set_host("t", &host("db"), &found(&["192.0.2.2"], None), now, 0);
+    assert_eq!(served.backends().len(), 1);
+    let mut rng = Rng::with_seed(1);
+    let (drain, tick) = (130, Duration::from_millis(250));
+    for i in 0..drain {
+        served.close_sessions(now + tick * i, &mut rng);
+    }
+    let cut = tokio::time::timeout(Duration::ZERO, ticket.cut()).await;
+    assert!(cut.is_err(), "{cut:?}");
+    // Another name: none of its addresses is one of the target any more.
+    let now = now + tick * drain;
+    forward.spec.relay.targets[0].host = Some(host("other"));
+    served.update(Arc::new(forward), samples::terms(), now, 0);
+    for i in 0..drain {
+        served.close_sessions(now + tick * i, &mut rng);
+    }
+    let cut = tokio::time::timeout(Duration::ZERO, ticket.cut()).await;
+    assert!(matches!(cut, Ok(Ending::Removed)), "{cut:?}");
 }
 
 #[tokio::test(start_paused = true)]
