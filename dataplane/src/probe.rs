@@ -207,7 +207,8 @@ impl Probes {
         let interval = job.check.active.interval;
         self.schedule
             .next(ended.id, started, now, interval, &mut self.rng);
-        let is_starved = self.starvation.since(started);
+        let is_starved = self.starvation.since(started)
+            || starvation::is_late(started, job.check.active.timeout, now);
         match ended
             .outcome
             .filter(|o| !(is_starved && job::is_timeout(o)))

@@ -10,6 +10,17 @@ pub const EVERY: Duration = Duration::from_millis(50);
 /// there is a core for it.
 const LATE: Duration = Duration::from_millis(100);
 
+/// Of a short time half is enough to spoil it, but a timer is never exact.
+const LEAST: Duration = Duration::from_millis(10);
+
+/// Whether a check that had so long was ended too late: an answer may have been missed, or never
+/// been asked for.
+#[must_use]
+pub fn is_late(started: Instant, timeout: Duration, now: Instant) -> bool {
+    let taken = now.saturating_duration_since(started);
+    taken.saturating_sub(timeout) > (timeout / 2).clamp(LEAST, LATE)
+}
+
 /// When the thread last did not run for a while.
 #[derive(Clone, Copy, Debug)]
 pub struct Starvation {
@@ -50,6 +61,25 @@ impl Starvation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_check_is_spoilt_by_a_short_pause() {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        for (timeout, taken, expected) in [
+            (50, 50, false),
+            (50, 75, false),
+            (50, 120, true),
+            (1, 11, false),
+            (1, 12, true),
+            (5000, 5100, false),
+            (5000, 5101, true),
+        ] {
+            let is_late = is_late(start, ms(timeout), start + ms(taken));
+            assert_eq!(is_late, expected, "{timeout} ms, {taken} ms");
+        }
+    }
 
     #[test]
     fn a_thread_that_does_not_run_is_starved() {
