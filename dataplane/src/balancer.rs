@@ -78,7 +78,7 @@ struct Rules {
 
 impl Rules {
     fn new(relay: &Relay, place: &Place) -> Self {
-        let part = |limits: &BackendLimits| place.share.part(limits.connections.get());
+        let part = |limits: &BackendLimits| place.share().part(limits.connections.get());
         Self {
             relay: relay.clone(),
             limit: relay.backend_limits.as_ref().map(part).map(u64::from),

@@ -20,11 +20,19 @@ pub struct Place {
     pub node: String,
     /// The zone of that node; empty: unknown.
     pub zone: String,
-    /// Its part of pool-wide limits.
-    pub share: Share,
+    /// Its part of pool-wide limits; absent: nobody has told yet.
+    pub share: Option<Share>,
 }
 
-/// One of `of` equal parts. They are told by an operator; before that, all is ours.
+impl Place {
+    /// Its part of pool-wide limits. Before it is told, all is ours.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        self.share.unwrap_or_default()
+    }
+}
+
+/// One of `of` equal parts. They are told by an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// From 0.

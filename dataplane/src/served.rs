@@ -82,7 +82,7 @@ impl Served {
         let mut balancer = Balancer::default();
         balancer.update(&active, &terms.place, now, seed);
         let mut limits = Limits::default();
-        limits.update(&active.spec.listener, terms.place.share);
+        limits.update(&active.spec.listener, terms.place.share());
         let rng = fastrand::Rng::with_seed(seed);
         Self {
             name: forward.name.clone(),
@@ -140,7 +140,7 @@ impl Served {
             balancing.balancer.update(&forward, &terms.place, now, seed);
         }
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        limits.update(&forward.spec.listener, terms.place.share);
+        limits.update(&forward.spec.listener, terms.place.share());
         drop(limits);
         let active = Arc::new(Active { forward, terms });
         let rights = |active: &Active| {

@@ -119,7 +119,7 @@ impl View {
         Place {
             node: self.node.clone(),
             zone: self.zone.clone(),
-            share: share.unwrap_or_default(),
+            share,
         }
     }
 }

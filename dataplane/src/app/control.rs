@@ -71,6 +71,8 @@ impl Control {
         let Some(wanted) = self.wanted.borrow_and_update().clone() else {
             return;
         };
+        // Told before the set: without it a share of a large limit looks like the whole.
+        self.settle().await;
         self.serving.apply(wanted).await;
         self.applied.send_replace(Arc::new(self.serving.applied()));
         self.handle.applied();

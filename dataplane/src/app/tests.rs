@@ -566,7 +566,7 @@ async fn forwards_are_served_from_the_place_that_the_operator_says() {
     assert_eq!(place(), Place::default());
     let share = proto::Share { index: 1, of: 3 };
     stream.say(to_data_plane::Message::Share(share)).await;
-    let share = Share { index: 1, of: 3 };
+    let share = Some(Share { index: 1, of: 3 });
     eventually("the share", || place().share == share).await;
     let welcome = proto::Welcome {
         operator: "o".to_owned(),

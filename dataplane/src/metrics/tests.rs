@@ -303,7 +303,7 @@ fn series_of_a_backend_go_with_it() {
 fn limits_are_the_part_of_this_data_plane() {
     let mut rig = rig();
     let place = Place {
-        share: Share { index: 1, of: 2 },
+        share: Some(Share { index: 1, of: 2 }),
         ..Place::default()
     };
     let terms = Terms {

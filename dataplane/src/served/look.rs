@@ -35,7 +35,7 @@ impl Served {
     pub fn backend_limit(&self) -> Option<u32> {
         let active = self.active();
         let limits = active.forward.spec.relay.backend_limits?;
-        Some(active.terms.place.share.part(limits.connections.get()))
+        Some(active.terms.place.share().part(limits.connections.get()))
     }
 
     /// Sessions that will be closed, by the word for it.

@@ -37,7 +37,8 @@ impl Serving {
 
     fn too_large(&self, forward: &Forward) -> Option<Refusal> {
         let limit = forward.spec.listener.limits.connections?.get();
-        let share = self.place.share;
+        // Until it is known what is ours nothing is too much: what the last operator gave is good.
+        let share = self.place.share?;
         let part = share.part(limit);
         let Shortage {
             needed,

@@ -214,7 +214,7 @@ async fn another_place_is_taken_and_nothing_is_bound_anew() {
     let place = Place {
         node: "n1".to_owned(),
         zone: "z1".to_owned(),
-        share: Share { index: 1, of: 3 },
+        share: Some(Share { index: 1, of: 3 }),
     };
     let before = Arc::clone(&serving.running.values().next().unwrap().served);
     assert!(!serving.set_place(place.clone()).await, "nothing to tell");
@@ -306,6 +306,14 @@ async fn ranges_of_two_forwards_that_overlap_are_refused_by_name() {
     drop(TcpListener::bind((IP, first + 3)).unwrap());
 }
 
+/// The only data plane, as an operator says.
+fn whole() -> Place {
+    Place {
+        share: Some(Share::default()),
+        ..Place::default()
+    }
+}
+
 #[tokio::test]
 async fn a_limit_that_descriptors_cannot_carry_is_refused_with_both_numbers() {
     let (mut serving, port) = (serving(), free_port());
@@ -315,6 +323,7 @@ async fn a_limit_that_descriptors_cannot_carry_is_refused_with_both_numbers() {
         let backends = vec![samples::backend("t", &format!("10.0.0.{generation}:80"))];
         Forward::new(forward.name, forward.spec, backends)
     };
+    serving.set_place(whole()).await;
     serving.apply(wanted([limited(1, 100_000)])).await;
     assert_eq!(in_service(&serving), []);
     let text = &refused(&serving)[0].1;
@@ -336,15 +345,25 @@ async fn a_limit_that_descriptors_cannot_carry_is_refused_with_both_numbers() {
 
     // A third of it can be carried; what is taken stays when the others have gone.
     let third = Place {
-        share: Share { index: 0, of: 3 },
+        share: Some(Share { index: 0, of: 3 }),
         ..Place::default()
     };
     assert!(serving.set_place(third).await);
-    for place in [None, Some(Place::default())] {
+    for place in [None, Some(whole())] {
         if let Some(place) = place {
             serving.set_place(place).await;
         }
         assert_eq!(in_service(&serving), [row("f", 3, "127.0.0.1", port)]);
         assert_eq!(refused(&serving), []);
     }
+}
+
+#[tokio::test]
+async fn a_share_that_nobody_told_yet_refuses_nothing() {
+    let (mut serving, port) = (serving(), free_port());
+    let mut large = forward("f", 1, "127.0.0.1", port);
+    large.spec.listener.limits.connections = NonZeroU32::new(1000);
+    serving.apply(wanted([large])).await;
+    assert_eq!(refused(&serving), []);
+    assert_eq!(in_service(&serving), [row("f", 1, "127.0.0.1", port)]);
 }

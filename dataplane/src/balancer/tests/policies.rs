@@ -223,7 +223,7 @@ fn nobody_gets_more_than_its_limit() {
                 queue_timeout: Duration::ZERO,
             });
         });
-        rig.place.share = Share { index: 1, of: 2 };
+        rig.place.share = Some(Share { index: 1, of: 2 });
         rig.edit(|_| {});
         rig.open = (0..9).map(|_| rig.pick().unwrap()).collect();
         assert!(rig.balancer.backends().all(|b| b.open() == 3), "{policy:?}");
