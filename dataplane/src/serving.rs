@@ -125,12 +125,7 @@ impl Serving {
         let now = Instant::now();
         self.leaving.retain(|_, leaving| !leaving.is_over());
         self.closing.retain(|closing| !closing.is_done());
-        for running in self.running.values() {
-            if running.served.tick(now.into_std()) == Observed::Changed {
-                self.shared.news.notify_one();
-            }
-        }
-        self.close_sessions(now);
+        self.tend(now);
         if self.retries.is_due(self.start.elapsed()) {
             return self.run_plan().await;
         }
@@ -152,12 +147,16 @@ impl Serving {
         &self.addresses(&running.served.active().forward) - &running.addresses()
     }
 
-    /// Ends the sessions whose time has come.
-    fn close_sessions(&self, now: Instant) {
+    /// Does what is due for those that are being served: ejections end, who waits gets a place,
+    /// sessions end whose time has come.
+    fn tend(&self, now: Instant) {
         let running = self.running.values().map(|running| &running.served);
         let leaving = self.leaving.values().map(|leaving| &leaving.served);
         let mut rng = fastrand::Rng::new();
         for served in running.chain(leaving) {
+            if served.tick(now.into_std()) == Observed::Changed {
+                self.shared.news.notify_one();
+            }
             served.close_sessions(now.into_std(), &mut rng);
         }
     }
@@ -202,19 +201,19 @@ impl Serving {
         is_new
     }
 
-    /// Stops accepting everywhere; sessions go on.
+    /// Stops accepting everywhere; sessions go on: that this process ends removes no forward.
     pub fn stop_all(&mut self) {
         let names: Vec<_> = self.running.keys().cloned().collect();
-        names.iter().for_each(|name| self.stop(name));
+        names.iter().for_each(|name| self.give_up(name));
     }
 
     /// Waits until the last session has ended; at the deadline the others are cut. Until then
-    /// those of removed forwards and backends end as ever.
+    /// what is due by time is done as ever, but no operator is heard any more.
     pub async fn end(mut self, deadline: Instant) {
         let mut tick = tokio::time::interval(TICK);
         while Instant::now() < deadline {
             let until = deadline.min(tick.tick().await + TICK);
-            self.close_sessions(Instant::now());
+            self.tend(Instant::now());
             if timeout_at(until, self.workers.end()).await.is_ok() {
                 return;
             }

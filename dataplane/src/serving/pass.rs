@@ -210,11 +210,19 @@ impl Serving {
         }
     }
 
-    pub(super) fn stop(&mut self, name: &ForwardName) {
+    /// For a forward that is gone. One that outlives this process only gives up its addresses.
+    fn stop(&mut self, name: &ForwardName) {
+        self.give_up(name);
+        if let Some(leaving) = self.leaving.get(name) {
+            leaving.removed(Instant::now());
+        }
+    }
+
+    /// Accepts no more; sessions go on.
+    pub(super) fn give_up(&mut self, name: &ForwardName) {
         self.keep(name, &Addresses::new());
         if let Some(running) = self.running.remove(name) {
-            self.leaving
-                .insert(name.clone(), running.leave(Instant::now()));
+            self.leaving.insert(name.clone(), running.leave());
         }
     }
 

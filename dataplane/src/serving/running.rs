@@ -104,10 +104,8 @@ impl Running {
         closing
     }
 
-    /// It is wanted no more, and its addresses are given up. What becomes of its sessions is what it
-    /// said last.
-    pub(super) fn leave(self, now: Instant) -> Leaving {
-        self.served.sessions().forward_gone(Some(now.into_std()));
+    /// Its addresses are given up; sessions go on.
+    pub(super) fn leave(self) -> Leaving {
         Leaving {
             served: self.served,
             phases: self.former,
@@ -126,6 +124,11 @@ impl Closing {
 }
 
 impl Leaving {
+    /// It is wanted no more: what becomes of its sessions is what it said last.
+    pub(super) fn removed(&self, now: Instant) {
+        self.served.sessions().forward_gone(Some(now.into_std()));
+    }
+
     /// It is wanted again, with the sessions that it still has.
     pub(super) fn come_back(self) -> Running {
         self.served.sessions().forward_gone(None);

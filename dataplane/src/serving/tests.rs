@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::LocalTargets;
+use tcpforward_protocol::snapshot::{Fate, LocalTargets};
 
 use super::*;
 use crate::place::Share;
@@ -366,4 +366,28 @@ async fn a_share_that_nobody_told_yet_refuses_nothing() {
     serving.apply(wanted([large])).await;
     assert_eq!(refused(&serving), []);
     assert_eq!(in_service(&serving), [row("f", 1, "127.0.0.1", port)]);
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_is_no_removal_of_its_forwards() {
+    for is_removed in [false, true] {
+        let (mut serving, port) = (serving(), free_port());
+        let mut forward = forward("f", 1, "127.0.0.1", port);
+        forward.spec.relay.established_connections.on_removed = Fate::Close;
+        serving.apply(wanted([forward])).await;
+        let served = Arc::clone(&serving.running.values().next().unwrap().served);
+        let ticket = served.sessions().enter(0, [127, 0, 0, 1].into());
+        if is_removed {
+            serving.apply(wanted([])).await;
+        }
+        serving.stop_all();
+        serving.tend(Instant::now());
+        let cut = tokio::time::timeout(Duration::ZERO, ticket.cut()).await;
+        let expected = if is_removed {
+            Ok(Ending::Removed)
+        } else {
+            Err(())
+        };
+        assert_eq!(cut.map_err(drop), expected);
+    }
 }
