@@ -86,4 +86,68 @@ mod tests {
         assert_eq!(required(&plain), [""; 0]);
         assert_eq!(required(&testing::full_spec()), ALL);
     }
+
+    /// A plain forward with this change asks for this feature alone.
+    fn asks(expected: &str, change: impl FnOnce(&mut ForwardSpec)) {
+        let mut spec = testing::spec(vec![testing::target("a")]);
+        change(&mut spec);
+        assert_eq!(required(&spec), [expected]);
+    }
+
+    #[test]
+    fn each_field_of_the_relay_asks_for_its_feature() {
+        let full = testing::full_spec();
+        let (relay, timeouts) = (full.relay, full.timeouts);
+        let (balancer, health) = (relay.load_balancer, relay.health_check);
+        asks(BALANCING, |s| {
+            s.relay.load_balancer.policy = balancer.policy
+        });
+        asks(BALANCING, |s| {
+            s.relay.load_balancer.slow_start = balancer.slow_start
+        });
+        asks(BALANCING, |s| {
+            s.relay.load_balancer.topology = balancer.topology
+        });
+        asks(ESTABLISHED, |s| {
+            s.relay.established_connections = relay.established_connections
+        });
+        asks(ESTABLISHED, |s| {
+            s.timeouts.max_connection_age = timeouts.max_connection_age
+        });
+        asks(FAILOVER, |s| s.relay.failover = relay.failover);
+        asks(FAILOVER, |s| {
+            s.relay.dial.hedge_after = relay.dial.hedge_after
+        });
+        asks(HEALTH, |s| s.relay.health_check.active = health.active);
+        asks(HEALTH, |s| s.relay.health_check.passive = health.passive);
+        asks(HOSTS, |s| s.relay.targets = relay.targets);
+        asks(LIMITS, |s| s.relay.backend_limits = relay.backend_limits);
+        asks(PROXY_PROTOCOL, |s| {
+            s.relay.proxy_protocol = relay.proxy_protocol
+        });
+    }
+
+    #[test]
+    fn each_field_of_the_listener_asks_for_its_feature() {
+        let full = testing::full_spec().listener;
+        let limits = full.limits;
+        asks(LIMITS, |s| {
+            s.listener.limits.connections = limits.connections
+        });
+        let per_source = limits.connections_per_source;
+        asks(LIMITS, |s| {
+            s.listener.limits.connections_per_source = per_source
+        });
+        let per_second = limits.connections_per_second;
+        asks(LIMITS, |s| {
+            s.listener.limits.connections_per_second = per_second
+        });
+        asks(PORT_RANGES, |s| s.listener.end_port = full.end_port);
+        asks(PROXY_PROTOCOL, |s| {
+            s.listener.proxy_protocol = full.proxy_protocol
+        });
+        asks(SOURCE_RANGES, |s| {
+            s.listener.source_ranges = full.source_ranges
+        });
+    }
 }
