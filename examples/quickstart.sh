@@ -29,7 +29,7 @@ cat <<TEXT
   Try, in another terminal:
     for i in 1 2 3 4 5 6; do curl -s http://127.0.0.1:8888/; done     # three names in turn
     kill ${pids[0]}                                                     # server-1 dies: no curl fails
-    $tcpforward demo-server --name server-1 --listen 127.0.0.1:9001     # it is back: it is used again, in 30 s at most
+    $tcpforward demo-server --name server-1 --listen 127.0.0.1:9001     # it is back: it is used again, after about 30 s if five dials had failed
     curl -s http://127.0.0.1:9901/debug/forwards                        # conditions, backends, sessions
     curl -s http://127.0.0.1:9901/metrics | grep ^tcpforward            # counters
   Edit examples/local/load-balancing.yaml: it takes effect within a second.
