@@ -88,8 +88,9 @@ pub enum Topology {
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
     /// While fewer backends than this percentage of a priority are usable, only that part of its
-    /// sessions stays (100 × usable % / this), the rest goes to the next priority. Absent: all
-    /// stay while one backend is usable.
+    /// sessions stays (100 × usable % / this), the rest goes to the next priority. Ejection alone
+    /// leaves out at most maxEjectionPercent: use active checks with it. Absent: all stay while
+    /// one backend is usable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub min_healthy_percent: Option<i32>,

@@ -59,7 +59,8 @@ pub enum Fate {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendLimits {
-    /// Sessions at a time on one backend, over the whole pool.
+    /// Sessions at a time on one backend, over the whole pool. Fewer than it has data planes: some
+    /// of them get none.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: i32,
     /// How long a session may wait for a place while all backends are full. Absent, or 0s: it is

@@ -164,8 +164,8 @@ pub struct PassiveCheck {
     #[schemars(length(max = 28), regex(pattern = DURATION))]
     #[x_kube(validation = some_time())]
     pub base_ejection_time: Option<String>,
-    /// How much of a priority may be ejected at a time; one of two or more always may, the last
-    /// usable one never. Absent: 50. 0: none.
+    /// How much of a priority may be ejected at a time; one always may if the forward has two or
+    /// more backends, its last usable one never. Absent: 50. 0: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub max_ejection_percent: Option<i32>,

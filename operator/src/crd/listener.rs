@@ -95,7 +95,8 @@ pub enum ProxyMode {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerLimits {
-    /// Connections at a time, over the whole pool. Absent: no limit.
+    /// Connections at a time, over the whole pool. Fewer than it has data planes: some of them get
+    /// none. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: Option<i32>,
@@ -103,7 +104,8 @@ pub struct ListenerLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections_per_source: Option<i32>,
-    /// New connections in a second, over the whole pool. Absent: no limit.
+    /// New connections in a second, over the whole pool. Fewer than it has data planes: some of
+    /// them get none. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections_per_second: Option<i32>,
