@@ -202,29 +202,35 @@ fn verdict(outcome: &Outcome, forward: &Forward, seen: &Seen<'_>) -> Verdict {
                 first.address, first.target, first.message
             ),
         ),
-        None => bad(
-            NO_ENDPOINTS,
-            "only targets of weight 0 have endpoints; give one of them a weight".to_owned(),
-        ),
+        None => nameless(seen, weighted).unwrap_or_else(|| {
+            let message = "only targets of weight 0 have endpoints; give one of them a weight";
+            bad(NO_ENDPOINTS, message.to_owned())
+        }),
     }
 }
 
-fn nothing_to_dial(forward: &Forward, seen: &Seen<'_>) -> Verdict {
-    let bad = |reason, message: String| Verdict::bad(BACKENDS_AVAILABLE, reason, message);
-    if let Some(first) = seen.unresolved.first() {
-        let message = format!(
+/// What is wrong with names of targets that count, if anything is.
+fn nameless(seen: &Seen<'_>, counts: impl Fn(&str) -> bool) -> Option<Verdict> {
+    let mut unresolved = seen.unresolved.iter();
+    let message = match (unresolved.find(|u| counts(&u.target)), seen.unasked) {
+        (Some(first), _) => format!(
             "{} of target {} leads nowhere: {}",
             first.address, first.target, first.message
-        );
-        return bad(NAME_NOT_RESOLVED, message);
-    }
-    if let Some(name) = seen.unasked {
-        let message = format!("no data plane has looked up {name} yet");
-        return bad(NAME_NOT_RESOLVED, message);
+        ),
+        (None, Some(name)) => format!("no data plane has looked up {name} yet"),
+        (None, None) => return None,
+    };
+    Some(Verdict::bad(BACKENDS_AVAILABLE, NAME_NOT_RESOLVED, message))
+}
+
+fn nothing_to_dial(forward: &Forward, seen: &Seen<'_>) -> Verdict {
+    if let Some(unresolved) = nameless(seen, |_| true) {
+        return unresolved;
     }
     let targets = forward.spec.relay.targets.iter();
     let names: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
-    bad(
+    Verdict::bad(
+        BACKENDS_AVAILABLE,
         NO_ENDPOINTS,
         format!(
             "no endpoint takes new sessions; are the Services' pods Ready, and do the selectors \

@@ -101,12 +101,13 @@ fn array(schema: &Value, list: &[Value], path: &str, findings: &mut Vec<Finding>
     }
     if let Some(most) = bound(schema, "maxItems").filter(|most| list.len() > *most as usize) {
         let message = format!("is the number of entries; at most {most} are allowed");
-        findings.push(Finding::new(
-            path,
-            Some(&count),
-            message,
-            "split it over several forwards",
-        ));
+        // Targets can have forwards of their own; what one port lets in or expects can't.
+        let remedy = if path.ends_with(".targets") {
+            "split it over several forwards"
+        } else {
+            "take some out"
+        };
+        findings.push(Finding::new(path, Some(&count), message, remedy));
         return;
     }
     let mut seen = BTreeSet::new();

@@ -53,6 +53,21 @@ fn a_null_is_an_absent_field() {
 }
 
 #[test]
+fn a_list_that_is_too_long_says_what_can_be_done() {
+    let ranges: Vec<String> = (0..=256)
+        .map(|i| format!("10.{}.{}.0/24", i / 256, i % 256))
+        .collect();
+    let findings = forward(|f| f["spec"]["listener"]["sourceRanges"] = json!(ranges));
+    assert_eq!(
+        findings,
+        [
+            "spec.listener.sourceRanges is 257: is the number of entries; at most 256 are allowed; take \
+          some out"
+        ]
+    );
+}
+
+#[test]
 fn a_status_of_any_shape_is_not_the_authors_fault() {
     assert_eq!(forward(|f| f["status"] = json!({"x": 1})), [""; 0]);
 }

@@ -101,6 +101,24 @@ fn a_name_that_leads_nowhere_is_shown_with_its_error() {
 }
 
 #[test]
+fn a_name_is_the_cause_beside_a_target_of_weight_zero() {
+    let targets = json!([
+        {"name": "db", "address": {"host": "db.example.com", "port": 5432}},
+        {"name": "old", "address": {"host": "10.0.0.9", "port": 5432}, "weight": 0},
+    ]);
+    let outcome = outcome(vec![forward("one", 5432, targets)]);
+    let error = Some("no such name (NXDOMAIN)");
+    let status = status(&outcome, &pool(vec![resolving("a", &outcome, &[], error)]));
+    let cause =
+        "BackendsAvailable=False NameNotResolved: db.example.com:5432 of target db leads nowhere";
+    assert!(
+        available(&status).starts_with(cause),
+        "{}",
+        available(&status)
+    );
+}
+
+#[test]
 fn earlier_answers_of_a_name_still_count() {
     let outcome = named();
     let member = |pod: &str| resolving(pod, &outcome, &["10.1.0.1"], Some("timed out"));
