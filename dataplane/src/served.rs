@@ -211,6 +211,10 @@ impl Served {
             _ => {}
         }
         let observed = self.balancing().balancer.observe(backend, outcome, now);
+        if observed == Observed::Changed {
+            // It may be well again, and then it has places.
+            self.queue.serve(self, now);
+        }
         self.stirred_by(observed)
     }
 

@@ -1,6 +1,6 @@
 //! Edge. One connection's whole life: whose it is, pick, dial, relay, a line in the access log.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,7 +45,7 @@ pub async fn run(session: Session) {
         served,
         context,
     } = session;
-    served.opened(context.worker);
+    let mut counted = Counted::new(&served, context.worker);
     let mut record = Record::new(&stream, client);
     let ticket = served.sessions().enter(context.worker, client.ip());
     let downstream = Connection::new(stream);
@@ -58,11 +58,37 @@ pub async fn run(session: Session) {
     };
     let ending = serve(downstream, caller, &ticket, &mut record).await;
     drop(ticket);
-    served.finished(context.worker, ending);
+    counted.ending = ending;
+    drop(counted);
     if ending == Ending::Drain {
         context.shared.cut.fetch_add(1, Ordering::Relaxed);
     }
     record.write(&served, ending);
+}
+
+/// A session among those that are open; finished when it is dropped, however that comes.
+struct Counted<'a> {
+    served: &'a Served,
+    worker: usize,
+    ending: Ending,
+}
+
+impl<'a> Counted<'a> {
+    /// Without another word it was our fault.
+    fn new(served: &'a Served, worker: usize) -> Self {
+        served.opened(worker);
+        Self {
+            served,
+            worker,
+            ending: Ending::LocalError,
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.served.finished(self.worker, self.ending);
+    }
 }
 
 /// Who wants what.
@@ -85,12 +111,17 @@ async fn serve(
         Ok(early) => early,
         Err(ending) => return ending,
     };
+    // Not the one of before: what the peer said may have taken its time.
+    let active = served.active();
+    if record.is_vouched_for() && !trusts(&active, caller.client.ip()) {
+        let refused = inbound::Refused::Untrusted;
+        record.refused(&refused);
+        return refused.ending();
+    }
     let caller = Caller {
         client: record.endpoints.source,
         ..caller
     };
-    // Not the one of before: what the peer said may have taken its time.
-    let active = served.active();
     let now = Instant::now().into_std();
     // Whoever is refused is reset by the drop of its connection.
     let _admitted = match served.admit(&active, caller.client.ip(), now) {
@@ -163,6 +194,13 @@ async fn identify(
             Err(refused.ending())
         }
     }
+}
+
+/// Whether that peer may say whose connection it is.
+fn trusts(active: &Active, peer: IpAddr) -> bool {
+    let accepted = active.forward.spec.listener.proxy_protocol.iter();
+    let mut ranges = accepted.flat_map(|accepted| &accepted.trusted_sources);
+    ranges.any(|range| range.contains(&peer))
 }
 
 /// What the backend gets first: a PROXY header if it wants one, then what has been read already.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,10 +55,11 @@ pub struct Seat {
 /// What was picked, with a seat instead of the bare place.
 #[derive(Debug)]
 pub(super) struct Seated {
+    /// First, because it has to be given back before the seat goes to who waits.
+    pub(super) trial: Option<Trial>,
     pub(super) seat: Seat,
     pub(super) candidates: Candidates,
     pub(super) priority: u32,
-    pub(super) trial: Option<Trial>,
 }
 
 /// Why a session has no seat.
@@ -137,6 +138,8 @@ impl Queue {
             answer,
         });
         self.len.store(waiting.len(), Ordering::Relaxed);
+        // Either this sees the place that is given back, or who gives it back sees this.
+        fence(Ordering::SeqCst);
         Ok((number, receiver))
     }
 
@@ -265,6 +268,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.occupied = None;
+        fence(Ordering::SeqCst);
         let now = Instant::now().into_std();
         self.served.queue().serve(&self.served, now);
     }

@@ -133,7 +133,11 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
         Err(cause) => Err(cause),
     };
     observe(dialling, seat.backend(), start.elapsed(), &outcome);
-    drop(trial);
+    if let Some(trial) = trial {
+        drop(trial);
+        let now = Instant::now().into_std();
+        dialling.served.queue().serve(dialling.served, now);
+    }
     match outcome {
         Ok(connection) => Ok(Reached { connection, seat }),
         Err(cause) => Err(Failed {

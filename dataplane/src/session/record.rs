@@ -67,6 +67,11 @@ impl Record {
         origin.early
     }
 
+    /// Whether its peer has said whose it is.
+    pub(super) fn is_vouched_for(&self) -> bool {
+        self.via.is_some()
+    }
+
     /// It isn't served.
     pub(super) fn refused(&mut self, error: &impl ToString) {
         self.error = Some(error.to_string());

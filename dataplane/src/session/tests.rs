@@ -334,3 +334,40 @@ async fn a_session_that_is_told_to_end_waits_for_no_header() {
     run(session).await;
     assert_eq!(finished(&served, Ending::Drain), 1);
 }
+
+#[tokio::test]
+async fn trust_that_is_lost_while_a_header_is_on_its_way_is_lost() {
+    let (_server, served) = rig(|forward| {
+        let trusted = proxy_in(ProxyMode::Required, "127.0.0.0/8");
+        forward.spec.listener.proxy_protocol = Some(trusted);
+    })
+    .await;
+    let (session, mut client) = session(&served).await;
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    while served.totals().opened == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut forward = Forward::clone(&served.active().forward);
+    forward.spec.listener.proxy_protocol = Some(proxy_in(ProxyMode::Required, "10.0.0.0/8"));
+    let now = Instant::now().into_std();
+    served.update(Arc::new(forward), samples::terms(), now, 0);
+    client.write_all(FROM_AFAR).await.unwrap();
+    assert_eq!(end_of(&mut client).await, Some(ErrorKind::ConnectionReset));
+    timeout(PATIENCE, running.join_all()).await.unwrap();
+    assert_eq!(finished(&served, Ending::ProxyHeaderUntrusted), 1);
+    assert_eq!(served.totals().dials.iter().sum::<u64>(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_dies_is_not_counted_as_open() {
+    let (server, served) = rig(|_| {}).await;
+    let (session, _client) = session(&served).await;
+    let mut running = JoinSet::new();
+    running.spawn(run(session));
+    timeout(PATIENCE, server.accept()).await.unwrap().unwrap();
+    assert_eq!(served.totals().open(), 1);
+    running.shutdown().await;
+    assert_eq!(served.totals().open(), 0);
+    assert_eq!(finished(&served, Ending::LocalError), 1);
+}

@@ -3,11 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{BackendLimits, Forward};
+use tcpforward_protocol::answer::DialError;
+use tcpforward_protocol::snapshot::{ActiveCheck, BackendLimits, Forward, Probe, TcpProbe};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::balancer::outcome::{Failure, Outcome};
 use crate::sync::samples;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -169,4 +171,37 @@ async fn whoever_can_t_use_a_place_lets_the_next_one_have_it() {
     drop(two);
     let seated = timeout(PATIENCE, picky.join_next()).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(seated.unwrap().seat.backend(), &second));
+}
+
+#[tokio::test]
+async fn a_backend_that_is_well_again_is_given_out_at_once() {
+    let mut forward = forward(&["10.0.0.1:80", "10.0.0.2:80"], 1);
+    forward.spec.relay.health_check.active = Some(ActiveCheck {
+        interval: PATIENCE,
+        timeout: PATIENCE,
+        unhealthy_threshold: NonZeroU32::MIN,
+        healthy_threshold: NonZeroU32::MIN,
+        probe: Probe::Tcp(TcpProbe::default()),
+    });
+    let served = samples::served(forward);
+    let held = now(&served);
+    let backends = served.backends();
+    let mut others = backends
+        .iter()
+        .filter(|b| !Arc::ptr_eq(b, held.seat.backend()));
+    let other = others.next().unwrap();
+    let at = Instant::now().into_std();
+    let failure = Failure {
+        reason: DialError::Refused,
+        message: String::new(),
+        at_ms: 0,
+    };
+    let _ = served.observe(other, Outcome::CheckFailed(failure), at);
+    let mut tasks = JoinSet::new();
+    let waiter = Arc::clone(&served);
+    tasks.spawn(async move { waits(&waiter).await.unwrap() });
+    queued(&served, 1).await;
+    let _ = served.observe(other, Outcome::CheckPassed, at);
+    let seated = timeout(PATIENCE, tasks.join_next()).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(seated.unwrap().seat.backend(), other));
 }
