@@ -20,8 +20,13 @@ use crate::balancer::backend::Failing;
 use crate::balancer::outcome::{Failure, Outcome};
 
 mod checks;
+mod state;
 
 use checks::Checks;
+use state::Ejection;
+
+pub(super) use state::Cause;
+pub use state::Standing;
 
 /// An ejection lasts at most so many base times.
 const LONGEST: u32 = 10;
@@ -38,43 +43,6 @@ pub(super) struct Health {
     /// When the latest one was over and the backend good again.
     restored: Option<Instant>,
     failing: Option<Failing>,
-}
-
-/// What it means for new sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Left out for its failures.
-    Ejected,
-    /// One session at a time may try it.
-    Probation,
-    /// Left out by checks.
-    Unhealthy,
-    /// Nothing is held against it.
-    Usable,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ejection {
-    #[default]
-    None,
-    Out {
-        until: Instant,
-        cause: Cause,
-    },
-    /// `reached`: a session got through to it, but that it answers is not known yet.
-    Probation {
-        cause: Cause,
-        reached: Option<Instant>,
-    },
-}
-
-/// For what a backend is ejected, and so what proves that it is good again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Dials: one that reaches it.
-    Dials,
-    /// Early resets: a first byte, or a session that isn't reset for a base time.
-    Resets,
 }
 
 impl Health {

@@ -393,7 +393,7 @@ async fn a_connection_ends_at_its_age_however_busy_it_is() {
 #[tokio::test]
 async fn a_peer_that_reads_nothing_is_not_taken_for_dead() {
     let limits = Limits {
-        dead: Duration::from_millis(60),
+        dead: Duration::from_millis(300),
         ..Limits::default()
     };
     let mut rig = rig_of(NONE, limits, Prefix::default()).await;
