@@ -24,7 +24,7 @@ use crate::balancer::failover::Failover;
 use crate::balancer::group::Group;
 use crate::balancer::health::Standing;
 use crate::balancer::outcome::{Observed, Outcome};
-use crate::place::Place;
+use crate::place::{Place, Share};
 
 pub mod account;
 mod arrange;
@@ -72,16 +72,33 @@ pub struct Balancer {
 #[derive(Clone, Debug)]
 struct Rules {
     relay: Relay,
-    /// Our part of the limit of each backend.
-    limit: Option<u64>,
+    limit: Option<Limit>,
+}
+
+/// Open sessions of a backend.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    pool: u32,
+    share: Share,
+}
+
+impl Limit {
+    /// Our part, of the backend with that hash. Each pod has room on some backends, even where
+    /// there are more pods than a backend may have sessions.
+    fn of(self, hash: u64) -> u64 {
+        u64::from(self.share.turned(hash).part(self.pool))
+    }
 }
 
 impl Rules {
     fn new(relay: &Relay, place: &Place) -> Self {
-        let part = |limits: &BackendLimits| place.share().part(limits.connections.get());
+        let limit = |limits: &BackendLimits| Limit {
+            pool: limits.connections.get(),
+            share: place.share(),
+        };
         Self {
             relay: relay.clone(),
-            limit: relay.backend_limits.as_ref().map(part).map(u64::from),
+            limit: relay.backend_limits.as_ref().map(limit),
         }
     }
 

@@ -48,6 +48,18 @@ impl Default for Share {
 }
 
 impl Share {
+    /// The same share of something else: with another number for each thing, no data plane has
+    /// the smaller part of all of them.
+    #[must_use]
+    pub fn turned(self, by: u64) -> Self {
+        let of = self.of.max(1);
+        let index = (u64::from(self.index) + by % u64::from(of)) % u64::from(of);
+        Self {
+            index: u32::try_from(index).unwrap_or(self.index),
+            of,
+        }
+    }
+
     /// What of a pool-wide limit is ours; the parts of all data planes add up to it, so with a
     /// limit below their number some have none.
     #[must_use]
@@ -64,8 +76,11 @@ mod tests {
     #[test]
     fn the_parts_add_up_to_the_limit() {
         for (limit, of) in [(10, 3), (2, 3), (0, 2), (9, 1), (u32::MAX, 7)] {
-            let parts = (0..of).map(|index| u64::from(Share { index, of }.part(limit)));
-            assert_eq!(parts.sum::<u64>(), u64::from(limit));
+            for by in [0, 1, u64::MAX] {
+                let part = |index| Share { index, of }.turned(by).part(limit);
+                let parts = (0..of).map(|index| u64::from(part(index)));
+                assert_eq!(parts.sum::<u64>(), u64::from(limit));
+            }
         }
     }
 }

@@ -97,6 +97,7 @@ impl Balancer {
     fn account(&self, entry: &Entry, now: Instant) -> Account {
         let rules = self.rules.as_ref();
         let target = rules.and_then(|rules| rules.relay.targets.get(entry.target));
+        let limit = rules.and_then(|rules| rules.limit);
         let levels = self.failover.levels().iter();
         let of_level = target.and_then(|t| levels.clone().find(|l| l.number() == t.priority));
         Account {
@@ -107,8 +108,11 @@ impl Balancer {
             ejected_until: entry.health.ejected_until(),
             check: entry.health.check(),
             latency: entry.latency.known_at(now),
-            share: entry.share * of_level.map_or(0.0, |level| level.share()),
-            limit: rules.and_then(|rules| rules.limit),
+            share: match of_level {
+                Some(level) if !entry.is_spare => entry.share * level.share(),
+                _ => 0.0,
+            },
+            limit: limit.map(|limit| limit.of(entry.hash)),
         }
     }
 

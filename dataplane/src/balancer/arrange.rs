@@ -134,7 +134,10 @@ impl Balancer {
                 of.push(id);
             }
         }
-        self.entries.iter_mut().for_each(|e| e.share = 0.0);
+        for entry in &mut self.entries {
+            entry.share = 0.0;
+            entry.is_spare = false;
+        }
         let mut former = std::mem::take(&mut self.groups);
         let policy = self.rules.as_ref().map(|r| r.relay.load_balancer.policy);
         for number in numbers {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::balancer::Limit;
 use crate::balancer::draw::By;
 use crate::balancer::entry::Entry;
 use crate::balancer::health::Standing;
@@ -27,8 +28,7 @@ pub(super) struct Ask<'a> {
 /// What holds for each candidate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// Open sessions of a backend, here.
-    pub(super) limit: Option<u64>,
+    pub(super) limit: Option<Limit>,
     pub(super) slow_start: Option<Duration>,
     pub(super) probation: Probation,
 }
@@ -64,8 +64,10 @@ impl Ask<'_> {
 
     /// Whether it has as many sessions as it may have.
     pub(super) fn is_full(&self, id: usize) -> bool {
-        let limit = self.terms.limit;
-        limit.is_some_and(|limit| self.load(id).0 >= limit)
+        let (Some(limit), Some(entry)) = (self.terms.limit, self.entries.get(id)) else {
+            return false;
+        };
+        entry.backend.open() >= limit.of(entry.hash)
     }
 
     /// Its open sessions, and its share of all of its priority.

@@ -50,6 +50,8 @@ pub(super) struct Entry {
     pub(super) turn: u64,
     /// Of the sessions of its priority, or of those that find no near one; 0: it gets none.
     pub(super) share: f64,
+    /// It is far, and only for sessions that find no near one.
+    pub(super) is_spare: bool,
     /// How many share those sessions, itself included.
     pub(super) peers: f64,
     /// A session that fails elsewhere could go there.
@@ -74,6 +76,7 @@ impl Entry {
             latency: Latency::default(),
             turn: 0,
             share: 0.0,
+            is_spare: false,
             peers: 1.0,
             is_choice: false,
             starts,

@@ -59,6 +59,11 @@ impl Group {
         former: Option<Self>,
         entries: &mut [Entry],
     ) -> Self {
+        for id in parts.far.iter().flat_map(|p| &p.members) {
+            if let Some(entry) = entries.get_mut(*id) {
+                entry.is_spare = true;
+            }
+        }
         let (near, far) = former.map_or((None, None), |g| (Some(g.near), Some(g.far)));
         Self {
             number,

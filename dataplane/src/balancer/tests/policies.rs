@@ -213,24 +213,55 @@ fn a_restart_of_one_grows_from_a_tenth() {
     }
 }
 
-#[test]
-fn nobody_gets_more_than_its_limit() {
-    for policy in ALL {
-        let mut rig = Rig::new(&[(1, 0, 2), (1, 1, 1)], |relay| {
-            relay.load_balancer.policy = policy;
-            relay.backend_limits = Some(BackendLimits {
-                connections: NonZeroU32::new(7).unwrap(),
-                queue_timeout: Duration::ZERO,
-            });
+/// Picks of data plane `index` of `of` until all are full, with so many sessions for each of
+/// the three backends; how many each one has.
+fn filled(policy: Policy, limit: u32, share: Share) -> Vec<u64> {
+    let mut rig = Rig::new(&[(1, 0, 2), (1, 1, 1)], |relay| {
+        relay.load_balancer.policy = policy;
+        relay.backend_limits = Some(BackendLimits {
+            connections: NonZeroU32::new(limit).unwrap(),
+            queue_timeout: Duration::ZERO,
         });
-        rig.place.share = Some(Share { index: 1, of: 2 });
-        rig.edit(|_| {});
-        rig.open = (0..9).map(|_| rig.pick().unwrap()).collect();
-        assert!(rig.balancer.backends().all(|b| b.open() == 3), "{policy:?}");
-        assert_eq!(rig.pick().unwrap_err(), NoPick::AllFull);
-        rig.open.pop();
+    });
+    rig.place.share = Some(share);
+    rig.edit(|_| {});
+    while let Ok(picked) = rig.pick() {
+        rig.open.push(picked);
+    }
+    assert_eq!(rig.pick().unwrap_err(), NoPick::AllFull);
+    let opens = rig.balancer.backends().map(|b| b.open()).collect();
+    if rig.open.pop().is_some() {
         assert!(rig.pick().is_ok());
     }
+    opens
+}
+
+#[test]
+fn nobody_gets_more_than_its_limit() {
+    for (policy, limit) in ALL.into_iter().zip([7, 1, 2, 10]) {
+        let part = |index| filled(policy, limit, Share { index, of: 3 });
+        let parts = [part(0), part(1), part(2)];
+        for backend in 0..3 {
+            let open: u64 = parts.iter().map(|opens| opens[backend]).sum();
+            assert_eq!(open, u64::from(limit), "{policy:?}: {parts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_below_the_data_planes_leaves_none_without_a_backend() {
+    let room = |index| {
+        let limit = Limit {
+            pool: 1,
+            share: Share { index, of: 4 },
+        };
+        (0..100)
+            .map(|name: u32| limit.of(maglev::hash(&name.to_be_bytes())))
+            .sum::<u64>()
+    };
+    let rooms: Vec<_> = (0..4).map(room).collect();
+    assert_eq!(rooms.iter().sum::<u64>(), 100);
+    assert!(rooms.iter().all(|room| *room > 10), "{rooms:?}");
 }
 
 #[test]

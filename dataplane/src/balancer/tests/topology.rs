@@ -36,6 +36,8 @@ fn a_session_that_fails_near_goes_on_to_far_ones() {
     for policy in ALL {
         let mut rig = rig(|relay| relay.load_balancer.policy = policy);
         let client = rig.anyone();
+        let shares = rig.balancer.accounts(rig.now).into_iter().map(|a| a.share);
+        assert_eq!(shares.collect::<Vec<_>>(), [1.0, 0.0, 0.0, 0.0]);
         let first = rig.pick().unwrap();
         assert_eq!(name(first.place.backend()), "t0:1", "{policy:?}");
         assert_eq!(first.candidates, Candidates::More, "{policy:?}");
