@@ -115,7 +115,7 @@ async fn still(sent: &AtomicU64, start: Instant) -> Duration {
 pub async fn wedged(place: &Place<'_>) -> Result<Vec<Figure>> {
     small_buffers()?;
     let n = place.scaled(20, 100, |_| 100);
-    let window = Duration::from_secs(place.scaled(2, 10, |_| 10));
+    let window = Duration::from_secs(10);
     let link = Link::start(place, Setup::default()).await?;
     let mut flows = link.flows(n).await?;
     fill(flows.iter_mut().flat_map(|flow| [&flow.down, &flow.up])).await?;
