@@ -42,13 +42,15 @@ impl Balancer {
             looks: 0,
         };
         let picked = pick_from(&mut self.groups, &self.failover, order, &mut ask);
+        let picked = picked.ok_or_else(|| match self.arranged.eligible {
+            0 => NoPick::NoBackend,
+            _ => nobody(&self.groups, &self.failover, &ask),
+        });
         #[cfg(test)]
         {
             self.looks = ask.looks;
         }
-        let Some((id, priority)) = picked else {
-            return Err(self.nobody(request, terms, rng));
-        };
+        let (id, priority) = picked?;
         let candidates = self.candidates(id, request.tried);
         let Some(entry) = self.entries.get_mut(id) else {
             return Err(NoPick::NoBackend);
@@ -75,29 +77,21 @@ impl Balancer {
             Candidates::Last
         }
     }
+}
 
-    /// Why there is nobody.
-    fn nobody(&mut self, request: &Request<'_>, terms: Terms, rng: &mut Rng) -> NoPick {
-        if self.arranged.eligible == 0 {
-            return NoPick::NoBackend;
-        }
-        if self.groups.iter().all(|g| g.members().next().is_none()) {
-            return NoPick::NoneHealthy;
-        }
-        let ask = Ask {
-            request,
-            entries: &mut self.entries,
-            terms,
-            rng,
-            turn: &mut self.turn,
-            looks: 0,
-        };
-        let mut members = self.groups.iter().flat_map(Group::members);
-        if members.any(|id| !ask.is_tried(id) && ask.is_full(id)) {
-            NoPick::AllFull
-        } else {
-            NoPick::AllTried
-        }
+/// Why there is nobody, though there are backends. Those that wait for failback are no hope: a
+/// place on them would be given to nobody.
+fn nobody(groups: &[Group], failover: &Failover, ask: &Ask<'_>) -> NoPick {
+    if groups.iter().all(|group| group.members().next().is_none()) {
+        return NoPick::NoneHealthy;
+    }
+    let levels = groups.iter().zip(failover.levels());
+    let open = levels.filter(|(_, level)| !level.is_held());
+    let mut members = open.flat_map(|(group, _)| group.members());
+    if members.any(|id| !ask.is_tried(id) && ask.is_full(id)) {
+        NoPick::AllFull
+    } else {
+        NoPick::AllTried
     }
 }
 

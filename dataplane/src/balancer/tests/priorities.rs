@@ -1,8 +1,9 @@
 //! Which priority a session goes to. The shares have tests of their own; these are about picks.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{Failback, Policy, WhenNoneHealthy};
+use tcpforward_protocol::snapshot::{BackendLimits, Failback, Policy, WhenNoneHealthy};
 
 use super::health::passive;
 use super::rig::{Rig, name};
@@ -55,6 +56,25 @@ fn who_waits_for_failback_gets_no_session_not_even_a_trial() {
     assert_eq!(rig.names(1), ["t0:1"], "a trial");
     let _ = rig.reached("t0:1", 1);
     assert_eq!(rig.names(2), ["t0:1"; 2]);
+}
+
+#[test]
+fn nobody_waits_for_a_place_in_a_priority_that_waits_itself() {
+    let mut rig = pair(Failback::Manual(String::new()));
+    rig.edit(|f| {
+        f.spec.relay.backend_limits = Some(BackendLimits {
+            connections: NonZeroU32::MIN,
+            queue_timeout: Duration::from_secs(1),
+        });
+    });
+    let stays = rig.pick().unwrap();
+    assert_eq!(name(stays.place.backend()), "t0:1");
+    rig.fails("t0:1", 3);
+    let _ = rig.after(67.0);
+    assert_eq!(rig.names(1), ["t1:1"]);
+    let client = rig.anyone();
+    let elsewhere = rig.pick_but(&["t1:1"], client, None);
+    assert_eq!(elsewhere.unwrap_err(), NoPick::AllTried);
 }
 
 #[test]
