@@ -288,6 +288,7 @@ mod tests {
         served.update(Arc::new(whole), terms(), now, 0);
         assert!(Arc::ptr_eq(&before, &served.active()), "nothing to swap");
     }
+
     #[test]
     fn what_a_name_leads_to_survives_an_update() {
         let now = tokio::time::Instant::now().into_std();

@@ -1,6 +1,6 @@
 //! Edge. One connection's whole life: whose it is, pick, dial, relay, a line in the access log.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -113,7 +113,8 @@ async fn serve(
     };
     // Not the one of before: what the peer said may have taken its time.
     let active = served.active();
-    if record.is_vouched_for() && !trusts(&active, caller.client.ip()) {
+    let listener = &active.forward.spec.listener;
+    if record.is_vouched_for() && !listener.trusts(caller.client.ip()) {
         let refused = inbound::Refused::Untrusted;
         record.refused(&refused);
         return refused.ending();
@@ -194,13 +195,6 @@ async fn identify(
             Err(refused.ending())
         }
     }
-}
-
-/// Whether that peer may say whose connection it is.
-fn trusts(active: &Active, peer: IpAddr) -> bool {
-    let accepted = active.forward.spec.listener.proxy_protocol.iter();
-    let mut ranges = accepted.flat_map(|accepted| &accepted.trusted_sources);
-    ranges.any(|range| range.contains(&peer))
 }
 
 /// What the backend gets first: a PROXY header if it wants one, then what has been read already.

@@ -80,12 +80,7 @@ pub async fn origin(
         is_proxied: false,
         early,
     };
-    let peer = socket.source.ip();
-    let is_trusted = accepted
-        .trusted_sources
-        .iter()
-        .any(|range| range.contains(&peer));
-    match (accepted.mode, is_trusted) {
+    match (accepted.mode, accepted.trusts(socket.source.ip())) {
         (ProxyMode::Required, false) => return Err(Refused::Untrusted),
         (ProxyMode::Optional, false) => return Ok(itself(Vec::new())),
         (ProxyMode::Optional | ProxyMode::Required, true) => {}

@@ -71,17 +71,8 @@ impl Rights {
 /// trust in that peer. A client that has not said yet who it is counts as the peer.
 fn holds(open: &Open, forward: &Forward) -> bool {
     let listener = &forward.spec.listener;
-    let trusted = || {
-        let sources = listener.proxy_protocol.iter();
-        let mut ranges = sources.flat_map(|proxy| &proxy.trusted_sources);
-        ranges.any(|range| range.contains(&open.peer))
-    };
-    let allows = |client| {
-        let ranges = &listener.source_ranges;
-        ranges.is_empty() || ranges.iter().any(|range| range.contains(&client))
-    };
     match open.vouched() {
-        Some(client) => trusted() && allows(client),
-        None => allows(open.peer),
+        Some(client) => listener.trusts(open.peer) && listener.allows(client),
+        None => listener.allows(open.peer),
     }
 }

@@ -331,6 +331,22 @@ fn a_client_is_known_by_the_word_of_a_peer_as_long_as_that_is_trusted() {
 }
 
 #[test]
+fn a_client_in_the_form_of_the_other_family_keeps_its_right() {
+    let mut rig = rig();
+    let listener = &mut rig.forward.spec.listener;
+    listener.source_ranges = ranges(&["192.0.2.0/24"]);
+    listener.proxy_protocol = Some(ProxyProtocolIn {
+        mode: ProxyMode::Required,
+        trusted_sources: ranges(&["10.0.0.0/8"]),
+    });
+    let ticket = rig.enter(1);
+    ticket.vouched_for("::ffff:192.0.2.1".parse().unwrap());
+    rig.sessions.rights_changed();
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(endings(&[ticket]), [None]);
+}
+
+#[test]
 fn a_failback_that_time_alone_brings_is_seen() {
     let backend = |target: &str, state| snapshot::Backend {
         state,

@@ -40,8 +40,14 @@ impl Listener {
     /// Whether a client from there is served. An IPv4 address in IPv6 form is an IPv4 address.
     #[must_use]
     pub fn allows(&self, source: IpAddr) -> bool {
-        let source = source.to_canonical();
-        self.source_ranges.is_empty() || self.source_ranges.iter().any(|r| r.contains(&source))
+        self.source_ranges.is_empty() || is_in(&self.source_ranges, source)
+    }
+
+    /// Whether that peer may say, by a PROXY header, whose connection it is.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let proxy = self.proxy_protocol.as_ref();
+        proxy.is_some_and(|proxy| proxy.trusts(peer))
     }
 
     /// How far a port, to which a client connected, is from the first one. Without a range that is
@@ -69,6 +75,20 @@ pub struct ProxyProtocolIn {
     pub mode: ProxyMode,
     /// Who may send one; nobody else's word is taken.
     pub trusted_sources: Vec<IpNet>,
+}
+
+impl ProxyProtocolIn {
+    /// Whether that peer may send a header.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        is_in(&self.trusted_sources, peer)
+    }
+}
+
+/// An IPv4 address in IPv6 form is an IPv4 address.
+fn is_in(ranges: &[IpNet], ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ranges.iter().any(|range| range.contains(&ip))
 }
 
 /// Whether a PROXY header may be left out.
@@ -112,6 +132,20 @@ mod tests {
         listener.source_ranges = vec!["::/0".parse().unwrap()];
         assert!(!allows(&listener, "::ffff:10.1.2.3"), "that is IPv4");
     }
+
+    #[test]
+    fn only_trusted_peers_are_believed() {
+        let mut listener = Listener::plain(NonZeroU16::MIN, None);
+        let trusts = |listener: &Listener, ip: &str| listener.trusts(ip.parse().unwrap());
+        assert!(!trusts(&listener, "10.1.2.3"), "no header is expected");
+        listener.proxy_protocol = Some(ProxyProtocolIn {
+            mode: ProxyMode::Optional,
+            trusted_sources: vec!["10.0.0.0/8".parse().unwrap()],
+        });
+        assert!(trusts(&listener, "::ffff:10.1.2.3"));
+        assert!(!trusts(&listener, "11.0.0.1"));
+    }
+
     #[test]
     fn a_port_of_a_range_is_so_far_from_the_first() {
         let port = |port| NonZeroU16::new(port).unwrap();
