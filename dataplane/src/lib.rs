@@ -10,6 +10,7 @@
 //! ```
 //!
 //! One thread runs `sync`, `serving` and the pages; each worker runs its own listeners and sessions.
+//! `probe` (checks) and `hosts` (names) have a thread of their own and tell the balancer, too.
 
 pub mod access_log;
 pub mod admin;

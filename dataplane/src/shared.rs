@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -35,6 +35,8 @@ pub struct Shared {
     pub lookups_failed: AtomicU64,
     /// When each name of a target is asked for next; absent: it is being asked for.
     lookups_due: Mutex<BTreeMap<String, Instant>>,
+    /// The thread that checks backends and resolves names died of a fault of ours.
+    pub background_died: AtomicBool,
     /// Sessions cut because the process ended.
     pub cut: AtomicU64,
     /// Addresses that this process listens on for forwards, by port: every dial asks.
@@ -70,6 +72,7 @@ impl Shared {
             lookups_answered: AtomicU64::new(0),
             lookups_failed: AtomicU64::new(0),
             lookups_due: Mutex::default(),
+            background_died: AtomicBool::new(false),
             cut: AtomicU64::new(0),
             listeners: RwLock::default(),
             logged_ms: AtomicU64::new(0),

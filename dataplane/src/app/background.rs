@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::oneshot;
@@ -45,7 +46,45 @@ impl Background {
         };
         std::thread::Builder::new()
             .name("background".to_owned())
-            .spawn(move || runtime.block_on(run))?;
+            .spawn({
+                let watched = Watched(Arc::clone(shared));
+                move || {
+                    let _watched = watched;
+                    runtime.block_on(run);
+                }
+            })?;
         Ok(Self { _stop: stop })
+    }
+}
+
+/// Says so when its thread panics: nobody else would notice that health and names stand still.
+struct Watched(Arc<Shared>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.background_died.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_panic_is_a_death() {
+        let died = |panics: bool| {
+            let shared = Arc::new(Shared::new(100, 1));
+            let watched = Watched(Arc::clone(&shared));
+            let thread = std::thread::spawn(move || {
+                let _watched = watched;
+                assert!(!panics, "as the test wants");
+            });
+            assert_eq!(thread.join().is_err(), panics);
+            shared.background_died.load(Ordering::Relaxed)
+        };
+        assert!(!died(false));
+        assert!(died(true));
     }
 }

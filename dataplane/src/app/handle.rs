@@ -73,8 +73,11 @@ impl Handle {
     /// Whether all workers turn.
     ///
     /// # Errors
-    /// Which one doesn't.
+    /// Which one doesn't, or that nobody checks backends any more.
     pub fn live(&self) -> Result<(), String> {
+        if self.0.shared.background_died.load(Ordering::Relaxed) {
+            return Err("the thread that checks backends and resolves names is gone".to_owned());
+        }
         match self.0.beats.stuck(STUCK) {
             None => Ok(()),
             Some(worker) => Err(format!("worker {worker} has not been seen for {STUCK:?}")),
