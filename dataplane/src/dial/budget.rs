@@ -30,14 +30,18 @@ impl Budget {
         self.now.dials = self.now.dials.saturating_add(1);
     }
 
-    /// Whether one may be raced; if so, it counts.
+    /// Whether one may be raced.
     pub fn may_race(&mut self, now: Instant) -> bool {
         self.turn(now);
         let dials = self.now.dials.saturating_add(self.before.dials);
         let races = self.now.races.saturating_add(self.before.races);
-        let may = dials / DIALS_PER_RACE > races;
-        self.now.races += u32::from(may);
-        may
+        dials / DIALS_PER_RACE > races
+    }
+
+    /// One is raced.
+    pub fn raced(&mut self, now: Instant) {
+        self.turn(now);
+        self.now.races = self.now.races.saturating_add(1);
     }
 
     fn turn(&mut self, now: Instant) {
@@ -67,7 +71,11 @@ mod tests {
     fn races(budget: &mut Budget, dials: u32, at: Instant) -> u32 {
         let race = |budget: &mut Budget| {
             budget.dialled(at);
-            u32::from(budget.may_race(at))
+            let may = budget.may_race(at);
+            if may {
+                budget.raced(at);
+            }
+            u32::from(may)
         };
         (0..dials).map(|_| race(budget)).sum()
     }
@@ -78,6 +86,15 @@ mod tests {
         assert_eq!(races(&mut budget, 9, start), 0);
         assert_eq!(races(&mut budget, 1, start), 1);
         assert_eq!(races(&mut budget, 990, start), 99);
+    }
+
+    #[test]
+    fn asking_costs_nothing() {
+        let (mut budget, start) = (Budget::default(), start());
+        (0..10).for_each(|_| budget.dialled(start));
+        assert!((0..3).all(|_| budget.may_race(start)));
+        budget.raced(start);
+        assert!(!budget.may_race(start));
     }
 
     #[test]

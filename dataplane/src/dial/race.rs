@@ -60,8 +60,10 @@ pub(super) async fn run(
     times: Times,
 ) -> Result<Reached, Vec<Failed>> {
     let start = Instant::now();
-    dialling.served.budget().dialled(start.into_std());
     let hedge_after = dialling.active.forward.spec.relay.dial.hedge_after;
+    if hedge_after.is_some() {
+        dialling.served.budget().dialled(start.into_std());
+    }
     let until = times.until(seated.candidates);
     let hedge_at = hedge_after.map(|after| start + after);
     let hedge_at = hedge_at.filter(|at| *at < until && seated.candidates == Candidates::More);
@@ -118,6 +120,8 @@ fn rival(dialling: Dialling<'_>, others: &[Arc<Backend>], priority: u32) -> Opti
         return None;
     }
     let seated = queue::pick(dialling.served, others, dialling.source, Some(priority)).ok()?;
+    // Only now: without a rival nothing is spent.
+    dialling.served.budget().raced(now);
     dialling.served.raced(dialling.context.worker);
     Some(seated)
 }
