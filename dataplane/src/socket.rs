@@ -1,7 +1,7 @@
 //! Edge. Every socket option, on listeners, clients and backends.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -98,7 +98,8 @@ pub fn upstream(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// A reset when it is closed, unless `Connection::finish` says otherwise: so the kernel closes the
-/// sockets of a process that is killed. No delay, urgent bytes in line, and keepalive that finds a dead silent peer within 90 s.
+/// sockets of a process that is killed. No delay, urgent bytes in line, and keepalive that finds a
+/// dead silent peer within 90 s.
 fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
@@ -111,9 +112,36 @@ fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 /// Whether an address is one of this host's: only then can a socket be bound to it.
+///
+/// On a host that lets anybody bind anything (`ip_nonlocal_bind`, as virtual addresses need it) that
+/// says nothing, and the source that the kernel would take tells. It is another one for a secondary
+/// address, which is then taken for a stranger's: better than to take every stranger's for ours.
 #[must_use]
 pub fn is_of_this_host(ip: IpAddr) -> bool {
-    ip.is_loopback() || std::net::UdpSocket::bind((ip, 0)).is_ok()
+    let bound = |ip: IpAddr| UdpSocket::bind((ip, 0));
+    // Of the blocks for documentation (RFC 5737, RFC 3849): nobody has them.
+    let (any, nobodys): (IpAddr, IpAddr) = match ip {
+        IpAddr::V4(_) => (
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv4Addr::new(192, 0, 2, 1).into(),
+        ),
+        IpAddr::V6(_) => (
+            Ipv6Addr::UNSPECIFIED.into(),
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        ),
+    };
+    if ip.is_loopback() || bound(ip).is_err() {
+        return ip.is_loopback();
+    }
+    if bound(nobodys).is_err() {
+        return true;
+    }
+    let source = bound(any).and_then(|socket| {
+        // Sends nothing: UDP.
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == ip)
 }
 
 /// Trouble of this process or host, which says nothing about a peer.
