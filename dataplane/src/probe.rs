@@ -126,12 +126,12 @@ impl Probes {
         for (backend, check) in job::checks(served, active) {
             let key = (Arc::clone(&backend.target), backend.address);
             let id = known.remove(&key);
-            let is_same = |job: &&mut Job| {
+            let is_same = |job: &Job| {
                 Arc::ptr_eq(&job.served, served)
                     && Arc::ptr_eq(&job.backend, &backend)
                     && *job.check == check
             };
-            let same = id.filter(|id| self.jobs.get_mut(id).as_ref().is_some_and(is_same));
+            let same = id.filter(|id| self.jobs.get(id).is_some_and(is_same));
             let id = same.unwrap_or_else(|| {
                 id.into_iter().for_each(|id| self.stop(id));
                 self.start(served, backend, check)

@@ -265,14 +265,14 @@ impl<'a, M: Meter> Relay<'a, M> {
                     broken: None,
                 })
             }
-            Next::PassFin(_) => {
+            Next::PassFin => {
                 pass_fin(sink.0);
                 // A FIN is acknowledged as well.
                 self.alive.wrote(from.other());
                 self.silence = Silence::default();
                 None
             }
-            Next::Deliver(_) => None,
+            Next::Deliver => None,
         }
     }
 

@@ -34,11 +34,8 @@ impl View {
     /// Whether the same forwards listen on the same addresses.
     #[must_use]
     pub fn is_bound_like(&self, other: &Self) -> bool {
-        let listeners = |view: &Self| {
-            let rows = view.forwards.iter();
-            rows.map(|(name, row)| (name.clone(), row.listeners.clone()))
-                .collect::<Vec<_>>()
-        };
-        listeners(self) == listeners(other)
+        let (ours, theirs) = (self.forwards.iter(), other.forwards.iter());
+        ours.map(|(name, row)| (name, &row.listeners))
+            .eq(theirs.map(|(name, row)| (name, &row.listeners)))
     }
 }

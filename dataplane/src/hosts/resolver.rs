@@ -121,7 +121,8 @@ impl Client {
         options.use_hosts_file = ResolveHosts::Never;
         let search = config.search().to_vec();
         let mut hosts = Hosts::default();
-        hosts.read_hosts_conf(texts.hosts.as_slice())?;
+        // What is no text in it concerns nobody.
+        hosts.read_hosts_conf(String::from_utf8_lossy(&texts.hosts).as_bytes())?;
         let provider = TokioRuntimeProvider::default();
         let builder = TokioResolver::builder_with_config(config, provider).with_options(options);
         Ok(Self {

@@ -32,21 +32,12 @@ pub(super) fn request(probe: &HttpProbe, address: SocketAddr) -> String {
     for byte in probe.path.bytes() {
         match byte {
             b'!'..=b'~' => text.push(byte.into()),
-            _ => text.extend(percent(byte)),
+            _ => text += &format!("%{byte:02X}"),
         }
     }
     text + &format!(
         " HTTP/1.1\r\nHost: {address}\r\nUser-Agent: tcpforward\r\nConnection: close\r\n\r\n"
     )
-}
-
-fn percent(byte: u8) -> [char; 3] {
-    let digit = |n: u8| {
-        char::from_digit(n.into(), 16)
-            .unwrap_or('0')
-            .to_ascii_uppercase()
-    };
-    ['%', digit(byte >> 4), digit(byte & 15)]
 }
 
 /// Reads the head of an answer; interim answers (100 to 199 but 101) come before it.

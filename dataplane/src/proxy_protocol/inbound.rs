@@ -32,7 +32,7 @@ pub struct Origin {
 /// A connection that isn't served.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Its socket broke, or ended in the middle of a header.
+    /// Its socket broke.
     #[error("the connection broke before its header was complete: {0}")]
     Broken(#[from] io::Error),
     /// It ended before a header was complete.

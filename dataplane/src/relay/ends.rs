@@ -12,10 +12,10 @@ pub(super) enum Next {
     Broken(Side, ErrorKind),
     /// Both directions ended cleanly, the one that comes from here first.
     Finished(Side),
-    /// Pass the end on to the other side of where it came from; the other direction goes on.
-    PassFin(Side),
-    /// That side takes nothing more; what it had sent before is still delivered.
-    Deliver(Side),
+    /// Pass the end on to the other side; the other direction goes on.
+    PassFin,
+    /// The sink takes nothing more; what it had sent before is still delivered.
+    Deliver,
 }
 
 /// What is known of the ends of both directions.
@@ -61,7 +61,7 @@ impl Ends {
                 (None, Some(first)) => Next::Finished(first),
                 (None, None) => {
                     self.first_fin = Some(from);
-                    Next::PassFin(from)
+                    Next::PassFin
                 }
             },
             Ended::Sink(error) => {
@@ -69,7 +69,7 @@ impl Ends {
                 match (self.broken, self.first_fin) {
                     (None, None) => {
                         self.broken = Some(broken);
-                        Next::Deliver(from.other())
+                        Next::Deliver
                     }
                     (earlier, _) => {
                         let (side, kind) = earlier.unwrap_or(broken);
@@ -92,10 +92,7 @@ mod tests {
     #[test]
     fn two_clean_ends_finish_a_session() {
         let mut ends = Ends::default();
-        assert_eq!(
-            ends.judge(Side::Upstream, Ended::Fin),
-            Next::PassFin(Side::Upstream)
-        );
+        assert_eq!(ends.judge(Side::Upstream, Ended::Fin), Next::PassFin);
         assert!(ends.half_closed());
         assert_eq!(
             ends.judge(Side::Downstream, Ended::Fin),
@@ -107,10 +104,7 @@ mod tests {
     fn a_reset_told_to_a_write_never_looks_like_a_clean_end() {
         let mut ends = Ends::default();
         let write = Ended::Sink(broken(ErrorKind::BrokenPipe));
-        assert_eq!(
-            ends.judge(Side::Downstream, write),
-            Next::Deliver(Side::Upstream)
-        );
+        assert_eq!(ends.judge(Side::Downstream, write), Next::Deliver);
         assert_eq!(
             ends.judge(Side::Upstream, Ended::Fin),
             Next::Broken(Side::Upstream, ErrorKind::BrokenPipe)

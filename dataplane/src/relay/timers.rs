@@ -47,10 +47,10 @@ impl Silence {
         let Some((limit, ending)) = shortest else {
             return Poll::Pending;
         };
-        if moved || self.since.is_none() {
-            self.since = Some(Instant::now());
+        if moved {
+            self.since = None;
         }
-        let start = self.since.unwrap_or_else(Instant::now);
+        let start = *self.since.get_or_insert_with(Instant::now);
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(start + limit)));

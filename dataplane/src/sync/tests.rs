@@ -286,3 +286,8 @@ async fn only_what_an_operator_sent_is_stored() {
     assert_eq!(sync.storing.written().await, Some(()));
     assert!(last_good::load(dir.path(), "default").unwrap().is_some());
 }
+
+#[test]
+fn all_that_a_forward_can_ask_for_is_done_here() {
+    assert_eq!(FEATURES, tcpforward_protocol::feature::ALL);
+}

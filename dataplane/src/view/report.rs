@@ -7,17 +7,8 @@ use tcpforward_protocol::snapshot::ForwardName;
 
 use crate::view::{Row, View};
 
-/// Failing backends in one report at most; a report has to fit a message.
-const FAILING_PER_REPORT: usize = 4000;
-
-/// Names and their addresses in one report at most, for the same reason.
-const HOSTS_PER_REPORT: usize = 8000;
-
-/// Listeners in one report at most, for the same reason: a range is a hundred of them.
-const LISTENERS_PER_REPORT: usize = 20_000;
-
 impl View {
-    /// How things go, for the operators.
+    /// How things go, for the operators; `sync` cuts it to what a message holds.
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = Report::default();
@@ -38,14 +29,6 @@ impl View {
             report.failing.extend(failing(name, row));
             report.hosts.extend(resolved(name, row));
         }
-        report.failing.truncate(FAILING_PER_REPORT);
-        report.listeners.truncate(LISTENERS_PER_REPORT);
-        let mut room = HOSTS_PER_REPORT;
-        report.hosts.retain(|host| {
-            let left = room.checked_sub(1 + host.addresses.len());
-            room = left.unwrap_or(room);
-            left.is_some()
-        });
         report
     }
 }
