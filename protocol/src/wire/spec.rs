@@ -1,5 +1,6 @@
 //! Pure. What a TcpForward asks for, on the wire.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Invalid, invalid, present};
@@ -60,4 +61,12 @@ fn some_time(field: &'static str, millis: u64) -> Result<Duration, Invalid> {
 fn percent(field: &'static str, number: u32) -> Result<u8, Invalid> {
     let percent = u8::try_from(number).ok().filter(|percent| *percent <= 100);
     percent.ok_or_else(|| invalid(field, number, "expected 0 to 100"))
+}
+
+fn positive(field: &'static str, number: u32) -> Result<NonZeroU32, Invalid> {
+    NonZeroU32::new(number).ok_or_else(|| invalid(field, number, "expected more than 0"))
+}
+
+fn optional_count(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
 }

@@ -186,6 +186,26 @@ fn a_policy_that_makes_no_sense_names_the_field() {
         }),
         ("active.timeout_ms", |f| active(f).timeout_ms = 6000),
         ("active.probe", |f| active(f).probe = None),
+        ("passive.max_ejection_percent", |f| {
+            let check = relay(f).health_check.as_mut().unwrap();
+            check.passive.as_mut().unwrap().max_ejection_percent = 101;
+        }),
+        ("tcp.receive", |f| {
+            let receive = vec![0; 4097];
+            let tcp = proto::TcpProbe {
+                receive,
+                ..Default::default()
+            };
+            active(f).probe = Some(proto::active_check::Probe::Tcp(tcp));
+        }),
+        ("listener.source_ranges", |f| {
+            let ranges = vec!["10.0.0.0/8".to_owned(); 257];
+            spec(f).listener.as_mut().unwrap().source_ranges = ranges;
+        }),
+        ("established_connections.drain_timeout_ms", |f| {
+            let policy = relay(f).established_connections.as_mut().unwrap();
+            policy.drain_timeout_ms = 0;
+        }),
         ("http.statuses", |f| http(f).statuses[0] = 99),
         ("http.path", |f| http(f).path = "/a b".to_owned()),
     ]);

@@ -3,8 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::relay::positive;
-use super::{millis, percent, some_time};
+use super::{millis, optional_count, percent, positive, some_time};
 use crate::PROBE_BYTES;
 use crate::proto::{self, active_check, health_check};
 use crate::snapshot::{
@@ -17,7 +16,6 @@ pub(super) fn to_proto(check: &HealthCheck) -> Option<proto::HealthCheck> {
         return None;
     }
     let passive = check.passive;
-    let count = |limit: Option<NonZeroU32>| limit.map_or(0, NonZeroU32::get);
     let when_none_healthy = match check.when_none_healthy {
         WhenNoneHealthy::Refuse => health_check::WhenNoneHealthy::Refuse,
         WhenNoneHealthy::TryAll => health_check::WhenNoneHealthy::TryAll,
@@ -25,8 +23,8 @@ pub(super) fn to_proto(check: &HealthCheck) -> Option<proto::HealthCheck> {
     Some(proto::HealthCheck {
         active: check.active.as_ref().map(active_to_proto),
         passive: Some(proto::PassiveCheck {
-            consecutive_dial_failures: count(passive.consecutive_dial_failures),
-            consecutive_early_resets: count(passive.consecutive_early_resets),
+            consecutive_dial_failures: optional_count(passive.consecutive_dial_failures),
+            consecutive_early_resets: optional_count(passive.consecutive_early_resets),
             base_ejection_ms: millis(passive.base_ejection_time),
             max_ejection_percent: passive.max_ejection_percent.into(),
         }),

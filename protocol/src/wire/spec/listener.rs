@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
+use super::optional_count;
 use crate::proto::{self, proxy_protocol_in::Mode};
 use crate::snapshot::{Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 use crate::wire::{Invalid, invalid, port};
@@ -11,7 +12,6 @@ use crate::{PORTS_PER_LISTENER, RANGES};
 
 pub(super) fn to_proto(listener: &Listener) -> proto::Listener {
     let limits = listener.limits;
-    let count = |limit: Option<NonZeroU32>| limit.map_or(0, NonZeroU32::get);
     let address = listener.address.map(|ip| ip.to_string());
     proto::Listener {
         port: listener.port.get().into(),
@@ -20,9 +20,9 @@ pub(super) fn to_proto(listener: &Listener) -> proto::Listener {
         source_ranges: texts(&listener.source_ranges),
         proxy_protocol: listener.proxy_protocol.as_ref().map(proxy_to_proto),
         limits: (limits != ListenerLimits::default()).then(|| proto::ListenerLimits {
-            connections: count(limits.connections),
-            connections_per_source: count(limits.connections_per_source),
-            connections_per_second: count(limits.connections_per_second),
+            connections: optional_count(limits.connections),
+            connections_per_source: optional_count(limits.connections_per_source),
+            connections_per_second: optional_count(limits.connections_per_second),
         }),
     }
 }

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::relay::positive;
-use super::{millis, nonzero_millis, optional_millis, percent, some_time};
+use super::{millis, nonzero_millis, optional_millis, percent, positive, some_time};
 use crate::proto;
 use crate::proto::{balancing, established_connections as established, failover};
 use crate::snapshot::{

@@ -1,8 +1,8 @@
 //! Pure. Where sessions go and how, on the wire.
 
-use std::num::NonZeroU32;
+use std::time::Duration;
 
-use super::{health, millis, nonzero_millis, optional_millis, policies, some_time};
+use super::{health, millis, nonzero_millis, optional_millis, policies, positive, some_time};
 use crate::proto::{self, relay};
 use crate::snapshot::{BackendLimits, Dial, Host, ProxyVersion, Relay, Target};
 use crate::wire::{Invalid, invalid, port, present};
@@ -50,7 +50,7 @@ pub(super) fn from_proto(message: proto::Relay) -> Result<Relay, Invalid> {
         None => None,
         Some(limits) => Some(BackendLimits {
             connections: positive("backend_limits.connections", limits.connections)?,
-            queue_timeout: std::time::Duration::from_millis(limits.queue_timeout_ms),
+            queue_timeout: Duration::from_millis(limits.queue_timeout_ms),
         }),
     };
     let targets = message.targets.into_iter().map(target_from_proto);
@@ -112,8 +112,4 @@ fn dial_from_proto(dial: proto::Dial) -> Result<Dial, Invalid> {
         deadline: some_time("dial.deadline_ms", dial.deadline_ms)?,
         hedge_after: nonzero_millis(dial.hedge_after_ms),
     })
-}
-
-pub(super) fn positive(field: &'static str, number: u32) -> Result<NonZeroU32, Invalid> {
-    NonZeroU32::new(number).ok_or_else(|| invalid(field, number, "expected more than 0"))
 }
