@@ -2,7 +2,6 @@
 //! packets. Needs root: each test has a network namespace of its own.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +10,7 @@ use tcpforward_dataplane::relay::ending::{Ending, Side};
 use tcpforward_dataplane::relay::{Limits, Meter, Prefix, Relay};
 use tcpforward_protocol::snapshot::Timeouts;
 use tcpforward_tests::lab::{self, Network};
+use tcpforward_tests::torture::nft;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -71,20 +71,9 @@ fn relay<'a>(downstream: &'a TcpStream, upstream: &'a TcpStream) -> Relay<'a, Un
     Relay::new(downstream, upstream, NONE, Uncounted, Prefix::default()).within(limits)
 }
 
-fn nft(rule: &str) -> Result<()> {
-    let output = Command::new("nft").args(rule.split(' ')).output();
-    let output = output.context("can't run `nft`: install it with `apt-get install nftables`")?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "nft {rule}: {error}");
-    Ok(())
-}
-
 /// From now on nothing from or to that address arrives.
 fn vanish(address: &str) -> Result<()> {
-    nft("add table ip lab")?;
-    nft("add chain ip lab in { type filter hook input priority 0 ; }")?;
-    nft(&format!("add rule ip lab in ip saddr {address} drop"))?;
-    nft(&format!("add rule ip lab in ip daddr {address} drop"))
+    nft::unplug(address.parse()?)
 }
 
 /// Fills everything between a sender and a receiver that doesn't read.

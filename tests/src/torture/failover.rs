@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::client;
 use crate::echo::{Behaviour, Server};
@@ -14,7 +14,7 @@ use crate::eventually::pass;
 use crate::programs;
 use crate::torture::Place;
 use crate::torture::figure::{Figure, count};
-use crate::torture::flow::ping;
+use crate::torture::flow::{SOON, ping};
 use crate::torture::load::{Outcome, open_loop};
 use crate::torture::nft;
 use crate::torture::relay::{Relay, Setup};
@@ -33,7 +33,7 @@ fn rate(place: &Place<'_>) -> u32 {
 async fn name(listener: SocketAddr) -> Result<String> {
     let mut stream = client::dial(listener).await?;
     let mut name = String::new();
-    stream.read_to_string(&mut name).await?;
+    timeout(SOON, stream.read_to_string(&mut name)).await??;
     ensure!(!name.is_empty(), "an empty answer");
     Ok(name)
 }

@@ -29,13 +29,14 @@ pub fn black_hole(host: IpAddr, port: u16) -> Result<()> {
 /// # Errors
 /// `nft` is missing or refuses.
 pub fn restore() -> Result<()> {
-    nft("flush chain ip torture out")
+    nft("flush chain ip torture lost")
 }
 
 fn add(rule: &str) -> Result<()> {
     nft("add table ip torture")?;
-    nft("add chain ip torture out { type filter hook output priority 0 ; }")?;
-    nft(&format!("add rule ip torture out {rule}"))
+    // On the way in: who sends a packet that is dropped on the way out is told, and keeps it.
+    nft("add chain ip torture lost { type filter hook input priority 0 ; }")?;
+    nft(&format!("add rule ip torture lost {rule}"))
 }
 
 fn nft(command: &str) -> Result<()> {

@@ -226,8 +226,11 @@ pub async fn overload(place: &Place<'_>) -> Result<Vec<Figure>> {
         descriptors: Some(4096),
         ..Setup::default()
     };
-    let mut echo = Echo::start(place, setup).await?;
-    let limit = measure::MemoryLimit::set(echo.pid(), 128 << 20)?;
+    // The limit stands first, so that it is dropped last: its group goes once nobody is in it.
+    let (limit, mut echo) = {
+        let echo = Echo::start(place, setup).await?;
+        (measure::MemoryLimit::set(echo.pid(), 128 << 20)?, echo)
+    };
     let mut served = Vec::new();
     for _ in 0..20 {
         served.push(echo.session().await?);

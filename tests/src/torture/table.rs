@@ -68,6 +68,16 @@ impl Table {
             let (wanted, ours, verdict) = (figure.wanted(), figure.shown(), verdict.to_string());
             self.line(["", figure.name, &wanted, &ours, &theirs, &verdict]);
         }
+        let is_theirs_alone = |f: &&Figure| ours.iter().all(|o| o.name != f.name);
+        for figure in theirs.iter().filter(is_theirs_alone) {
+            self.failing += 1;
+            let (wanted, theirs) = (figure.wanted(), figure.shown());
+            self.line(["", figure.name, &wanted, "-", &theirs, "NO FIGURE"]);
+        }
+        if ours.is_empty() && theirs.is_empty() {
+            self.failing += 1;
+            self.line(["", "nothing was measured", "", "-", "-", "NO FIGURE"]);
+        }
     }
 
     fn line(&mut self, cells: [&str; 6]) {
@@ -114,9 +124,11 @@ mod tests {
         let table = Table::of(&[
             entry(whole(100.0), Ok(Vec::new())),
             entry(whole(100.0), Err("it\nended".to_owned())),
+            entry(Ok(Vec::new()), whole(100.0)),
+            entry(Ok(Vec::new()), Ok(Vec::new())),
             entry(whole(99.0), whole(100.0)),
         ]);
-        assert_eq!(table.failing, 3);
+        assert_eq!(table.failing, 5);
         assert!(table.text.contains("HAProxy has no figures: it ended"));
         assert!(table.text.contains("MISSED"));
     }
