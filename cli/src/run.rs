@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use prometheus::Registry;
-use serde_json::Value;
 use tcpforward_dataplane::app::App;
 use tcpforward_dataplane::config::{Config, OperatorAddress, Reserved};
 use tcpforward_operator::app::Local;
 use tcpforward_operator::files;
+use tcpforward_operator::forward;
 use tcpforward_operator::index::Object;
 use tcpforward_operator::manifest::{self, Finding};
-use tcpforward_operator::validate::metadata::is_word;
+use tcpforward_operator::validate::metadata::is_label;
 use tcpforward_process::signal;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -179,10 +179,7 @@ fn nothing_to_serve(args: &Args) -> Result<Option<ExitCode>> {
             continue;
         };
         forwards += 1;
-        let pool = raw
-            .pointer("/spec/dataPlaneName")
-            .and_then(Value::as_str)
-            .unwrap_or("default");
+        let pool = forward::pool(raw);
         if pool != args.pool {
             tracing::warn!(
                 forward = located.object.name(),
@@ -205,7 +202,7 @@ fn nothing_to_serve(args: &Args) -> Result<Option<ExitCode>> {
 
 /// A pool's name is that of `spec.dataPlaneName`.
 fn pool(text: &str) -> Result<String, String> {
-    if text.len() <= 63 && is_word(text) {
+    if is_label(text) {
         return Ok(text.to_owned());
     }
     Err("expected 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends".to_owned())

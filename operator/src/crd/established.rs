@@ -59,8 +59,8 @@ pub enum Fate {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendLimits {
-    /// Sessions at a time on one backend, over the whole pool. Fewer than it has data planes: some
-    /// of them get none.
+    /// Sessions at a time on one backend, over the whole pool. Fewer than it has data planes: each
+    /// of them has room on some of the backends only.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: i32,
     /// How long a session may wait for a place while all backends are full. Absent, or 0s: it is

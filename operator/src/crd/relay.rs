@@ -20,7 +20,7 @@ pub struct Relay {
     /// How a backend is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dial: Option<Dial>,
-    /// How a backend is chosen among those of the lowest usable priority.
+    /// How a backend is chosen among those of a priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
     /// When another priority is used, and when no longer.

@@ -48,7 +48,9 @@ pub(crate) fn check(object: &Value) -> Vec<Finding> {
     findings
 }
 
-fn is_label(text: &str) -> bool {
+/// Whether a text is a DNS-1123 label.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_word(text)
 }
 
@@ -58,8 +60,7 @@ fn is_subdomain(text: &str) -> bool {
 
 /// Whether a text is made of a-z, 0-9 and `-`, with a letter or digit at both ends: a DNS-1123 label
 /// but for its length.
-#[must_use]
-pub fn is_word(text: &str) -> bool {
+pub(crate) fn is_word(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }
