@@ -45,6 +45,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::FAILOVER,
     feature::HEALTH,
     feature::HOSTS,
+    feature::HTTP_CONNECT,
     feature::LIMITS,
     feature::PORT_RANGES,
     feature::PROXY_PROTOCOL,

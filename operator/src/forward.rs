@@ -132,6 +132,7 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
                 crd::ProxyVersion::V2 => ProxyVersion::V2,
             }),
         },
+        connect: None,
         timeouts: Timeouts {
             idle: value::silence(timeouts.idle.as_deref(), defaults::IDLE),
             half_closed: value::silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),

@@ -15,6 +15,8 @@ pub const FAILOVER: &str = "failover";
 pub const HEALTH: &str = "health-checks";
 /// Targets by DNS name.
 pub const HOSTS: &str = "hosts";
+/// Tunnels by HTTP CONNECT.
+pub const HTTP_CONNECT: &str = "http-connect";
 /// Limits of listeners and backends.
 pub const LIMITS: &str = "limits";
 /// More than one port.
@@ -25,12 +27,13 @@ pub const PROXY_PROTOCOL: &str = "proxy-protocol";
 pub const SOURCE_RANGES: &str = "source-ranges";
 
 /// All of them, sorted.
-pub const ALL: [&str; 9] = [
+pub const ALL: [&str; 10] = [
     BALANCING,
     ESTABLISHED,
     FAILOVER,
     HEALTH,
     HOSTS,
+    HTTP_CONNECT,
     LIMITS,
     PORT_RANGES,
     PROXY_PROTOCOL,
@@ -60,6 +63,7 @@ pub fn required(spec: &ForwardSpec) -> Vec<String> {
         ),
         (HEALTH, relay.health_check != HealthCheck::default()),
         (HOSTS, relay.targets.iter().any(|t| t.host.is_some())),
+        (HTTP_CONNECT, spec.connect.is_some()),
         (
             LIMITS,
             listener.limits != ListenerLimits::default() || relay.backend_limits.is_some(),
@@ -121,6 +125,7 @@ mod tests {
         asks(HEALTH, |s| s.relay.health_check.active = health.active);
         asks(HEALTH, |s| s.relay.health_check.passive = health.passive);
         asks(HOSTS, |s| s.relay.targets = relay.targets);
+        asks(HTTP_CONNECT, |s| s.connect = full.connect);
         asks(LIMITS, |s| s.relay.backend_limits = relay.backend_limits);
         asks(PROXY_PROTOCOL, |s| {
             s.relay.proxy_protocol = relay.proxy_protocol

@@ -38,7 +38,7 @@ pub mod proto {
 pub const PART_BYTES: usize = 1 << 20;
 
 /// Bytes of one gRPC message at most: a part and the largest single forward.
-pub const MESSAGE_BYTES: usize = 4 << 20;
+pub const MESSAGE_BYTES: usize = 8 << 20;
 
 /// Bytes that a data plane gathers for one change at most, over all its parts.
 pub const CHANGE_BYTES: usize = 256 << 20;
@@ -55,6 +55,18 @@ pub const PORTS_PER_LISTENER: usize = 100;
 
 /// CIDRs of one list at most.
 pub const RANGES: usize = 256;
+
+/// Rules of one CONNECT proxy at most, and entries of each list in a rule.
+pub const RULES: usize = 256;
+
+/// Ports of Services that the rules of one CONNECT proxy lead to, at most.
+pub const SERVICE_PORTS: usize = 512;
+
+/// Users of one CONNECT proxy at most.
+pub const USERS: usize = 4096;
+
+/// Bytes of the head of a CONNECT request that may be allowed.
+pub const HEAD_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=64 << 10;
 
 /// Bytes that a check sends or expects, at most.
 pub const PROBE_BYTES: usize = 4 << 10;

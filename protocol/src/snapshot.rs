@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::version::Hash;
 use crate::wire;
 
+mod connect;
 mod established;
 mod health;
 mod listener;
@@ -13,6 +14,10 @@ mod name;
 mod relay;
 mod set;
 
+pub use connect::{
+    Action, HostPattern, HttpConnect, NotAHostPattern, PolicyMode, Rule, ServiceName, Subject,
+    TunnelLimits, User,
+};
 pub use established::{EstablishedConnections, Fate};
 pub use health::{
     ActiveCheck, HealthCheck, HttpProbe, PassiveCheck, Probe, TcpProbe, WhenNoneHealthy,
@@ -83,8 +88,10 @@ pub struct ForwardSpec {
     pub requires: Vec<String>,
     /// Where clients connect.
     pub listener: Listener,
-    /// Where sessions go.
+    /// Where sessions go; of a CONNECT proxy, the Services that its rules lead to.
     pub relay: Relay,
+    /// Clients say by HTTP CONNECT where they want to go; absent: they get a backend of the relay.
+    pub connect: Option<HttpConnect>,
     /// Silence or age that ends a session.
     pub timeouts: Timeouts,
 }

@@ -6,10 +6,11 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use crate::snapshot::{
-    ActiveCheck, Backend, BackendLimits, BackendState, Dial, EstablishedConnections, Failback,
-    Failover, Fate, Forward, ForwardSpec, HealthCheck, Host, HttpProbe, Listener, ListenerLimits,
-    LoadBalancer, PassiveCheck, Policy, Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay,
-    TakesNew, Target, Timeouts, Topology, WhenNoneHealthy,
+    Action, ActiveCheck, Backend, BackendLimits, BackendState, Dial, EstablishedConnections,
+    Failback, Failover, Fate, Forward, ForwardSpec, HealthCheck, Host, HostPattern, HttpConnect,
+    HttpProbe, Listener, ListenerLimits, LoadBalancer, PassiveCheck, Policy, PolicyMode, Probe,
+    ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Rule, ServiceName, Subject, TakesNew, Target,
+    Timeouts, Topology, TunnelLimits, User, WhenNoneHealthy,
 };
 
 /// A ready backend.
@@ -61,6 +62,7 @@ pub fn spec(targets: Vec<Target>) -> ForwardSpec {
             backend_limits: None,
             proxy_protocol: None,
         },
+        connect: None,
         timeouts: Timeouts {
             idle: None,
             half_closed: None,
@@ -101,6 +103,7 @@ pub fn full_spec() -> ForwardSpec {
     ForwardSpec {
         listener: full_listener(plain.listener),
         relay: full_relay(plain.relay),
+        connect: Some(full_connect()),
         timeouts: Timeouts {
             idle: Some(Duration::from_secs(600)),
             half_closed: Some(Duration::from_secs(60)),
@@ -183,5 +186,73 @@ fn full_health_check() -> HealthCheck {
             max_ejection_percent: 50,
         },
         when_none_healthy: WhenNoneHealthy::Refuse,
+    }
+}
+
+/// A proxy whose rules allow nothing, with nothing that is not needed.
+#[must_use]
+pub fn connect(rules: Vec<Rule>) -> HttpConnect {
+    HttpConnect {
+        rules,
+        mode: PolicyMode::Enforce,
+        users: None,
+        cluster_domain: "cluster.local".to_owned(),
+        limits: TunnelLimits {
+            tunnels: None,
+            tunnels_per_source: None,
+            tunnels_per_subject: None,
+            header_timeout: Duration::from_secs(10),
+            max_header_size: 16 << 10,
+        },
+    }
+}
+
+/// A rule that allows everything on port 443 that needs no CIDR.
+#[must_use]
+pub fn rule(name: &str) -> Rule {
+    Rule {
+        name: name.to_owned(),
+        action: Action::Allow,
+        hosts: Vec::new(),
+        cidrs: Vec::new(),
+        services: Vec::new(),
+        ports: vec![443],
+        subjects: Vec::new(),
+    }
+}
+
+fn full_connect() -> HttpConnect {
+    let patterns = ["*", "*.example.com", "example.com"];
+    let full = Rule {
+        hosts: patterns
+            .map(|text| HostPattern::parse(text).unwrap())
+            .into(),
+        cidrs: vec!["203.0.113.0/24".parse().unwrap()],
+        services: vec![ServiceName {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+        }],
+        ports: vec![443, 8443],
+        subjects: vec![Subject::User("ci".to_owned())],
+        ..rule("crawl")
+    };
+    let denied = Rule {
+        action: Action::Deny,
+        ..rule("rest")
+    };
+    HttpConnect {
+        mode: PolicyMode::Report,
+        users: Some(vec![User {
+            name: "ci".to_owned(),
+            hash: "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".to_owned(),
+        }]),
+        limits: TunnelLimits {
+            tunnels: NonZeroU32::new(1000),
+            tunnels_per_source: NonZeroU32::new(100),
+            tunnels_per_subject: NonZeroU32::new(50),
+            header_timeout: Duration::from_secs(5),
+            max_header_size: 8 << 10,
+        },
+        ..connect(vec![full, denied])
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
-use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, ForwardSpec};
 use tcpforward_protocol::{proto, testing, wire};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -63,6 +63,7 @@ fn update() -> proto::Update {
                     half_closed_ms: 3_600_000,
                     max_connection_age_ms: 0,
                 }),
+                http_connect: None,
             }),
             backends: vec![proto::Backend {
                 target: "primary".to_owned(),
@@ -113,18 +114,30 @@ fn a_golden_answer_means_what_it_meant() {
     wire::applied_from_proto(decoded).unwrap();
 }
 
-/// Everything that a spec said when `feature::ALL` came.
-fn full() -> proto::Forward {
+fn full(spec: ForwardSpec) -> proto::Forward {
     let name = ForwardName::new("shop", "web");
-    wire::forward_to_proto(&Forward::new(name, testing::full_spec(), vec![]))
+    wire::forward_to_proto(&Forward::new(name, spec, vec![]))
+}
+
+/// Everything that a spec said when `feature::ALL` came.
+fn before_connect() -> ForwardSpec {
+    ForwardSpec {
+        connect: None,
+        ..testing::full_spec()
+    }
 }
 
 #[test]
 fn a_golden_forward_means_what_it_meant() {
-    let decoded = proto::Forward::decode(golden("forward-2.hex").as_slice()).unwrap();
-    assert_eq!(decoded, full());
-    let forward = wire::forward_from_proto(decoded).unwrap();
-    assert_eq!(forward.spec, testing::full_spec());
+    for (file, spec) in [
+        ("forward-2.hex", before_connect()),
+        ("forward-3.hex", testing::full_spec()),
+    ] {
+        let decoded = proto::Forward::decode(golden(file).as_slice()).unwrap();
+        assert_eq!(decoded, full(spec.clone()));
+        let forward = wire::forward_from_proto(decoded).unwrap();
+        assert_eq!(forward.spec, spec);
+    }
 }
 
 #[test]
@@ -147,5 +160,6 @@ fn a_field_of_the_future_is_passed_over() {
 fn what_we_write_today_is_the_newest_golden() {
     assert_eq!(update().encode_to_vec(), golden("update-1.hex"));
     assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
-    assert_eq!(full().encode_to_vec(), golden("forward-2.hex"));
+    let full = full(testing::full_spec());
+    assert_eq!(full.encode_to_vec(), golden("forward-3.hex"));
 }

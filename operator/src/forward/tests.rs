@@ -82,6 +82,7 @@ fn what_is_absent_means_this() {
                 backend_limits: None,
                 proxy_protocol: None,
             },
+            connect: None,
             timeouts: Timeouts {
                 idle: None,
                 half_closed: Some(Duration::from_secs(3600)),

@@ -1,5 +1,6 @@
 //! Pure. What a TcpForward asks for, on the wire.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::{Invalid, invalid, present};
 use crate::proto;
 use crate::snapshot::{ForwardSpec, Timeouts};
 
+mod connect;
 mod health;
 mod listener;
 mod policies;
@@ -19,6 +21,7 @@ pub(super) fn spec_to_proto(spec: &ForwardSpec) -> proto::ForwardSpec {
         requires: spec.requires.clone(),
         listener: Some(listener::to_proto(&spec.listener)),
         relay: Some(relay::to_proto(&spec.relay)),
+        http_connect: spec.connect.as_ref().map(connect::to_proto),
         timeouts: Some(proto::Timeouts {
             idle_ms: optional_millis(timeouts.idle),
             half_closed_ms: optional_millis(timeouts.half_closed),
@@ -34,6 +37,10 @@ pub(super) fn spec_from_proto(message: proto::ForwardSpec) -> Result<ForwardSpec
         requires: message.requires,
         listener: listener::from_proto(&present("spec.listener", message.listener)?)?,
         relay: relay::from_proto(present("spec.relay", message.relay)?)?,
+        connect: match message.http_connect {
+            Some(connect) => Some(connect::from_proto(connect)?),
+            None => None,
+        },
         timeouts: Timeouts {
             idle: nonzero_millis(timeouts.idle_ms),
             half_closed: nonzero_millis(timeouts.half_closed_ms),
@@ -69,4 +76,14 @@ fn positive(field: &'static str, number: u32) -> Result<NonZeroU32, Invalid> {
 
 fn optional_count(limit: Option<NonZeroU32>) -> u32 {
     limit.map_or(0, NonZeroU32::get)
+}
+
+fn unique<'a>(field: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(invalid(field, name, "two of them have this name"));
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use crate::answer::{
     Report, ResolvedHost, ServedSpec, Serving, SessionCount, Source,
 };
 use crate::delta::Scope;
+use crate::proto::http_connect;
 use crate::snapshot::{Failback, Policy, Probe, ProxyVersion, TcpProbe, Topology, WhenNoneHealthy};
 use crate::testing;
 pub(crate) use crate::testing::backend;
@@ -208,6 +209,48 @@ fn a_policy_that_makes_no_sense_names_the_field() {
         }),
         ("http.statuses", |f| http(f).statuses[0] = 99),
         ("http.path", |f| http(f).path = "/a b".to_owned()),
+    ]);
+}
+
+#[test]
+fn a_proxy_that_makes_no_sense_names_the_field() {
+    fn connect(forward: &mut proto::Forward) -> &mut proto::HttpConnect {
+        spec(forward).http_connect.as_mut().unwrap()
+    }
+    fn rule(forward: &mut proto::Forward) -> &mut http_connect::Rule {
+        &mut connect(forward).rules[0]
+    }
+    assert_refused([
+        ("http_connect.mode", |f| connect(f).mode = 0),
+        ("http_connect.header_timeout_ms", |f| {
+            connect(f).header_timeout_ms = 0
+        }),
+        ("http_connect.max_header_size", |f| {
+            connect(f).max_header_size = 1 << 20
+        }),
+        ("http_connect.users", |f| {
+            connect(f).users = vec![http_connect::User::default(); 4097]
+        }),
+        ("user.name", |f| {
+            let user = connect(f).users[0].clone();
+            connect(f).users.push(user);
+        }),
+        ("http_connect.rules", |f| {
+            connect(f).rules = vec![http_connect::Rule::default(); 257]
+        }),
+        ("rule.name", |f| {
+            let copy = rule(f).clone();
+            connect(f).rules.push(copy);
+        }),
+        ("rule.action", |f| rule(f).action = 3),
+        ("rule.hosts", |f| rule(f).hosts[0] = "*.*".to_owned()),
+        ("rule.cidrs", |f| rule(f).cidrs[0] = "10/8".to_owned()),
+        ("rule.services", |f| {
+            rule(f).services = vec![http_connect::Service::default(); 257]
+        }),
+        ("rule.ports", |f| rule(f).ports[0] = 65_536),
+        ("rule.ports", |f| rule(f).ports.clear()),
+        ("rule.users", |f| rule(f).users = vec!["x".to_owned(); 257]),
     ]);
 }
 

@@ -95,11 +95,11 @@ fn proxy_from_proto(message: &proto::ProxyProtocolIn) -> Result<ProxyProtocolIn,
     })
 }
 
-fn texts(ranges: &[IpNet]) -> Vec<String> {
+pub(super) fn texts(ranges: &[IpNet]) -> Vec<String> {
     ranges.iter().map(ToString::to_string).collect()
 }
 
-fn ranges(field: &'static str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
+pub(super) fn ranges(field: &'static str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
     if texts.len() > RANGES {
         return Err(invalid(field, texts.len(), "too many ranges"));
     }

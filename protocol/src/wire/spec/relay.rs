@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{health, millis, nonzero_millis, optional_millis, policies, positive, some_time};
+use super::{
+    health, millis, nonzero_millis, optional_millis, policies, positive, some_time, unique,
+};
 use crate::proto::{self, relay};
 use crate::snapshot::{BackendLimits, Dial, Host, ProxyVersion, Relay, Target};
 use crate::wire::{Invalid, invalid, port, present};
@@ -55,13 +57,10 @@ pub(super) fn from_proto(message: proto::Relay) -> Result<Relay, Invalid> {
     };
     let targets = message.targets.into_iter().map(target_from_proto);
     let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
-    for (i, target) in targets.iter().enumerate() {
-        let mut others = targets.iter().skip(i + 1);
-        if others.any(|other| other.name == target.name) {
-            let why = "two targets have this name";
-            return Err(invalid("target.name", &target.name, why));
-        }
-    }
+    unique(
+        "target.name",
+        targets.iter().map(|target| target.name.as_str()),
+    )?;
     Ok(Relay {
         targets,
         dial,
