@@ -19,7 +19,7 @@ pub mod queue;
 mod race;
 
 pub use attempt::{Cause, connect};
-use queue::{NoSeat, Seat, Seated};
+use queue::{Asker, NoSeat, Seat, Seated};
 use race::{Failed, Times};
 
 /// The first pause before the only backend is tried again, and the longest; it doubles.
@@ -36,8 +36,19 @@ pub struct Dialling<'a> {
     pub context: &'a Context,
     /// Who connected.
     pub source: IpAddr,
+    /// The one target that will do; absent: any.
+    pub target: Option<&'a str>,
     /// How far the port that was connected to is from the first one of the forward's range.
     pub offset: u16,
+}
+
+impl<'a> Dialling<'a> {
+    fn asker(&self) -> Asker<'a> {
+        Asker {
+            source: self.source,
+            target: self.target,
+        }
+    }
 }
 
 /// A backend that was reached.
@@ -207,10 +218,10 @@ impl<'a> Search<'a> {
 
     /// Waits for a place as long as is left of the forward's patience.
     async fn seat(&mut self) -> Result<Seated, NoSeat> {
-        let Dialling { served, source, .. } = self.dialling;
+        let Dialling { served, .. } = self.dialling;
         let start = Instant::now();
         let until = start + self.patience().saturating_sub(self.queued);
-        let seated = queue::seat(served, &self.tried, source, until).await;
+        let seated = queue::seat(served, &self.tried, self.dialling.asker(), until).await;
         let waited = start.elapsed();
         self.queued += waited;
         self.deadline += waited;

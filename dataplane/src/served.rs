@@ -6,7 +6,6 @@ use std::time::Instant;
 use tcpforward_protocol::answer::ServedSpec;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Host, Target};
 
-use crate::balancer::Balancer;
 use crate::balancer::account::CheckResult;
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Observed, Outcome};
@@ -19,12 +18,14 @@ use crate::place::Terms;
 use crate::sessions::Sessions;
 
 mod admit;
+mod balancing;
 mod counts;
 mod look;
 
 pub use admit::Admitted;
 pub use counts::{CONNECT_SECONDS, DialResult, Totals};
 
+use balancing::Balancing;
 use counts::Counts;
 
 /// A forward in service. Its configuration is swapped; its balancer and counts stay.
@@ -51,13 +52,6 @@ struct Given {
     hosts: FoundHosts,
 }
 
-/// What is locked for the length of a pick.
-#[derive(Debug)]
-struct Balancing {
-    balancer: Balancer,
-    rng: fastrand::Rng,
-}
-
 /// A forward's configuration, as a session sees it from its beginning to its end.
 #[derive(Debug)]
 pub struct Active {
@@ -79,11 +73,10 @@ impl Served {
     ) -> Self {
         let mut hosts = FoundHosts::default();
         let active = hosts.applied_to(&forward, &terms.settings);
-        let mut balancer = Balancer::default();
-        balancer.update(&active, &terms.place, now, seed);
+        let mut balancing = Balancing::new(seed);
+        balancing.update(&active, &terms.place, now, seed);
         let mut limits = Limits::default();
         limits.update(&active.spec.listener, terms.place.share());
-        let rng = fastrand::Rng::with_seed(seed);
         Self {
             name: forward.name.clone(),
             given: Mutex::new(Given { forward, hosts }),
@@ -91,7 +84,7 @@ impl Served {
                 forward: active,
                 terms,
             })),
-            balancing: Mutex::new(Balancing { balancer, rng }),
+            balancing: Mutex::new(balancing),
             sessions: Arc::new(Sessions::new(workers)),
             limits: Mutex::new(limits),
             queue: Queue::default(),
@@ -137,7 +130,7 @@ impl Served {
         }
         if before.forward != forward || before.terms.place != terms.place {
             let mut balancing = self.balancing();
-            balancing.balancer.update(&forward, &terms.place, now, seed);
+            balancing.update(&forward, &terms.place, now, seed);
         }
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits.update(&forward.spec.listener, terms.place.share());
@@ -194,13 +187,13 @@ impl Served {
         Arc::clone(&self.active.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The backend for a session, with a place on it.
+    /// The backend for a session, with a place on it; `target`: of that one, as clients of a CONNECT
+    /// proxy ask for.
     ///
     /// # Errors
     /// There is none to go to.
-    pub fn pick(&self, request: &Request<'_>) -> Result<Picked, NoPick> {
-        let Balancing { balancer, rng } = &mut *self.balancing();
-        balancer.pick(request, rng)
+    pub fn pick(&self, target: Option<&str>, request: &Request<'_>) -> Result<Picked, NoPick> {
+        self.balancing().pick(target, request)
     }
 
     /// Takes what was learned of a backend.
@@ -210,7 +203,7 @@ impl Served {
             Outcome::CheckPassed => self.checked(CheckResult::Passed),
             _ => {}
         }
-        let observed = self.balancing().balancer.observe(backend, outcome, now);
+        let observed = self.balancing().observe(backend, outcome, now);
         if observed == Observed::Changed {
             // It may be well again, and then it has places.
             self.queue.serve(self, now);
@@ -220,7 +213,7 @@ impl Served {
 
     /// Does what is due by time alone.
     pub fn tick(&self, now: Instant) -> Observed {
-        let observed = self.balancing().balancer.tick(now);
+        let observed = self.balancing().tick(now);
         // A place is free without anybody giving it back when a backend is well again.
         self.queue.serve(self, now);
         self.stirred_by(observed)
@@ -253,7 +246,7 @@ impl Served {
     /// All backends, in no order.
     #[must_use]
     pub fn backends(&self) -> Vec<Arc<Backend>> {
-        self.balancing().balancer.backends().cloned().collect()
+        self.balancing().backends().cloned().collect()
     }
 
     fn balancing(&self) -> MutexGuard<'_, Balancing> {

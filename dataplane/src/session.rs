@@ -233,6 +233,7 @@ async fn reach(
         active,
         context: caller.context,
         source: caller.client.ip(),
+        target: None,
         offset,
     };
     let dialled = tokio::select! {

@@ -36,7 +36,17 @@ struct Waiter {
     number: u64,
     tried: Vec<Arc<Backend>>,
     source: IpAddr,
+    target: Option<String>,
     answer: oneshot::Sender<Result<Given, NoPick>>,
+}
+
+/// Who needs a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    /// Who connected.
+    pub(super) source: IpAddr,
+    /// The one target that will do; absent: any.
+    pub(super) target: Option<&'a str>,
 }
 
 /// What was picked, and when.
@@ -103,12 +113,13 @@ impl Queue {
         let mut waiting = self.waiting();
         let mut at = 0;
         while let Some(waiter) = waiting.get(at) {
-            let picked = served.pick(&Request {
+            let request = Request {
                 tried: &waiter.tried,
                 source: waiter.source,
                 now,
                 priority: None,
-            });
+            };
+            let picked = served.pick(waiter.target.as_deref(), &request);
             match picked {
                 // Nobody behind can have more choice.
                 Err(NoPick::AllFull) if waiter.tried.is_empty() => break,
@@ -124,7 +135,7 @@ impl Queue {
         self.len.store(waiting.len(), Ordering::Relaxed);
     }
 
-    fn enter(&self, tried: &[Arc<Backend>], source: IpAddr) -> Result<(u64, Answer), NoSeat> {
+    fn enter(&self, tried: &[Arc<Backend>], asker: Asker<'_>) -> Result<(u64, Answer), NoSeat> {
         let mut waiting = self.waiting();
         if waiting.len() >= LONGEST {
             return Err(NoSeat::Full);
@@ -134,7 +145,8 @@ impl Queue {
         waiting.push_back(Waiter {
             number,
             tried: tried.to_vec(),
-            source,
+            source: asker.source,
+            target: asker.target.map(str::to_owned),
             answer,
         });
         self.len.store(waiting.len(), Ordering::Relaxed);
@@ -162,19 +174,19 @@ type Answer = oneshot::Receiver<Result<Given, NoPick>>;
 pub(super) async fn seat(
     served: &Arc<Served>,
     tried: &[Arc<Backend>],
-    source: IpAddr,
+    asker: Asker<'_>,
     until: Instant,
 ) -> Result<Seated, NoSeat> {
     let queue = served.queue();
     // Whoever comes later doesn't overtake.
     if queue.is_empty() {
-        match pick(served, tried, source, None) {
+        match pick(served, tried, asker, None) {
             Err(NoPick::AllFull) => {}
             Err(error) => return Err(NoSeat::NoPick(error)),
             Ok(seated) => return Ok(seated),
         }
     }
-    let (number, answer) = queue.enter(tried, source)?;
+    let (number, answer) = queue.enter(tried, asker)?;
     let mut waiting = Waiting {
         served,
         number,
@@ -193,16 +205,17 @@ pub(super) async fn seat(
 pub(super) fn pick(
     served: &Arc<Served>,
     tried: &[Arc<Backend>],
-    source: IpAddr,
+    asker: Asker<'_>,
     priority: Option<u32>,
 ) -> Result<Seated, NoPick> {
     let now = Instant::now().into_std();
-    let picked = served.pick(&Request {
+    let request = Request {
         tried,
-        source,
+        source: asker.source,
         now,
         priority,
-    })?;
+    };
+    let picked = served.pick(asker.target, &request)?;
     Ok(Seated::new((picked, now), served))
 }
 

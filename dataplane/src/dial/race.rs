@@ -119,7 +119,7 @@ fn rival(dialling: Dialling<'_>, others: &[Arc<Backend>], priority: u32) -> Opti
     if !dialling.served.budget().may_race(now) {
         return None;
     }
-    let seated = queue::pick(dialling.served, others, dialling.source, Some(priority)).ok()?;
+    let seated = queue::pick(dialling.served, others, dialling.asker(), Some(priority)).ok()?;
     // Only now: without a rival nothing is spent.
     dialling.served.budget().raced(now);
     dialling.served.raced(dialling.context.worker);

@@ -89,6 +89,7 @@ async fn dial_at(served: &Arc<Served>, offset: u16) -> Result<Dialled, Error> {
         active: &served.active(),
         context: &context,
         source: "127.0.0.1".parse().unwrap(),
+        target: None,
         offset,
     })
     .await

@@ -151,7 +151,7 @@ impl Rig {
             now: Instant::now().into_std(),
             priority: None,
         };
-        self.served.pick(&request).unwrap()
+        self.served.pick(None, &request).unwrap()
     }
 }
 
@@ -364,6 +364,7 @@ async fn who_waits_for_a_place_and_how_long() {
         active: &active,
         context: &context,
         source: SOURCE,
+        target: None,
         offset: 0,
     }));
     assert!(is_pending(&mut waiting).await);

@@ -14,13 +14,13 @@ impl Served {
     /// All backends as the balancer sees them, in the order of target and address.
     #[must_use]
     pub fn accounts(&self, now: Instant) -> Vec<Account> {
-        self.balancing().balancer.accounts(now)
+        self.balancing().accounts(now)
     }
 
-    /// Each priority, and its part of all new sessions, from 0 to 1.
+    /// Each priority, and its part of all new sessions, from 0 to 1; a CONNECT proxy has none.
     #[must_use]
     pub fn priorities(&self) -> Vec<(u32, f64)> {
-        self.balancing().balancer.priorities()
+        self.balancing().priorities()
     }
 
     /// The limits of the listener that are in force here, and how far they are used.

@@ -13,7 +13,10 @@ use crate::balancer::outcome::{Failure, Outcome};
 use crate::sync::samples;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const ASKER: Asker<'_> = Asker {
+    source: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    target: None,
+};
 
 fn forward(backends: &[&str], connections: u32) -> Forward {
     let mut forward = samples::forward("f", 1, &[]);
@@ -32,11 +35,11 @@ fn served(connections: u32) -> Arc<Served> {
 }
 
 fn now(served: &Arc<Served>) -> Seated {
-    pick(served, &[], SOURCE, None).unwrap()
+    pick(served, &[], ASKER, None).unwrap()
 }
 
 async fn waits(served: &Arc<Served>) -> Result<Seated, NoSeat> {
-    seat(served, &[], SOURCE, Instant::now() + PATIENCE).await
+    seat(served, &[], ASKER, Instant::now() + PATIENCE).await
 }
 
 /// Lets the tasks of this thread run until so many sessions wait.
@@ -79,11 +82,11 @@ async fn whoever_waits_too_long_is_told_and_gone() {
     let held = now(&served);
     let start = Instant::now();
     let until = start + Duration::from_secs(2);
-    let error = seat(&served, &[], SOURCE, until).await.unwrap_err();
+    let error = seat(&served, &[], ASKER, until).await.unwrap_err();
     assert_eq!((error, start.elapsed().as_secs()), (NoSeat::Timeout, 2));
     assert!(served.queue().is_empty());
     drop(held);
-    assert!(pick(&served, &[], SOURCE, None).is_ok());
+    assert!(pick(&served, &[], ASKER, None).is_ok());
 }
 
 #[tokio::test]
@@ -156,7 +159,7 @@ async fn whoever_can_t_use_a_place_lets_the_next_one_have_it() {
     let mut picky = JoinSet::new();
     let waiter = Arc::clone(&served);
     let until = Instant::now() + PATIENCE;
-    picky.spawn(async move { seat(&waiter, &tried, SOURCE, until).await.unwrap() });
+    picky.spawn(async move { seat(&waiter, &tried, ASKER, until).await.unwrap() });
     queued(&served, 1).await;
     let mut other = JoinSet::new();
     let waiter = Arc::clone(&served);
