@@ -23,7 +23,7 @@ pub mod answer;
 pub mod found;
 pub mod name;
 pub mod pace;
-mod resolver;
+pub(crate) mod resolver;
 #[cfg(test)]
 pub(crate) mod scripted;
 
@@ -37,7 +37,7 @@ const LOST: Duration = Duration::from_secs(60);
 const AT_A_TIME: usize = 32;
 
 /// Descriptors of one of them: a socket for each family, and as many by TCP.
-const PER_NAME: u32 = 4;
+pub(crate) const PER_NAME: u32 = 4;
 
 /// Resolves what the forwards in service name, until it is dropped. `servers`: whom to ask; none:
 /// those of resolv.conf.

@@ -17,6 +17,7 @@ pub mod admin;
 pub mod app;
 pub mod balancer;
 pub mod config;
+pub mod connect;
 pub mod dial;
 pub mod drain;
 pub mod hosts;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::connect::names::Names;
 use crate::socket;
 
 /// Descriptors of one session: its two sockets.
@@ -35,6 +36,8 @@ pub struct Shared {
     pub lookups_failed: AtomicU64,
     /// When each name of a target is asked for next; absent: it is being asked for.
     lookups_due: Mutex<BTreeMap<String, Instant>>,
+    /// Where the names of tunnels lead.
+    pub names: Names,
     /// The thread that checks backends and resolves names died of a fault of ours.
     pub background_died: AtomicBool,
     /// Sessions cut because the process ended.
@@ -72,6 +75,7 @@ impl Shared {
             lookups_answered: AtomicU64::new(0),
             lookups_failed: AtomicU64::new(0),
             lookups_due: Mutex::default(),
+            names: Names::default(),
             background_died: AtomicBool::new(false),
             cut: AtomicU64::new(0),
             listeners: RwLock::default(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::oneshot;
 
+use crate::connect;
 use crate::hosts;
 use crate::probe;
 use crate::shared::Shared;
@@ -35,11 +36,13 @@ impl Background {
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel();
+        let of_tunnels = connect::names::run(Arc::clone(shared), dns_servers.clone());
         let names = hosts::run(Arc::clone(view), Arc::clone(shared), dns_servers);
         let checks = probe::run(Arc::clone(view), Arc::clone(shared));
         let run = async move {
             tokio::select! {
                 () = names => {}
+                () = of_tunnels => {}
                 () = checks => {}
                 _ = stopped => {}
             }

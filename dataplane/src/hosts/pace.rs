@@ -5,10 +5,10 @@ use std::time::Duration;
 use fastrand::Rng;
 
 /// A shorter time to live is taken for this: a name is asked for once a second at most.
-const SHORTEST: Duration = Duration::from_secs(1);
+pub const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A longer one is taken for this: an address that was given up is left within minutes.
-const LONGEST: Duration = Duration::from_secs(300);
+pub const LONGEST: Duration = Duration::from_secs(300);
 
 /// Failures in a row back off from `SHORTEST` to this.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! Edge. Asks DNS, as resolv.conf or an option says, by UDP and for long answers by TCP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,19 +29,48 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const LOCAL_TTL: Duration = Duration::from_secs(10);
 
 /// Asks servers, or those of this host.
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     /// Empty: those of resolv.conf.
     servers: Vec<SocketAddr>,
     client: Mutex<Option<Arc<Client>>>,
 }
 
 /// What is asked with one configuration.
-struct Client {
+pub(crate) struct Client {
     /// What it was made from.
     texts: Texts,
     resolver: TokioResolver,
     search: Vec<Name>,
     hosts: Hosts,
+}
+
+/// What DNS says of one family of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// At least one.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How long they may be kept.
+    pub(crate) ttl: Duration,
+}
+
+/// Why DNS gave no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoAddress {
+    /// The name does not exist.
+    #[error("DNS says that there is no such name")]
+    Name,
+    /// Anything else.
+    #[error("DNS: {0}")]
+    Other(String),
+    /// The name exists.
+    #[error("DNS says that the name has no address")]
+    Record,
+    /// The server answers with an error.
+    #[error("the DNS server answers: {0}")]
+    Refused(String),
+    /// The server answers nothing.
+    #[error("the DNS server doesn't answer")]
+    Silent,
 }
 
 /// The host's files, read for each name: they change under a laptop that goes elsewhere.
@@ -52,7 +81,7 @@ struct Texts {
 }
 
 impl Resolver {
-    pub(super) fn new(servers: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(servers: Vec<SocketAddr>) -> Self {
         Self {
             servers,
             client: Mutex::default(),
@@ -85,7 +114,8 @@ impl Resolver {
         }
     }
 
-    fn client(&self) -> Result<Arc<Client>, String> {
+    /// For questions with the configuration that holds now.
+    pub(crate) fn client(&self) -> Result<Arc<Client>, String> {
         let texts = if self.servers.is_empty() {
             let resolv_conf = std::fs::read(RESOLV_CONF);
             Texts {
@@ -131,6 +161,16 @@ impl Client {
             search,
             hosts,
         })
+    }
+
+    /// The addresses of one family of that full name, and of no other: neither search domains nor
+    /// the hosts file are looked at.
+    pub(crate) async fn addresses(
+        &self,
+        name: Name,
+        family: RecordType,
+    ) -> Result<Addresses, NoAddress> {
+        addresses(self.resolver.lookup(name, family).await)
     }
 
     /// IPv4 and IPv6 of the first full name that has any.
@@ -188,30 +228,36 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 }
 
 fn answer(lookup: Result<Lookup, NetError>) -> Answer {
+    match addresses(lookup) {
+        Ok(Addresses { addresses, ttl }) => Answer::Addresses { addresses, ttl },
+        Err(error @ (NoAddress::Name | NoAddress::Record)) => Answer::Nothing(error.to_string()),
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+fn addresses(lookup: Result<Lookup, NetError>) -> Result<Addresses, NoAddress> {
     let lookup = match lookup {
         Ok(lookup) => lookup,
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-            return Answer::Nothing(match none.response_code {
-                ResponseCode::NXDomain => "DNS says that there is no such name".to_owned(),
-                _ => "DNS says that the name has no address".to_owned(),
+            return Err(match none.response_code {
+                ResponseCode::NXDomain => NoAddress::Name,
+                _ => NoAddress::Record,
             });
         }
         Err(NetError::Dns(DnsError::ResponseCode(code))) => {
-            return Answer::Failed(format!("the DNS server answers: {code}"));
+            return Err(NoAddress::Refused(code.to_string()));
         }
-        Err(NetError::Timeout) => {
-            return Answer::Failed("the DNS server doesn't answer".to_owned());
-        }
-        Err(error) => return Answer::Failed(format!("DNS: {error}")),
+        Err(NetError::Timeout) => return Err(NoAddress::Silent),
+        Err(error) => return Err(NoAddress::Other(error.to_string())),
     };
     let records = lookup.answers();
     let addresses: Vec<_> = records.iter().filter_map(|r| r.data.ip_addr()).collect();
     let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
     if addresses.is_empty() {
-        return Answer::Nothing("DNS says that the name has no address".to_owned());
+        return Err(NoAddress::Record);
     }
-    Answer::Addresses {
+    Ok(Addresses {
         addresses,
         ttl: Duration::from_secs(ttl.into()),
-    }
+    })
 }

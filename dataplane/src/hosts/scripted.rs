@@ -23,6 +23,12 @@ pub(crate) enum Reply {
     Long(Vec<IpAddr>),
     /// An error.
     Refuse(ResponseCode),
+    /// Nothing, whatever it is asked.
+    Silence,
+    /// These, but nothing to questions about that type.
+    SilenceAbout(RecordType, Vec<IpAddr>),
+    /// One of them to each question about its type, by turns, for so many seconds.
+    Turns(Vec<IpAddr>, u32),
 }
 
 type Zone = Arc<Mutex<BTreeMap<String, Reply>>>;
@@ -51,8 +57,9 @@ impl Dns {
         tasks.spawn(async move {
             let mut buffer = [0; 4096];
             while let Ok((n, from)) = udp.recv_from(&mut buffer).await {
-                let reply = answer(&buffer[..n], &of_udp, &log, false);
-                let _ = udp.send_to(&reply, from).await;
+                if let Some(reply) = answer(&buffer[..n], &of_udp, &log, false) {
+                    let _ = udp.send_to(&reply, from).await;
+                }
             }
         });
         let (of_tcp, log) = (Arc::clone(&zone), Arc::clone(&asked));
@@ -62,8 +69,9 @@ impl Dns {
                     continue;
                 };
                 let mut query = vec![0; length.into()];
-                if stream.read_exact(&mut query).await.is_ok() {
-                    let reply = answer(&query, &of_tcp, &log, true);
+                if stream.read_exact(&mut query).await.is_ok()
+                    && let Some(reply) = answer(&query, &of_tcp, &log, true)
+                {
                     let _ = stream.write_u16(reply.len().try_into().unwrap()).await;
                     let _ = stream.write_all(&reply).await;
                 }
@@ -96,7 +104,7 @@ impl Dns {
     }
 }
 
-fn answer(query: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, is_tcp: bool) -> Vec<u8> {
+fn answer(query: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, is_tcp: bool) -> Option<Vec<u8>> {
     let query = Message::from_vec(query).unwrap();
     let question = query.queries[0].clone();
     let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
@@ -104,10 +112,10 @@ fn answer(query: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, is_tcp: bool) -
     let kind = question.query_type();
     let mut name = question.name().to_string();
     asked.lock().unwrap().push(format!("{name} {kind}"));
-    let zone = zone.lock().unwrap();
+    let mut zone = zone.lock().unwrap();
     loop {
         let owner = Name::from_str(&name).unwrap();
-        match zone.get(&name) {
+        match zone.get_mut(&name) {
             None => reply.metadata.response_code = ResponseCode::NXDomain,
             Some(Reply::Alias(other)) => {
                 name = format!("{other}.");
@@ -121,8 +129,18 @@ fn answer(query: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, is_tcp: bool) -
             Some(Reply::Addresses(addresses, ttl)) => {
                 add(&mut reply, &owner, addresses, *ttl, kind)
             }
+            Some(Reply::Silence) => return None,
+            Some(Reply::SilenceAbout(silent, _)) if *silent == kind => return None,
+            Some(Reply::SilenceAbout(_, addresses)) => add(&mut reply, &owner, addresses, 60, kind),
+            Some(Reply::Turns(addresses, ttl)) => {
+                let (first, is_v4) = (addresses[0], kind == RecordType::A);
+                if first.is_ipv4() == is_v4 {
+                    add(&mut reply, &owner, &[first], *ttl, kind);
+                    addresses.rotate_left(1);
+                }
+            }
         }
-        return reply.to_vec().unwrap();
+        return Some(reply.to_vec().unwrap());
     }
 }
 

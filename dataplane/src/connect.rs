@@ -1,0 +1,3 @@
+//! Edge. What a session of an HTTP CONNECT proxy does before it is a relay.
+
+pub mod names;
