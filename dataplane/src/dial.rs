@@ -17,6 +17,8 @@ mod attempt;
 pub mod budget;
 pub mod queue;
 mod race;
+#[cfg(test)]
+pub(crate) mod silent;
 
 pub use attempt::{Cause, connect};
 use queue::{Asker, NoSeat, Seat, Seated};

@@ -3,11 +3,10 @@
 use std::net::TcpListener;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use socket2::{Domain, Socket, Type};
 use tcpforward_protocol::answer::{DialError, LeftOut};
 use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward, PassiveCheck};
-use tokio::net::TcpStream;
 
+use super::silent::silent;
 use super::*;
 use crate::shared::Shared;
 use crate::sync::samples;
@@ -49,30 +48,6 @@ fn server() -> (TcpListener, SocketAddr) {
 /// Where a connection is refused.
 fn closed() -> SocketAddr {
     server().1
-}
-
-/// An address that answers no SYN, as long as this lives: the queue of its listener is full.
-struct Silent {
-    address: SocketAddr,
-    _listener: Socket,
-    _queued: Vec<TcpStream>,
-}
-
-async fn silent() -> Silent {
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    listener.bind(&any.into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let mut queued = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(SHORT * 4, TcpStream::connect(address)).await {
-        queued.push(stream.unwrap());
-    }
-    Silent {
-        address,
-        _listener: listener,
-        _queued: queued,
-    }
 }
 
 async fn dial_once(served: &Arc<Served>) -> Result<Dialled, Error> {
