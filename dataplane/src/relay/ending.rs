@@ -57,8 +57,26 @@ macro_rules! endings {
 endings! {
     ConnectionLimit "connection_limit"
         "As many connections as the forward may have were open.";
+    ConnectionLimitReached "connection_limit_reached"
+        "A CONNECT was refused: as many tunnels were open, or as many dials or password checks under way, as there may be.";
+    ConnectionRefused "connection_refused"
+        "A CONNECT was refused: the target refused the connection.";
+    ConnectionTerminated "connection_terminated"
+        "A CONNECT was refused: the connection to the target broke while it was made.";
+    ConnectionTimeout "connection_timeout"
+        "A CONNECT was refused: the target did not answer in time.";
+    DestinationIpProhibited "destination_ip_prohibited"
+        "A CONNECT was refused: none of the addresses of the target may be dialled.";
+    DestinationIpUnroutable "destination_ip_unroutable"
+        "A CONNECT was refused: there is no route to the target.";
+    DestinationUnavailable "destination_unavailable"
+        "A CONNECT was refused: the Service has no backend that is well, or the proxy is about to end.";
     DialFailed "dial_failed"
         "No backend could be reached.";
+    DnsError "dns_error"
+        "A CONNECT was refused: DNS has no address for the name, or failed.";
+    DnsTimeout "dns_timeout"
+        "A CONNECT was refused: DNS did not answer in time.";
     DownstreamDead "downstream_dead"
         "The client has not answered for too long: 30 s with bytes on their way to it, 90 s when all was silent.";
     DownstreamError "downstream_error"
@@ -73,6 +91,10 @@ endings! {
         "New sessions have gone back to a better priority, and old ones may not stay so long.";
     HalfClosedTimeout "half_closed_timeout"
         "One side had ended, and then all was silent for as long as `timeouts.halfClosed`.";
+    HttpRequestDenied "http_request_denied"
+        "A CONNECT was refused: no rule allows it, a rule denies it, or user and password are missing or wrong.";
+    HttpRequestError "http_request_error"
+        "A client of a CONNECT proxy sent something else than a well-formed CONNECT request, or not in time.";
     IdleTimeout "idle_timeout"
         "All was silent for as long as `timeouts.idle`.";
     LocalError "local_error"
@@ -91,6 +113,10 @@ endings! {
         "The PROXY header of a trusted source did not come within 5 s.";
     ProxyHeaderUntrusted "proxy_header_untrusted"
         "A PROXY header is required, and the client is none of the trusted sources.";
+    ProxyInternalError "proxy_internal_error"
+        "A CONNECT was refused: this host could not dial, for want of a port or of memory.";
+    ProxyLoopDetected "proxy_loop_detected"
+        "A CONNECT was refused: it would have led back to the proxy.";
     QueueFull "queue_full"
         "All backends had as many sessions as they may, and too many sessions waited.";
     QueueTimeout "queue_timeout"

@@ -58,7 +58,7 @@ pub const CONNECT_SECONDS: [f64; 8] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.
 #[repr(align(128))]
 pub(super) struct Counts {
     opened: AtomicU64,
-    finished: [AtomicU64; Ending::ALL.len()],
+    finished: PerEnding<AtomicU64>,
     dials: [AtomicU64; DialResult::ALL.len()],
     checks: [AtomicU64; CheckResult::ALL.len()],
     connects: [AtomicU64; CONNECT_SECONDS.len() + 1],
@@ -69,13 +69,23 @@ pub(super) struct Counts {
     down: AtomicU64,
 }
 
+/// One for each of `Ending::ALL`, in that order. A type, since std has no default for so long an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerEnding<T>(pub [T; Ending::ALL.len()]);
+
+impl<T: Default> Default for PerEnding<T> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| T::default()))
+    }
+}
+
 /// The counts of all workers together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Sessions that began.
     pub opened: u64,
-    /// Sessions that ended, in the order of `Ending::ALL`.
-    pub finished: [u64; Ending::ALL.len()],
+    /// Sessions that ended.
+    pub finished: PerEnding<u64>,
     /// Attempts to reach a backend, in the order of `DialResult::ALL`.
     pub dials: [u64; DialResult::ALL.len()],
     /// Checks of backends, in the order of `CheckResult::ALL`.
@@ -99,7 +109,7 @@ impl Totals {
     /// Sessions at present.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.opened.saturating_sub(self.finished.iter().sum())
+        self.opened.saturating_sub(self.finished.0.iter().sum())
     }
 }
 
@@ -112,7 +122,7 @@ impl Served {
     /// Counts a session that ended.
     pub fn finished(&self, worker: usize, ending: Ending) {
         if let Some(counts) = self.counts.get(worker)
-            && let Some(finished) = counts.finished.get(ending.index())
+            && let Some(finished) = counts.finished.0.get(ending.index())
         {
             finished.fetch_add(1, Ordering::Relaxed);
         }
@@ -188,7 +198,7 @@ impl Served {
         };
         let mut connect_ns = 0;
         for counts in &self.counts {
-            add_all(&mut totals.finished, &counts.finished);
+            add_all(&mut totals.finished.0, &counts.finished.0);
             add_all(&mut totals.dials, &counts.dials);
             add_all(&mut totals.checks, &counts.checks);
             add_all(&mut totals.connects, &counts.connects);

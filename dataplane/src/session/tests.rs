@@ -101,7 +101,7 @@ async fn a_backend_that_changes_during_the_dial_has_changed_under_its_session() 
 
 /// How many have ended like that.
 fn finished(served: &Served, ending: Ending) -> u64 {
-    served.totals().finished[ending.index()]
+    served.totals().finished.0[ending.index()]
 }
 
 /// How a client sees the end, when nothing was sent to it.

@@ -47,7 +47,7 @@ fn of_sessions(rows: &[Row], now: Instant, families: &mut Families) {
     each(rows, SESSIONS_OPEN, families, |row| row.totals.open());
     let finished = rows.iter().flat_map(|row| {
         let words = Ending::ALL.iter().map(|ending| ending.word());
-        by_word(row, words.zip(row.totals.finished))
+        by_word(row, words.zip(row.totals.finished.0))
     });
     families.add(SESSIONS_FINISHED, finished);
     let closing = rows.iter().flat_map(|row| {
