@@ -1,0 +1,217 @@
+//! Pure. What a client hears when its CONNECT is refused: a status, one word by RFC 9209 that is
+//! the ending in the log and in the metric as well, and a text that says what to do.
+//!
+//! Whatever is answered, the connection is closed behind it (RFC 9931). No answer repeats what the
+//! client sent, and none is a 401, to which clients send the target's password.
+
+use std::fmt::Write as _;
+
+use crate::connect::head::HeadError;
+use crate::relay::ending::Ending;
+
+/// The answer to a CONNECT whose target is connected.
+pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// Makes the type from some lines a refusal: its name, its status, its ending, what happened, and
+/// what to do about it. All texts are fit for a quoted string of a field.
+macro_rules! refusals {
+    ($($name:ident $(($field:ty))? $status:literal $ending:ident $what:literal $remedy:literal;)*) => {
+        /// Why a CONNECT is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Refusal {
+            $(#[doc = $what] $name $(($field))?,)*
+        }
+
+        impl Refusal {
+            /// Of HTTP.
+            #[must_use]
+            pub fn status(&self) -> u16 {
+                match self {
+                    $(Self::$name { .. } => $status,)*
+                }
+            }
+
+            /// Its word is the error's type by RFC 9209.
+            #[must_use]
+            pub fn ending(&self) -> Ending {
+                match self {
+                    $(Self::$name { .. } => Ending::$ending,)*
+                }
+            }
+
+            /// What happened, and what to do about it.
+            fn texts(&self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$name { .. } => ($what, $remedy),)*
+                }
+            }
+        }
+    };
+}
+
+refusals! {
+    AddressProhibited 502 DestinationIpProhibited
+        "No address of the target may be dialled"
+        "A private address needs an entry in cidrs of a rule that allows it; loopback, link-local and the like need the pool's leave as well; metadata addresses are never dialled.";
+    BadRequest(HeadError) 400 HttpRequestError
+        "The request is malformed"
+        "A request looks like: CONNECT example.com:443 HTTP/1.1, with a field Host and an empty line behind it.";
+    Busy 503 ConnectionLimitReached
+        "The proxy has as many dials or password checks under way as it may"
+        "Try again in a moment.";
+    ConnectionRefused 502 ConnectionRefused
+        "The target refused the connection"
+        "Check the port, and that something listens there.";
+    ConnectionTerminated 502 ConnectionTerminated
+        "The connection to the target broke while it was made"
+        "Try again; if it stays, look at the target.";
+    ConnectionTimeout 504 ConnectionTimeout
+        "The target did not answer in time"
+        "Check that it runs, and that no firewall is between it and the proxy.";
+    CredentialsMissing 407 HttpRequestDenied
+        "The proxy wants to know who you are"
+        "Send user and password by Basic authentication, for instance with http://USER:PASSWORD@ in the proxy's URL.";
+    CredentialsWrong 407 HttpRequestDenied
+        "User or password is wrong"
+        "Check them against the htpasswd Secret of the TcpForward.";
+    Denied 403 HttpRequestDenied
+        "The rules of the proxy do not allow this target"
+        "Ask its owner for a rule that allows host and port; the proxy's log names the rule that denied it, if any.";
+    DnsError(Option<u16>) 502 DnsError
+        "DNS has no address for the name"
+        "Check the name; names are looked up in full, so a Service is written name.namespace.svc.";
+    DnsTimeout 504 DnsTimeout
+        "DNS did not answer in time"
+        "Try again; if it stays, look at the DNS server of the proxy.";
+    Draining 503 DestinationUnavailable
+        "The proxy is about to end and takes no new tunnels"
+        "Try again: another one takes over.";
+    HeaderTimeout 408 HttpRequestError
+        "The request did not come in time"
+        "Send the whole head at once.";
+    HeaderTooLarge 431 HttpRequestError
+        "The fields of the request are too long or too many"
+        "Send fewer, or raise limits.maxHeaderSize.";
+    Internal 500 ProxyInternalError
+        "The proxy could not dial, for want of a port or of memory"
+        "Try again; if it stays, its log says what is short.";
+    Loop 502 ProxyLoopDetected
+        "The target is the proxy itself"
+        "Ask for the target that you mean, not for the proxy.";
+    MethodNotAllowed 405 HttpRequestError
+        "The proxy serves the method CONNECT alone"
+        "Use it for https, or tell the client to tunnel http as well, like curl --proxytunnel.";
+    NoBackend 503 DestinationUnavailable
+        "The Service has no backend that takes connections"
+        "Check its endpoints.";
+    NoHealthyBackend 503 DestinationUnavailable
+        "No backend of the Service is well"
+        "Try again in a moment; if it stays, look at its pods.";
+    SourceTunnels 429 ConnectionLimitReached
+        "Your address has as many tunnels open as it may"
+        "Close some, or raise limits.tunnelsPerSource.";
+    SubjectTunnels 429 ConnectionLimitReached
+        "You have as many tunnels open as you may"
+        "Close some, or raise limits.tunnelsPerSubject.";
+    TooManyFailures 429 ConnectionLimitReached
+        "Too many requests from your address were refused"
+        "Wait a moment, then send only what is allowed.";
+    Tunnels 503 ConnectionLimitReached
+        "The proxy has as many tunnels open as it may"
+        "Try again in a moment, or raise limits.tunnels.";
+    Unroutable 502 DestinationIpUnroutable
+        "There is no route to the target"
+        "Check the network of the proxy, and that the target has an address of a family that it has.";
+    UriTooLong 414 HttpRequestError
+        "The first line of the request is too long"
+        "A target has at most 253 characters and a port.";
+}
+
+/// What stays behind a full limit is tried again after so many seconds.
+const RETRY_AFTER: &str = "Retry-After: 1\r\n";
+
+impl Refusal {
+    /// All of the answer. It is the same every time, and the connection ends behind it.
+    #[must_use]
+    pub fn to_response(&self) -> Vec<u8> {
+        let (what, remedy) = self.texts();
+        let detail = match self {
+            Self::BadRequest(error) => format!("{what}: {error}"),
+            _ => what.to_owned(),
+        };
+        let body = format!("{detail}.\n{remedy}\n");
+        let mut head = format!("HTTP/1.1 {}\r\n", self.status_line());
+        let _ = write!(
+            head,
+            "Proxy-Status: tcpforward; error={}",
+            self.ending().word()
+        );
+        if let Some(rcode) = self.rcode() {
+            let _ = write!(head, "; rcode=\"{rcode}\"");
+        }
+        let _ = write!(head, "; details=\"{detail}\"\r\n");
+        head.push_str(self.fields());
+        let _ = write!(
+            head,
+            "Cache-Control: no-store\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        head.into_bytes()
+    }
+
+    fn status_line(&self) -> &'static str {
+        match self.status() {
+            400 => "400 Bad Request",
+            403 => "403 Forbidden",
+            405 => "405 Method Not Allowed",
+            407 => "407 Proxy Authentication Required",
+            408 => "408 Request Timeout",
+            414 => "414 URI Too Long",
+            429 => "429 Too Many Requests",
+            431 => "431 Request Header Fields Too Large",
+            502 => "502 Bad Gateway",
+            503 => "503 Service Unavailable",
+            504 => "504 Gateway Timeout",
+            _ => "500 Internal Server Error",
+        }
+    }
+
+    /// Those that only some statuses have.
+    fn fields(&self) -> &'static str {
+        match self.status() {
+            405 => "Allow: CONNECT\r\n",
+            407 => "Proxy-Authenticate: Basic realm=\"tcpforward\", charset=\"UTF-8\"\r\n",
+            429 | 503 => RETRY_AFTER,
+            _ => "",
+        }
+    }
+
+    /// What DNS answered, if it is one of those that a client may hear of.
+    fn rcode(&self) -> Option<&'static str> {
+        match self {
+            Self::DnsError(Some(0)) => Some("NOERROR"),
+            Self::DnsError(Some(1)) => Some("FORMERR"),
+            Self::DnsError(Some(2)) => Some("SERVFAIL"),
+            Self::DnsError(Some(3)) => Some("NXDOMAIN"),
+            Self::DnsError(Some(4)) => Some("NOTIMP"),
+            Self::DnsError(Some(5)) => Some("REFUSED"),
+            _ => None,
+        }
+    }
+}
+
+/// Some errors have a status of their own.
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::FieldsTooLong | HeadError::TooManyFields => Self::HeaderTooLarge,
+            HeadError::LineTooLong => Self::UriTooLong,
+            HeadError::Method => Self::MethodNotAllowed,
+            error => Self::BadRequest(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
