@@ -6,3 +6,4 @@ pub mod names;
 pub mod race;
 pub mod refusal;
 pub mod target;
+pub mod users;

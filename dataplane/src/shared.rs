@@ -9,6 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::connect::names::Names;
+use crate::connect::users::Checker;
 use crate::socket;
 
 /// Descriptors of one session: its two sockets.
@@ -38,6 +39,8 @@ pub struct Shared {
     lookups_due: Mutex<BTreeMap<String, Instant>>,
     /// Where the names of tunnels lead.
     pub names: Names,
+    /// Whether the passwords of their users are right.
+    pub passwords: Checker,
     /// The thread that checks backends and resolves names died of a fault of ours.
     pub background_died: AtomicBool,
     /// Sessions cut because the process ended.
@@ -76,6 +79,7 @@ impl Shared {
             lookups_failed: AtomicU64::new(0),
             lookups_due: Mutex::default(),
             names: Names::default(),
+            passwords: Checker::default(),
             background_died: AtomicBool::new(false),
             cut: AtomicU64::new(0),
             listeners: RwLock::default(),
