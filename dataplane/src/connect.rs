@@ -4,6 +4,7 @@
 pub mod head;
 pub mod names;
 pub mod race;
+pub mod policy;
 pub mod refusal;
 pub mod target;
 pub mod users;
