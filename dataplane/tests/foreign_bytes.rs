@@ -5,11 +5,36 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 mod properties {
+    pub(crate) mod connect_head;
     pub(crate) mod expect;
     pub(crate) mod proxy_header;
 }
 
-/// Pieces of heads, good and bad.
+/// Pieces of CONNECT requests, good and bad.
+const CONNECTS: [&[u8]; 20] = [
+    b"CONNECT ",
+    b"CONNECT h.example:443 HTTP/1.1\r\n",
+    b"CONNECT [::1]:443 HTTP/1.0\r\n",
+    b"GET http://h/ HTTP/1.1\r\n",
+    b"PRI * HTTP/2.0\r\n",
+    b"H.example.:443",
+    b" HTTP/1.1\r\n",
+    b"Host: h\r\n",
+    b"Host: 127.0.0.1\r\n\r\n",
+    b"Content-Length: 0\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Proxy-Authorization: Basic Y2k6c2VjcmV0\r\n",
+    b"A : b\r\n",
+    b" folded\r\n",
+    b"\r\n\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\x16\x03\x01",
+];
+
+/// Pieces of heads of answers, good and bad.
 const HEADS: [&str; 14] = [
     "HTTP/1.1 200 OK\r\n",
     "HTTP/1.1 100 Continue\r\n\r\n",
@@ -51,6 +76,16 @@ const HEADERS: [&[u8]; 18] = [
 
 proptest! {
     #[test]
+    fn heads_of_connects(
+        parts in vec(select(CONNECTS.to_vec()), 0..8),
+        size in any::<[u8; 2]>(),
+        is_good in any::<bool>(),
+    ) {
+        let first: &[u8] = if is_good { CONNECTS[1] } else { b"" };
+        properties::connect_head::holds(&[&size[..], first, &parts.concat()].concat());
+    }
+
+    #[test]
     fn proxy_headers(parts in vec(select(HEADERS.to_vec()), 0..10), piece in any::<u8>()) {
         properties::proxy_header::holds(&[&[piece][..], &parts.concat()].concat());
     }
@@ -78,6 +113,7 @@ proptest! {
 
     #[test]
     fn any_bytes(data in vec(any::<u8>(), 0..300)) {
+        properties::connect_head::holds(&data);
         properties::expect::holds(&data);
         properties::proxy_header::holds(&data);
     }
