@@ -2,6 +2,7 @@
 //! may go where, the way there, and what is answered.
 
 pub mod head;
+pub mod failures;
 pub mod names;
 pub mod race;
 pub mod policy;
