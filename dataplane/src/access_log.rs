@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tcpforward_protocol::snapshot::ForwardName;
 
-use crate::balancer::backend::Backend;
 use crate::proxy_protocol::UniqueId;
 use crate::relay::ending::Ending;
 use crate::socket::TcpInfo;
 
 /// Every field of a line and what it means, in the order of the line.
-pub const FIELDS: [(&str, &str); 23] = [
+pub const FIELDS: [(&str, &str); 27] = [
     ("forward", "The TcpForward, as namespace/name."),
     (
         "client",
@@ -29,8 +28,21 @@ pub const FIELDS: [(&str, &str); 23] = [
         "unique_id",
         "The connection's name in PROXY headers of version 2, as it came or as the backend got it.",
     ),
-    ("upstream_target", "The target whose backend was reached."),
-    ("upstream", "The address of that backend."),
+    (
+        "connect_target",
+        "Where the client of a CONNECT proxy asked to go, as host:port.",
+    ),
+    ("subject", "Who that client has proven to be."),
+    ("rule", "The rule of the proxy that decided."),
+    ("status", "The HTTP status that the proxy answered."),
+    (
+        "upstream_target",
+        "The target whose backend was reached; of a CONNECT proxy, the Service and its port.",
+    ),
+    (
+        "upstream",
+        "The address of that backend, or the one that a tunnel leads to.",
+    ),
     (
         "upstream_local",
         "Our own address on the connection to it, which the backend sees.",
@@ -98,8 +110,12 @@ pub struct Line<'a> {
     pub local: SocketAddr,
     /// The connection's name.
     pub unique_id: Option<&'a UniqueId>,
-    /// The backend that was reached; absent: none.
-    pub backend: Option<&'a Backend>,
+    /// What a CONNECT proxy was asked for and answered; absent: it is none.
+    pub asked: Option<&'a Asked>,
+    /// The target whose backend was reached; absent: none.
+    pub upstream_target: Option<&'a str>,
+    /// The address that was reached.
+    pub upstream: Option<SocketAddr>,
     /// Our address on the connection to it.
     pub upstream_local: Option<SocketAddr>,
     /// Attempts to reach one.
@@ -120,6 +136,21 @@ pub struct Line<'a> {
     pub error: Option<&'a str>,
     /// What the kernel knew of both connections at the end.
     pub sockets: Sockets,
+}
+
+/// What a CONNECT proxy was asked for and answered, as far as the request came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Where to.
+    pub target: Option<String>,
+    /// By whom.
+    pub subject: Option<String>,
+    /// What decided.
+    pub rule: Option<String>,
+    /// The answer.
+    pub status: Option<u16>,
+    /// Why it is no tunnel, as far as more is known than the client is told.
+    pub why: Option<String>,
 }
 
 /// Both connections of a session, downstream first.
@@ -153,8 +184,12 @@ pub fn write(line: &Line<'_>) {
         via = line.via.map(tracing::field::display),
         local = %line.local,
         unique_id = line.unique_id.map(tracing::field::display),
-        upstream_target = line.backend.map(|b| &*b.target),
-        upstream = line.backend.map(|b| tracing::field::display(b.address)),
+        connect_target = line.asked.and_then(|asked| asked.target.as_deref()),
+        subject = line.asked.and_then(|asked| asked.subject.as_deref()),
+        rule = line.asked.and_then(|asked| asked.rule.as_deref()),
+        status = line.asked.and_then(|asked| asked.status),
+        upstream_target = line.upstream_target,
+        upstream = line.upstream.map(tracing::field::display),
         upstream_local = line.upstream_local.map(tracing::field::display),
         attempts = line.attempts,
         queue_ms = millis(line.queued),

@@ -85,7 +85,7 @@ const CLOSING: Metric = Metric::gauge(
 const LIMIT: Metric = Metric::gauge(
     "tcpforward_dataplane_limit",
     &["forward", "limit"],
-    "This data plane's part of a limit; absent without one. Limit is connections, connections_per_second, connections_per_source or backend_connections.",
+    "This data plane's part of a limit; absent without one. Limit is connections, connections_per_second, connections_per_source, backend_connections, tunnels, tunnels_per_source or tunnels_per_subject.",
 );
 const PRIORITY_SHARE: Metric = Metric::gauge(
     "tcpforward_dataplane_priority_share_ratio",
@@ -146,6 +146,41 @@ const BACKEND_BYTES: Metric = Metric::counter(
     "tcpforward_dataplane_backend_bytes_total",
     &["forward", "target", "backend", "direction"],
     "Bytes passed on, as in relayed_bytes; those of an open session are added by 64 KiB, and at its end.",
+);
+const CONNECT_ANSWERS: Metric = Metric::counter(
+    "tcpforward_dataplane_connect_answers_total",
+    &["forward", "status"],
+    "Answers of a CONNECT proxy, by HTTP status; 200 is a tunnel. Why it was another one is the ending in sessions_finished.",
+);
+const CONNECT_TUNNELS: Metric = Metric::gauge(
+    "tcpforward_dataplane_connect_tunnels_open",
+    &["forward", "subject"],
+    "Tunnels of a CONNECT proxy at present, those that are being opened included, by who asked; subject is empty where nobody has to say so.",
+);
+const CONNECT_PENDING: Metric = Metric::gauge(
+    "tcpforward_dataplane_connect_requests_pending",
+    FORWARD,
+    "Requests of a CONNECT proxy that wait for their answer.",
+);
+const CONNECT_RULES: Metric = Metric::counter(
+    "tcpforward_dataplane_connect_rule_decisions_total",
+    &["forward", "rule"],
+    "Requests of a CONNECT proxy that each of its rules has decided; what no rule matches is refused and not counted here.",
+);
+const CONNECT_REPORTED: Metric = Metric::counter(
+    "tcpforward_dataplane_connect_reported_total",
+    FORWARD,
+    "Requests of a CONNECT proxy that its rules refuse and that were let through, because mode is Report.",
+);
+const CONNECT_LOOKUPS: Metric = Metric::counter(
+    "tcpforward_dataplane_connect_lookups_total",
+    &["result"],
+    "Questions about names that clients of CONNECT proxies asked for; result answered, or failed: no answer, or no such name. Names whose answer is still known are not asked for.",
+);
+const CONNECT_HASHES: Metric = Metric::counter(
+    "tcpforward_dataplane_connect_password_hashes_total",
+    &[],
+    "Password hashes computed for clients of CONNECT proxies; a password that was right lately costs none.",
 );
 const LOOKUPS: Metric = Metric::counter(
     "tcpforward_dataplane_lookups_total",
@@ -228,6 +263,13 @@ pub const ALL: &[Metric] = &[
     CHECKS,
     HOST_ADDRESSES,
     HOST_FAILING,
+    CONNECT_ANSWERS,
+    CONNECT_TUNNELS,
+    CONNECT_PENDING,
+    CONNECT_RULES,
+    CONNECT_REPORTED,
+    CONNECT_LOOKUPS,
+    CONNECT_HASHES,
     LOOKUPS,
     BACKENDS,
     BACKEND_HEALTHY,

@@ -10,6 +10,8 @@ use crate::balancer::account::CheckResult;
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Observed, Outcome};
 use crate::balancer::request::{NoPick, Picked, Request};
+use crate::connect::proxy::Proxy;
+use crate::connect::tunnels::Tunnels;
 use crate::dial::budget::Budget;
 use crate::dial::queue::Queue;
 use crate::hosts::found::{Found, FoundHosts};
@@ -23,7 +25,7 @@ mod counts;
 mod look;
 
 pub use admit::Admitted;
-pub use counts::{CONNECT_SECONDS, DialResult, Totals};
+pub use counts::{CONNECT_SECONDS, DialResult, STATUSES, Totals};
 
 use balancing::Balancing;
 use counts::Counts;
@@ -38,6 +40,7 @@ pub struct Served {
     balancing: Mutex<Balancing>,
     sessions: Arc<Sessions>,
     limits: Mutex<Limits>,
+    tunnels: Mutex<Tunnels>,
     queue: Queue,
     budget: Mutex<Budget>,
     counts: Box<[Counts]>,
@@ -59,6 +62,43 @@ pub struct Active {
     pub forward: Arc<Forward>,
     /// What holds for all forwards.
     pub terms: Terms,
+    /// The forward as a CONNECT proxy; absent: it is none.
+    pub proxy: Option<Arc<Proxy>>,
+}
+
+impl Active {
+    /// Compiles what `before` doesn't have compiled already.
+    #[must_use]
+    pub fn new(forward: Arc<Forward>, terms: Terms, before: Option<&Self>) -> Self {
+        let proxy = forward.spec.connect.as_ref().map(|connect| {
+            let same = before.and_then(|before| before.proxy.clone());
+            let same = same.filter(|proxy| proxy.is_of(connect));
+            same.unwrap_or_else(|| Arc::new(Proxy::new(connect)))
+        });
+        Self {
+            forward,
+            terms,
+            proxy,
+        }
+    }
+
+    /// Whether everybody who may be here may be here by the other one as well.
+    fn has_the_rights_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.forward, &other.forward);
+        let (one, two) = (&ours.spec.listener, &theirs.spec.listener);
+        let same_proxy = match (&self.proxy, &other.proxy) {
+            (None, None) => true,
+            (Some(one), Some(two)) => {
+                Arc::ptr_eq(one, two)
+                    && self.terms.settings == other.terms.settings
+                    && ours.backends == theirs.backends
+            }
+            _ => false,
+        };
+        one.source_ranges == two.source_ranges
+            && one.proxy_protocol == two.proxy_protocol
+            && same_proxy
+    }
 }
 
 impl Served {
@@ -77,16 +117,18 @@ impl Served {
         balancing.update(&active, &terms.place, now, seed);
         let mut limits = Limits::default();
         limits.update(&active.spec.listener, terms.place.share());
+        let mut tunnels = Tunnels::default();
+        if let Some(connect) = &active.spec.connect {
+            tunnels.update(connect, terms.place.share());
+        }
         Self {
             name: forward.name.clone(),
             given: Mutex::new(Given { forward, hosts }),
-            active: RwLock::new(Arc::new(Active {
-                forward: active,
-                terms,
-            })),
+            active: RwLock::new(Arc::new(Active::new(active, terms, None))),
             balancing: Mutex::new(balancing),
             sessions: Arc::new(Sessions::new(workers)),
             limits: Mutex::new(limits),
+            tunnels: Mutex::new(tunnels),
             queue: Queue::default(),
             budget: Mutex::default(),
             counts: (0..workers.max(1)).map(|_| Counts::default()).collect(),
@@ -135,15 +177,11 @@ impl Served {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits.update(&forward.spec.listener, terms.place.share());
         drop(limits);
-        let active = Arc::new(Active { forward, terms });
-        let rights = |active: &Active| {
-            let listener = &active.forward.spec.listener;
-            (
-                listener.source_ranges.clone(),
-                listener.proxy_protocol.clone(),
-            )
-        };
-        let is_other_right = rights(&before) != rights(&active);
+        if let Some(connect) = &forward.spec.connect {
+            self.tunnels().update(connect, terms.place.share());
+        }
+        let active = Arc::new(Active::new(forward, terms, Some(&before)));
+        let is_other_right = !active.has_the_rights_of(&before);
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
         self.sessions.stir();
         if is_other_right {
@@ -228,14 +266,18 @@ impl Served {
 
     /// Ends the sessions whose time has come.
     pub fn close_sessions(&self, now: Instant, rng: &mut fastrand::Rng) {
-        let forward = Arc::clone(&self.active().forward);
-        self.sessions.tick(&forward, now, rng);
+        self.sessions.tick(&self.active(), now, rng);
     }
 
     /// Those who wait for a place on a backend.
     #[must_use]
     pub fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// The tunnels of a CONNECT proxy.
+    pub fn tunnels(&self) -> MutexGuard<'_, Tunnels> {
+        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What may be raced.

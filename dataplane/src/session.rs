@@ -9,7 +9,11 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::dial::{self, Dialled, Dialling};
+use crate::connect::answer;
+use crate::connect::refusal::Refusal;
+use crate::connect::tunnel::{Client, Place};
+use crate::dial::queue::Seat;
+use crate::dial::{self, Dialling};
 use crate::proxy_protocol::{self, UniqueId, inbound};
 use crate::relay::ending::{Ending, Side};
 use crate::relay::{Prefix, Relay, sockets};
@@ -20,6 +24,7 @@ use crate::socket::Connection;
 
 mod counter;
 mod record;
+mod tunnel;
 
 use counter::Counter;
 use record::Record;
@@ -129,17 +134,43 @@ async fn serve(
         Ok(admitted) => admitted,
         Err(refused) => return refused.ending(),
     };
-    let Dialled {
+    // Each in a box, because they are soon over and the session is not.
+    let upstream = match active.proxy.clone() {
+        None => Box::pin(reach(&downstream, early, caller, &active, ticket, record)).await,
+        Some(proxy) => {
+            let client = Client {
+                served,
+                active: &active,
+                proxy: &proxy,
+                context: caller.context,
+                source: caller.client.ip(),
+                accepted: record.start,
+            };
+            Box::pin(tunnel::serve(&downstream, early, client, ticket, record)).await
+        }
+    };
+    match upstream {
+        Ok(upstream) => relay(downstream, upstream, caller, active, ticket, record).await,
+        Err(unserved) => unserved.tell(downstream).await,
+    }
+}
+
+async fn relay(
+    downstream: Connection,
+    other: Upstream,
+    caller: Caller<'_>,
+    active: Arc<Active>,
+    ticket: &Ticket,
+    record: &mut Record,
+) -> Ending {
+    let Upstream {
         connection: upstream,
         seat,
-        ..
-    } = match reach(&downstream, caller, &active, ticket, record).await {
-        Ok(dialled) => dialled,
-        Err(ending) => return ending,
-    };
-    ticket.on(seat.backend(), seat.since());
+        early,
+        _place,
+    } = other;
     let timeouts = active.forward.spec.timeouts;
-    let meter = Counter::new(caller, &active, seat.backend());
+    let meter = Counter::new(caller, &active, seat.as_ref().map(Seat::backend));
     let prefix = prefix(&active, early, record);
     // Nothing of the forward's state is held while the relay lasts, which may be for days.
     drop(active);
@@ -216,17 +247,56 @@ fn prefix(active: &Active, early: Vec<u8>, record: &mut Record) -> Prefix {
     }
 }
 
+/// The other side of a session.
+struct Upstream {
+    connection: Connection,
+    /// The place on a backend; absent: it is nobody's.
+    seat: Option<Seat>,
+    /// What the client has sent already.
+    early: Vec<u8>,
+    /// What counts against the limits of a proxy.
+    _place: Option<Place>,
+}
+
+/// A session that has no other side.
+enum Unserved {
+    /// Its client is told why.
+    Answered(Refusal),
+    /// Its client has ended cleanly before it said a word.
+    Ended(Ending),
+    /// Its client is reset.
+    Reset(Ending),
+}
+
+impl Unserved {
+    /// Ends the client's connection as it deserves.
+    async fn tell(self, downstream: Connection) -> Ending {
+        match self {
+            Self::Answered(refusal) => {
+                Box::pin(answer::refuse(downstream, &refusal)).await;
+                refusal.ending()
+            }
+            Self::Ended(ending) => {
+                downstream.finish();
+                ending
+            }
+            Self::Reset(ending) => ending,
+        }
+    }
+}
+
 /// A backend for the session, unless its client leaves or it is told to end before there is one.
 async fn reach(
     downstream: &Connection,
+    early: Vec<u8>,
     caller: Caller<'_>,
     active: &Active,
     ticket: &Ticket,
     record: &mut Record,
-) -> Result<Dialled, Ending> {
+) -> Result<Upstream, Unserved> {
     let Some(offset) = active.forward.spec.listener.offset(caller.local.port()) else {
         record.refused(&"its port is none of the forward's any more");
-        return Err(Ending::NoBackend);
+        return Err(Unserved::Reset(Ending::NoBackend));
     };
     let dialling = Dialling {
         served: caller.served,
@@ -239,11 +309,20 @@ async fn reach(
     let dialled = tokio::select! {
         dialled = dial::dial(dialling) => dialled,
         // A half-close is no error and lets the dial go on; a reset ends it.
-        _ = downstream.ready(Interest::ERROR) => return Err(Ending::DownstreamRst),
-        ending = ticket.cut() => return Err(ending),
+        _ = downstream.ready(Interest::ERROR) => {
+            return Err(Unserved::Reset(Ending::DownstreamRst));
+        }
+        ending = ticket.cut() => return Err(Unserved::Reset(ending)),
     };
     record.dialled(&dialled);
-    dialled.map_err(|error| error.ending())
+    let dialled = dialled.map_err(|error| Unserved::Reset(error.ending()))?;
+    ticket.on(dialled.seat.backend(), dialled.seat.since());
+    Ok(Upstream {
+        connection: dialled.connection,
+        seat: Some(dialled.seat),
+        early,
+        _place: None,
+    })
 }
 
 #[cfg(test)]

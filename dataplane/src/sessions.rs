@@ -11,6 +11,7 @@ use fastrand::Rng;
 use tcpforward_protocol::snapshot::Forward;
 
 use crate::relay::ending::Ending;
+use crate::served::Active;
 
 mod closing;
 mod rights;
@@ -109,7 +110,8 @@ impl Sessions {
     }
 
     /// Tells those to end whose time has come. Costs next to nothing while nothing is wrong.
-    pub fn tick(&self, forward: &Forward, now: Instant, rng: &mut Rng) {
+    pub fn tick(&self, active: &Active, now: Instant, rng: &mut Rng) {
+        let forward = &active.forward;
         let mut watch = lock(&self.watch);
         let Watch {
             gone_since,
@@ -117,9 +119,9 @@ impl Sessions {
             rights,
         } = &mut *watch;
         if self.rights_stirred.swap(false, Ordering::AcqRel) {
-            rights.look(&self.open(), forward, now, rng);
+            rights.look(&self.open(), active, now, rng);
         }
-        rights.cut(forward, now);
+        rights.cut(active, now);
         let rules = Rules {
             established: &forward.spec.relay.established_connections,
             gone_since: *gone_since,

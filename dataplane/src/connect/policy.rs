@@ -76,13 +76,18 @@ pub enum ByName {
 }
 
 /// Why an address is not dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressRefused {
     /// By that rule, or because none allows it.
+    #[error("the rules do not allow the address")]
     Denied(Option<RuleId>),
     /// Never, or without the pool's leave.
+    #[error("the address must not be dialled: {0}")]
     Forbidden(Forbidden),
     /// A rule would allow it, had it an entry in `cidrs`.
+    #[error(
+        "the address is private, and the rule that allows its name has no entry in cidrs for it"
+    )]
     Private,
 }
 

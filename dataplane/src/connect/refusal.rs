@@ -4,7 +4,7 @@
 //! Whatever is answered, the connection is closed behind it (RFC 9931). No answer repeats what the
 //! client sent, and none is a 401, to which clients send the target's password.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::connect::head::HeadError;
 use crate::relay::ending::Ending;
@@ -134,11 +134,8 @@ impl Refusal {
     /// All of the answer. It is the same every time, and the connection ends behind it.
     #[must_use]
     pub fn to_response(&self) -> Vec<u8> {
-        let (what, remedy) = self.texts();
-        let detail = match self {
-            Self::BadRequest(error) => format!("{what}: {error}"),
-            _ => what.to_owned(),
-        };
+        let (_, remedy) = self.texts();
+        let detail = self.to_string();
         let body = format!("{detail}.\n{remedy}\n");
         let mut head = format!("HTTP/1.1 {}\r\n", self.status_line());
         let _ = write!(
@@ -158,6 +155,14 @@ impl Refusal {
             body.len()
         );
         head.into_bytes()
+    }
+
+    /// Whether it says something of what the client asks for, and so counts against who tries out
+    /// what there is. A first request without credentials is how clients find out that they need
+    /// some.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        *self != Self::CredentialsMissing && matches!(self.status(), 403 | 407 | 502 | 504)
     }
 
     fn status_line(&self) -> &'static str {
@@ -197,6 +202,17 @@ impl Refusal {
             Self::DnsError(Some(4)) => Some("NOTIMP"),
             Self::DnsError(Some(5)) => Some("REFUSED"),
             _ => None,
+        }
+    }
+}
+
+/// What happened.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, _) = self.texts();
+        match self {
+            Self::BadRequest(error) => write!(f, "{what}: {error}"),
+            _ => f.write_str(what),
         }
     }
 }

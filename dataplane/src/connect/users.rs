@@ -66,6 +66,12 @@ impl Users {
         &self.left_out
     }
 
+    /// What a password of that user is checked against; absent: there is no such user.
+    #[must_use]
+    pub fn proof(&self, name: &str) -> Option<&Arc<str>> {
+        self.hashes.get(name)
+    }
+
     /// How a password of that user is checked. Whoever is unknown costs as much as the dearest of
     /// those who are known, so that time doesn't tell who is.
     fn test(&self, name: &str) -> Test {

@@ -7,8 +7,9 @@ use tcpforward_protocol::answer::RefusalCode;
 use tokio::time::Instant;
 
 use super::{
-    ACCEPT_ERRORS, ACCEPT_WAITS, ALL, DESCRIPTORS_FREE, FORWARDS, LAST_GOOD, LOOKUPS, OPERATORS,
-    REFUSED, SESSIONS_CUT, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
+    ACCEPT_ERRORS, ACCEPT_WAITS, ALL, CONNECT_HASHES, CONNECT_LOOKUPS, DESCRIPTORS_FREE, FORWARDS,
+    LAST_GOOD, LOOKUPS, OPERATORS, REFUSED, SESSIONS_CUT, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE,
+    SNAPSHOT_EPOCH,
 };
 use crate::app::Handle;
 use crate::view::View;
@@ -89,6 +90,12 @@ fn of_process(handle: &Handle, families: &mut Families) {
         (vec!["failed"], state.lookups_failed),
     ];
     families.add(LOOKUPS, lookups);
+    let names = [
+        (vec!["answered"], state.names_answered),
+        (vec!["failed"], state.names_failed),
+    ];
+    families.add(CONNECT_LOOKUPS, names);
+    families.add(CONNECT_HASHES, one(state.hashes));
     families.add(ACCEPT_ERRORS, one(state.accept_errors));
     families.add(ACCEPT_WAITS, one(state.accept_waits));
     families.add(DESCRIPTORS_FREE, one(state.descriptors_free));

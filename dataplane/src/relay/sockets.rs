@@ -14,14 +14,14 @@ use crate::relay::ending::{Ending, Side};
 use crate::socket::Connection;
 
 /// Completes when the socket has broken, with the reason.
-pub(super) async fn broke(socket: &TcpStream) -> ErrorKind {
+pub(crate) async fn broke(socket: &TcpStream) -> ErrorKind {
     // An error here means that the runtime ends.
     let _ = socket.ready(Interest::ERROR).await;
     let error = SockRef::from(socket).take_error().ok().flatten();
     error.map_or(ErrorKind::ConnectionReset, |error| error.kind())
 }
 
-pub(super) fn pass_fin(sink: &TcpStream) {
+pub(crate) fn pass_fin(sink: &TcpStream) {
     // A peer that is gone already needs no FIN; its reset is seen by a read.
     let _ = SockRef::from(sink).shutdown(Shutdown::Write);
 }

@@ -53,6 +53,11 @@ impl DialResult {
 /// and the two times at which the kernel sends a lost SYN again.
 pub const CONNECT_SECONDS: [f64; 8] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 3.0];
 
+/// Every HTTP status that a CONNECT proxy answers.
+pub const STATUSES: [u16; 13] = [
+    200, 400, 403, 405, 407, 408, 414, 429, 431, 500, 502, 503, 504,
+];
+
 /// One worker's counts of one forward. Aligned, so that no two workers write to one cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -65,6 +70,8 @@ pub(super) struct Counts {
     connect_ns: AtomicU64,
     races: AtomicU64,
     races_won: AtomicU64,
+    answers: [AtomicU64; STATUSES.len()],
+    would_deny: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
 }
@@ -99,6 +106,10 @@ pub struct Totals {
     pub races: u64,
     /// Those of them in which the second one was first.
     pub races_won: u64,
+    /// Answers of a CONNECT proxy, in the order of `STATUSES`.
+    pub answers: [u64; STATUSES.len()],
+    /// Requests that its rules refuse and that were let through, because they only report.
+    pub would_deny: u64,
     /// Bytes from downstream to upstream.
     pub up: u64,
     /// Bytes from upstream to downstream.
@@ -174,6 +185,21 @@ impl Served {
         self.count(worker, |c| &c.races, 1);
     }
 
+    /// Counts an answer of a CONNECT proxy.
+    pub fn answered(&self, worker: usize, status: u16) {
+        let index = STATUSES.iter().position(|known| *known == status);
+        if let Some(counts) = self.counts.get(worker)
+            && let Some(answers) = index.and_then(|index| counts.answers.get(index))
+        {
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request that is let through though the rules refuse it.
+    pub fn would_deny(&self, worker: usize) {
+        self.count(worker, |c| &c.would_deny, 1);
+    }
+
     /// Counts bytes that were passed on.
     pub fn passed(&self, worker: usize, from: Side, bytes: u64) {
         match from {
@@ -202,6 +228,8 @@ impl Served {
             add_all(&mut totals.dials, &counts.dials);
             add_all(&mut totals.checks, &counts.checks);
             add_all(&mut totals.connects, &counts.connects);
+            add_all(&mut totals.answers, &counts.answers);
+            add(&mut totals.would_deny, &counts.would_deny);
             add(&mut connect_ns, &counts.connect_ns);
             add(&mut totals.opened, &counts.opened);
             add(&mut totals.races, &counts.races);

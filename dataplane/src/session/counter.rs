@@ -21,7 +21,8 @@ const SHARED_AT: u64 = 64 << 10;
 /// Of one session.
 pub(super) struct Counter<'a> {
     caller: Caller<'a>,
-    backend: &'a Arc<Backend>,
+    /// Absent: a tunnel to an address that is nobody's backend.
+    backend: Option<&'a Arc<Backend>>,
     /// Whether the backend's first byte is waited for. Only where resets before it are held
     /// against the backend; else nobody asks, and the balancer is left in peace.
     awaits_answer: AtomicBool,
@@ -31,7 +32,11 @@ pub(super) struct Counter<'a> {
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(caller: Caller<'a>, active: &Active, backend: &'a Arc<Backend>) -> Self {
+    pub(super) fn new(
+        caller: Caller<'a>,
+        active: &Active,
+        backend: Option<&'a Arc<Backend>>,
+    ) -> Self {
         let passive = active.forward.spec.relay.health_check.passive;
         Self {
             caller,
@@ -68,15 +73,18 @@ impl<'a> Counter<'a> {
 
     fn share(&self) {
         let take = |pending: &AtomicU64| pending.swap(0, Ordering::Relaxed);
-        self.backend.passed(take(&self.up), take(&self.down));
+        if let Some(backend) = self.backend {
+            backend.passed(take(&self.up), take(&self.down));
+        }
     }
 
     fn observe(&self, outcome: Outcome) {
+        let Some(backend) = self.backend else { return };
         let Caller {
             served, context, ..
         } = self.caller;
         let now = Instant::now().into_std();
-        if served.observe(self.backend, outcome, now) == Observed::Changed {
+        if served.observe(backend, outcome, now) == Observed::Changed {
             context.shared.news.notify_one();
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::access_log::{self, Line, Sockets};
+use crate::access_log::{self, Asked, Line, Sockets};
 use crate::balancer::backend::Backend;
 use crate::dial::{self, Dialled};
 use crate::proxy_protocol::inbound::Origin;
@@ -18,13 +18,17 @@ use crate::socket::{self, TcpInfo};
 
 /// Of one session, from accept on.
 pub(super) struct Record {
-    start: Instant,
+    /// When it was accepted.
+    pub(super) start: Instant,
     /// The client, as far as it is known, and where it connected.
     pub(super) endpoints: Endpoints,
     /// The connection's name in PROXY headers.
     pub(super) unique_id: Option<UniqueId>,
     via: Option<SocketAddr>,
-    backend: Option<Arc<Backend>>,
+    /// Of a CONNECT proxy's client. In a box, because most sessions have none.
+    pub(super) asked: Option<Box<Asked>>,
+    upstream_target: Option<Arc<str>>,
+    upstream: Option<SocketAddr>,
     upstream_local: Option<SocketAddr>,
     attempts: u32,
     queued: Duration,
@@ -46,7 +50,9 @@ impl Record {
             },
             unique_id: None,
             via: None,
-            backend: None,
+            asked: None,
+            upstream_target: None,
+            upstream: None,
             upstream_local: None,
             attempts: 0,
             queued: Duration::ZERO,
@@ -82,17 +88,29 @@ impl Record {
         self.dial = self.start.elapsed();
         match result {
             Ok(dialled) => {
-                self.attempts = dialled.attempts;
+                let backend = dialled.seat.backend();
                 self.queued = dialled.queued;
-                self.backend = Some(Arc::clone(dialled.seat.backend()));
-                let local = dialled.connection.local_addr().ok();
-                self.upstream_local = local.map(socket::canonical);
+                self.through(Some(backend));
+                self.reached(&dialled.connection, backend.address, dialled.attempts);
             }
             Err(error) => {
                 self.attempts = error.attempts();
                 self.refused(error);
             }
         }
+    }
+
+    /// That address was reached.
+    pub(super) fn reached(&mut self, upstream: &TcpStream, address: SocketAddr, attempts: u32) {
+        self.dial = self.start.elapsed();
+        self.attempts = attempts;
+        self.upstream = Some(address);
+        self.upstream_local = upstream.local_addr().ok().map(socket::canonical);
+    }
+
+    /// It is a backend's.
+    pub(super) fn through(&mut self, backend: Option<&Arc<Backend>>) {
+        self.upstream_target = backend.map(|backend| Arc::clone(&backend.target));
     }
 
     /// The relay is over, and nothing has been closed yet.
@@ -111,7 +129,9 @@ impl Record {
             via: self.via,
             local: self.endpoints.destination,
             unique_id: self.unique_id.as_ref(),
-            backend: self.backend.as_deref(),
+            asked: self.asked.as_deref(),
+            upstream_target: self.upstream_target.as_deref(),
+            upstream: self.upstream,
             upstream_local: self.upstream_local,
             attempts: self.attempts,
             queued: self.queued,

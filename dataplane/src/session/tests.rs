@@ -17,6 +17,8 @@ use crate::proxy_protocol::{Parsed, Parser};
 use crate::shared::Shared;
 use crate::sync::samples;
 
+mod tunnel;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An accepted connection of that forward, and its client.

@@ -5,10 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use tcpforward_protocol::snapshot::Forward;
 
-use super::ticket::Open;
+use super::ticket::{Open, Reached};
+use crate::balancer::backend::Condition;
+use crate::connect::proxy::Proxy;
 use crate::relay::ending::Ending;
+use crate::served::Active;
 
 /// Each ends at a random time within this. It is promised within five seconds, of which the ticks
 /// may take half of one.
@@ -28,16 +30,10 @@ impl Rights {
     }
 
     /// Looks through all sessions. Who was found before keeps its time.
-    pub(super) fn look(
-        &mut self,
-        all: &[Arc<Open>],
-        forward: &Forward,
-        now: Instant,
-        rng: &mut Rng,
-    ) {
+    pub(super) fn look(&mut self, all: &[Arc<Open>], active: &Active, now: Instant, rng: &mut Rng) {
         self.lost.clear();
         for open in all.iter().filter(|open| !open.is_ending()) {
-            if holds(open, forward) {
+            if holds(open, active) {
                 open.set_lost_at(None);
                 continue;
             }
@@ -50,7 +46,7 @@ impl Rights {
     }
 
     /// Tells those to end whose time has come.
-    pub(super) fn cut(&mut self, forward: &Forward, now: Instant) {
+    pub(super) fn cut(&mut self, active: &Active, now: Instant) {
         self.lost.retain(|open| {
             let Some(open) = open.upgrade() else {
                 return false;
@@ -59,7 +55,7 @@ impl Rights {
                 return true;
             }
             // By now its peer may have said whose session it is.
-            if !holds(&open, forward) {
+            if !holds(&open, active) {
                 open.end(Ending::RightLost);
             }
             false
@@ -68,11 +64,21 @@ impl Rights {
 }
 
 /// Whether a session may be here: by its client's address, and if that is a peer's word, by the
-/// trust in that peer. A client that has not said yet who it is counts as the peer.
-fn holds(open: &Open, forward: &Forward) -> bool {
-    let listener = &forward.spec.listener;
-    match open.vouched() {
+/// trust in that peer. A client that has not said yet who it is counts as the peer. A tunnel has to be
+/// one that would be let through now, and what it leads to still there.
+fn holds(open: &Open, active: &Active) -> bool {
+    let listener = &active.forward.spec.listener;
+    let may_come = match open.vouched() {
         Some(client) => listener.trusts(open.peer) && listener.allows(client),
         None => listener.allows(open.peer),
-    }
+    };
+    let Some(grounds) = open.grounds() else {
+        return may_come;
+    };
+    let settings = &active.terms.settings;
+    let is_upheld = |proxy: &Proxy| proxy.upholds(&grounds, settings);
+    let is_there = |reached: Reached| reached.backend.condition().0 != Condition::Removed;
+    may_come
+        && active.proxy.as_deref().is_some_and(is_upheld)
+        && open.reached().is_none_or(is_there)
 }

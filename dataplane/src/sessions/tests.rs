@@ -66,7 +66,9 @@ impl Rig {
         let end = self.now + time;
         while self.now < end {
             self.now += Duration::from_millis(250);
-            self.sessions.tick(&self.forward, self.now, &mut self.rng);
+            let forward = Arc::new(self.forward.clone());
+            let active = Active::new(forward, samples::terms(), None);
+            self.sessions.tick(&active, self.now, &mut self.rng);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::{Sessions, lock};
 use crate::balancer::backend::{Backend, Condition};
+use crate::connect::proxy::Grounds;
 use crate::relay::ending::Ending;
 
 /// One session, as those see it who may end it.
@@ -21,6 +22,7 @@ pub(super) struct Open {
 #[derive(Debug, Default)]
 struct State {
     client: Option<IpAddr>,
+    grounds: Option<Arc<Grounds>>,
     reached: Option<Reached>,
     lost_at: Option<Instant>,
     ending: Option<Ending>,
@@ -55,6 +57,11 @@ impl Open {
     /// Whose session it is.
     pub(super) fn client(&self) -> IpAddr {
         self.vouched().unwrap_or(self.peer)
+    }
+
+    /// What its tunnel stands on; absent: it has none.
+    pub(super) fn grounds(&self) -> Option<Arc<Grounds>> {
+        self.state().grounds.clone()
     }
 
     /// The backend that it has reached.
@@ -107,6 +114,14 @@ impl Ticket {
     /// said is looked for under the peer's name.
     pub fn vouched_for(&self, client: IpAddr) {
         self.open.state().client = Some(client);
+    }
+
+    /// It is a tunnel on these grounds. As with `vouched_for`, who judged them before has to do it
+    /// again.
+    pub fn stands_on(&self, grounds: Grounds) -> Arc<Grounds> {
+        let grounds = Arc::new(grounds);
+        self.open.state().grounds = Some(Arc::clone(&grounds));
+        grounds
     }
 
     /// It has reached that backend, which was picked then.

@@ -16,6 +16,9 @@ use crate::view::people::backend::BackendView;
 use crate::view::{Row, View};
 
 pub mod backend;
+mod proxy;
+
+pub use proxy::ProxyView;
 
 /// When somebody looks, and what is not in the view.
 #[derive(Clone, Debug)]
@@ -58,6 +61,9 @@ pub struct ForwardView {
     pub hedges: HedgesView,
     /// Checks by what came of them.
     pub checks: BTreeMap<&'static str, u64>,
+    /// What it does as a CONNECT proxy; absent: it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyView>,
     /// Sessions that will be closed, and why.
     pub closing: Vec<ClosingView>,
     /// Every backend, whatever its state.
@@ -198,6 +204,7 @@ impl View {
                 won: totals.races_won,
             },
             checks: checks(&totals),
+            proxy: ProxyView::of(served),
             closing: closing(served, moment),
             backends: accounts.map(|a| BackendView::new(a, moment)).collect(),
             hosts: hosts(served, moment),

@@ -166,6 +166,13 @@ impl fmt::Display for HostPattern {
     }
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::User(name) = self;
+        f.write_str(name)
+    }
+}
+
 impl ServiceName {
     /// The name of the relay's target that leads to this port of the Service.
     #[must_use]

@@ -13,21 +13,10 @@ async fn every_metric_is_there_as_documented_and_no_other() {
     let servers = vec![dns.address];
     let mut rig = start(|config| config.dns_servers = servers);
     let mut stream = rig.subscriber().await;
-    let plain = forward("f", port, &[a.address]);
-    let mut spec = plain.spec;
-    let mut named = testing::target("named");
-    named.host = Some(Host {
-        name: "a.example".to_owned(),
-        port: NonZeroU16::MIN,
-    });
-    spec.relay.targets.push(named);
-    spec.relay.backend_limits = Some(BackendLimits {
-        connections: NonZeroU32::MIN,
-        queue_timeout: Duration::ZERO,
-    });
-    spec.requires = feature::required(&spec);
-    let whole = Forward::new(plain.name, spec, plain.backends);
-    let applied = push_all(&mut stream, 1, &samples::snapshot([whole])).await;
+    let whole = whole(port, a.address);
+    let proxy = proxy(free_port().await);
+    let set = samples::snapshot([whole, proxy]);
+    let applied = push_all(&mut stream, 1, &set).await;
     assert!(applied.refused.is_empty(), "{:?}", applied.refused);
 
     let families = rig.registry.gather();
@@ -68,4 +57,30 @@ async fn every_metric_is_there_as_documented_and_no_other() {
         )
     };
     eventually("an answer", || answered().ends_with(" 1")).await;
+}
+
+/// A relay with a name and a limit.
+fn whole(port: u16, address: SocketAddr) -> Forward {
+    let plain = forward("f", port, &[address]);
+    let mut spec = plain.spec;
+    let mut named = testing::target("named");
+    named.host = Some(Host {
+        name: "a.example".to_owned(),
+        port: NonZeroU16::MIN,
+    });
+    spec.relay.targets.push(named);
+    spec.relay.backend_limits = Some(BackendLimits {
+        connections: NonZeroU32::MIN,
+        queue_timeout: Duration::ZERO,
+    });
+    spec.requires = feature::required(&spec);
+    Forward::new(plain.name, spec, plain.backends)
+}
+
+fn proxy(port: u16) -> Forward {
+    let plain = forward("proxy", port, &[]);
+    let mut spec = plain.spec;
+    spec.connect = Some(testing::connect(vec![testing::rule("a")]));
+    spec.requires = feature::required(&spec);
+    Forward::new(plain.name, spec, Vec::new())
 }

@@ -18,6 +18,8 @@ use crate::relay::ending::Ending;
 use crate::served::{CONNECT_SECONDS, DialResult, Served, Totals};
 use crate::view::View;
 
+mod connect;
+
 /// One forward, with its counts as they were at one moment.
 struct Row {
     name: String,
@@ -40,6 +42,7 @@ pub(super) fn add(view: &View, now: Instant, families: &mut Families) {
     of_queues(&rows, families);
     of_rules(&rows, families);
     of_hosts(&rows, families);
+    connect::add(&rows, families);
 }
 
 fn of_sessions(rows: &[Row], now: Instant, families: &mut Families) {
@@ -107,11 +110,15 @@ fn of_queues(rows: &[Row], families: &mut Families) {
 fn of_rules(rows: &[Row], families: &mut Families) {
     let limits = rows.iter().flat_map(|row| {
         let limits = row.served.limits();
+        let tunnels = row.served.tunnels().in_use();
         let limits = [
             ("connections", limits.connections),
             ("connections_per_second", limits.per_second),
             ("connections_per_source", limits.per_source),
             ("backend_connections", row.served.backend_limit()),
+            ("tunnels", tunnels.tunnels),
+            ("tunnels_per_source", tunnels.per_source),
+            ("tunnels_per_subject", tunnels.per_subject),
         ];
         by_word(
             row,

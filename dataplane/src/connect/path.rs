@@ -1,0 +1,232 @@
+//! Edge. From a target that was asked for to its other end, as far as the rules allow.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tcpforward_protocol::snapshot::ServiceName;
+use tokio::time::Instant;
+
+use super::names::NameError;
+use super::policy::{AddressRefused, Ask, ByName, RuleId};
+use super::proxy::{Identity, Verdict, Way};
+use super::race;
+use super::refusal::Refusal;
+use super::target::{Host, Target};
+use super::tunnel::Client;
+use crate::access_log::Asked;
+use crate::dial::queue::Seat;
+use crate::dial::{self, Cause, Dialling};
+use crate::served::DialResult;
+use crate::socket::Connection;
+
+/// How long it may take to reach one of a name's addresses: the kernel sends a lost SYN again after
+/// one, three and seven seconds.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Answers of DNS (RFC 1035 §4.1.1).
+const NO_ERROR: u16 = 0;
+const NO_SUCH_NAME: u16 = 3;
+
+/// The other end of a tunnel.
+pub(super) struct Reached {
+    pub(super) connection: Connection,
+    pub(super) address: SocketAddr,
+    pub(super) attempts: u32,
+    pub(super) seat: Option<Seat>,
+    pub(super) way: Way,
+}
+
+pub(super) async fn reach(
+    client: Client<'_>,
+    target: &Target,
+    identity: Option<&Identity>,
+    asked: &mut Asked,
+) -> Result<Reached, Refusal> {
+    let ask = Ask {
+        target,
+        subject: identity.map(|identity| &identity.subject),
+    };
+    match client.proxy.policy().by_name(&ask) {
+        ByName::Service { rule, service } => {
+            decided(client, rule, asked);
+            through_service(client, service, target.port, asked).await
+        }
+        ByName::Denied(rule) if !client.proxy.only_reports() => {
+            if let Some(rule) = rule {
+                decided(client, rule, asked);
+            }
+            Err(Refusal::Denied)
+        }
+        ByName::Denied(_) | ByName::Addresses => by_address(client, &ask, asked).await,
+    }
+}
+
+fn decided(client: Client<'_>, rule: RuleId, asked: &mut Asked) {
+    let name = client.proxy.policy().rule_name(rule);
+    client.served.tunnels().decided(name);
+    asked.rule = Some(name.to_owned());
+}
+
+async fn through_service(
+    client: Client<'_>,
+    service: ServiceName,
+    port: u16,
+    asked: &mut Asked,
+) -> Result<Reached, Refusal> {
+    let target = service.target(port);
+    let dialling = Dialling {
+        served: client.served,
+        active: client.active,
+        context: client.context,
+        source: client.source,
+        target: Some(&target),
+        offset: 0,
+    };
+    let dialled = dial::dial(dialling).await.map_err(|error| {
+        asked.why = Some(error.to_string());
+        Refusal::from(error)
+    })?;
+    Ok(Reached {
+        address: dialled.seat.backend().address,
+        connection: dialled.connection,
+        attempts: dialled.attempts,
+        seat: Some(dialled.seat),
+        way: Way::Service(service),
+    })
+}
+
+async fn by_address(
+    client: Client<'_>,
+    ask: &Ask<'_>,
+    asked: &mut Asked,
+) -> Result<Reached, Refusal> {
+    let found = match &ask.target.host {
+        Host::Address(ip) => Ok(Arc::from([*ip])),
+        Host::Name(name) => client.context.shared.names.lookup(name).await,
+    };
+    let found = found.map_err(|error| {
+        asked.why = Some(error.to_string());
+        Refusal::from(error)
+    })?;
+    let allowed = judged(client, ask, &found, asked)?;
+    let addresses: Vec<SocketAddr> = allowed.iter().map(|(address, _)| *address).collect();
+    let settings = &client.active.terms.settings;
+    let start = Instant::now();
+    let shared = &client.context.shared;
+    let raced = race::race(&addresses, settings, start + DEADLINE, shared).await;
+    let worker = client.context.worker;
+    match raced {
+        Ok(reached) => {
+            client.served.dialled(worker, DialResult::Reached);
+            client.served.connected(worker, start.elapsed());
+            let chosen = allowed
+                .iter()
+                .find(|(address, _)| *address == reached.address);
+            if let Some((_, Some(rule))) = chosen {
+                decided(client, *rule, asked);
+            }
+            Ok(Reached {
+                connection: reached.connection,
+                address: reached.address,
+                attempts: reached.attempts,
+                seat: None,
+                way: Way::Address(reached.address.ip()),
+            })
+        }
+        Err(error) => {
+            asked.why = Some(error.to_string());
+            match error {
+                race::Error::NoAddress => Err(Refusal::DnsError(Some(NO_ERROR))),
+                race::Error::Exhausted { cause, .. } => {
+                    client.served.dialled(worker, cause.result());
+                    Err(Refusal::from(&cause))
+                }
+            }
+        }
+    }
+}
+
+/// The addresses that may be dialled, each with the rule that says so; none: the rules don't, but
+/// are only asked.
+fn judged(
+    client: Client<'_>,
+    ask: &Ask<'_>,
+    found: &[IpAddr],
+    asked: &mut Asked,
+) -> Result<Vec<(SocketAddr, Option<RuleId>)>, Refusal> {
+    let settings = &client.active.terms.settings;
+    let mut allowed = Vec::new();
+    let mut refused = None;
+    let mut reported = None;
+    for ip in found.iter().copied() {
+        let address = SocketAddr::new(ip, ask.target.port);
+        match client.proxy.judge(ask, ip, settings) {
+            Verdict::Allowed(rule) => allowed.push((address, Some(rule))),
+            Verdict::Reported(why) => {
+                reported = Some(why);
+                allowed.push((address, None));
+            }
+            Verdict::Refused(why) => refused = Some(why),
+        }
+    }
+    if let Some(why) = reported {
+        client.served.would_deny(client.context.worker);
+        tracing::info!(forward = %client.served.name, client = %client.source,
+            connect_target = %ask.target, subject = asked.subject, why = %why,
+            "a tunnel that the rules refuse is let through, because they only report");
+    }
+    if allowed.is_empty() {
+        if let Some(AddressRefused::Denied(Some(rule))) = refused {
+            decided(client, rule, asked);
+        }
+        asked.why = refused.map(|why| why.to_string());
+        return Err(match (&ask.target.host, refused) {
+            (_, None) => Refusal::DnsError(Some(NO_ERROR)),
+            (Host::Address(_), Some(AddressRefused::Denied(_))) => Refusal::Denied,
+            _ => Refusal::AddressProhibited,
+        });
+    }
+    Ok(allowed)
+}
+
+/// What a client is told of a name that leads nowhere.
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Busy => Self::Busy,
+            NameError::Failed(_) | NameError::NotAName(_) => Self::DnsError(None),
+            NameError::NoAddress => Self::DnsError(Some(NO_ERROR)),
+            NameError::NotFound => Self::DnsError(Some(NO_SUCH_NAME)),
+            NameError::Timeout(_) => Self::DnsTimeout,
+        }
+    }
+}
+
+/// What a client is told of a dial that failed.
+impl From<&Cause> for Refusal {
+    fn from(cause: &Cause) -> Self {
+        use tcpforward_protocol::answer::DialError;
+        match (cause, cause.result()) {
+            (Cause::Own, _) => Self::Loop,
+            (Cause::Forbidden(_), _) => Self::AddressProhibited,
+            (_, DialResult::Failed(DialError::Refused)) => Self::ConnectionRefused,
+            (_, DialResult::Failed(DialError::Timeout)) => Self::ConnectionTimeout,
+            (_, DialResult::Failed(DialError::Unreachable)) => Self::Unroutable,
+            (_, DialResult::Local) => Self::Internal,
+            _ => Self::ConnectionTerminated,
+        }
+    }
+}
+
+/// What a client is told when no backend of a Service was reached.
+impl From<dial::Error> for Refusal {
+    fn from(error: dial::Error) -> Self {
+        match error {
+            dial::Error::Exhausted { cause, .. } => Self::from(&cause),
+            dial::Error::NoBackend => Self::NoBackend,
+            dial::Error::NoneHealthy => Self::NoHealthyBackend,
+            dial::Error::QueueFull | dial::Error::QueueTimeout(_) => Self::Busy,
+        }
+    }
+}
