@@ -47,6 +47,11 @@ fn a_server_taken_out_keeps_its_sessions_until_the_drain_ends() -> Result<()> {
 }
 
 #[test]
+fn everybody_who_comes_back_at_once_is_served() -> Result<()> {
+    holds("R8")
+}
+
+#[test]
 fn checks_are_spread_and_a_standstill_ejects_nobody() -> Result<()> {
     holds("R9")
 }
@@ -59,6 +64,11 @@ fn without_a_healthy_server_the_policy_holds() -> Result<()> {
 #[test]
 fn a_server_that_swallows_packets_costs_no_session() -> Result<()> {
     holds("R11")
+}
+
+#[test]
+fn a_hedged_dial_waits_for_no_dead_server() -> Result<()> {
+    holds("R11h")
 }
 
 #[test]

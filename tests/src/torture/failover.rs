@@ -123,30 +123,39 @@ fn lost(outcomes: &[&Outcome]) -> usize {
     outcomes.iter().map(|outcome| outcome.failed()).sum()
 }
 
-/// R11 with `hedge`: another server is raced after 250 ms.
+/// R11 with `hedge`: another server is raced after 250 ms. Races are a tenth of the dials of late,
+/// so there have to be some before the fault.
 ///
 /// # Errors
 /// The side doesn't start.
 pub async fn hedged(place: &Place<'_>) -> Result<Vec<Figure>> {
     const P99: &str = "p99 with a hedge of 250 ms";
     const LOST: &str = "sessions lost with a hedge";
+    const WON: &str = "a raced server was first";
     const NO: &str = "it has no hedged dials";
     let calls_for = place.by_side(true, false);
     if !calls_for {
-        return Ok(vec![Figure::cannot(P99, NO), Figure::cannot(LOST, NO)]);
+        return Ok([P99, LOST, WON].map(|name| Figure::cannot(name, NO)).into());
     }
+    // The short form runs on machines that are busy: without a race p99 would be far above its limit.
+    let (timeout, limit) = place.scaled(("5s", 4000.0), ("1s", 300.0), |_| ("1s", 300.0));
     let servers = three_servers().await?;
     let setup = Setup {
-        relay: "    dial: {timeout: 1s, hedge: {after: 250ms}}\n".to_owned(),
+        relay: format!(
+            "    dial: {{timeout: {timeout}, deadline: 15s, hedge: {{after: 250ms}}}}\n"
+        ),
         ..Setup::over(&addresses(&servers))
     };
     let relay = Relay::start(place.lab, place.side, &setup).await?;
-    nft::black_hole(FAILING.into(), PORT)?;
     let window = Duration::from_secs(place.scaled(3, 10, |_| 10));
+    let calm = open_loop(rate(place), window, relay.listener, name).await?;
+    nft::black_hole(FAILING.into(), PORT)?;
     let fault = open_loop(rate(place), window, relay.listener, name).await?;
+    let won = relay.metric("hedges_won_total", &[]).await?;
     Ok(vec![
-        Figure::new(P99, fault.percentile(99), "ms").at_most(300.0),
-        Figure::new(LOST, count(fault.failed()), "sessions").at_most(0.0),
+        Figure::new(P99, fault.percentile(99), "ms").at_most(limit),
+        Figure::new(LOST, count(lost(&[&calm, &fault])), "sessions").at_most(0.0),
+        Figure::yes(WON, won >= 1.0),
     ])
 }
 
@@ -235,9 +244,11 @@ pub async fn herd(place: &Place<'_>) -> Result<Vec<Figure>> {
     }
     Ok(vec![
         Figure::share("clients that are back", n_back, n).all(),
-        Figure::new("all back after", took, "s")
-            .at_most(10.0)
-            .noise(2.0),
+        place.timing(
+            Figure::new("all back after", took, "s")
+                .at_most(10.0)
+                .noise(2.0),
+        ),
         Figure::new(
             "most sessions on the second server",
             count(most),
