@@ -270,7 +270,7 @@ fn every_example_is_fine_and_none_takes_anothers_place() {
     let mut all = Vec::new();
     for folder in ["../examples", "../examples/local"] {
         let examples = files(folder);
-        assert_eq!(examples.len(), 12, "{folder}");
+        assert_eq!(examples.len(), 17, "{folder}");
         all.extend(examples.iter().map(|(path, text)| parse(path, text)));
     }
     let all = gather(all);
@@ -279,5 +279,5 @@ fn every_example_is_fine_and_none_takes_anothers_place() {
         .objects
         .iter()
         .filter(|l| l.object.kind() == Kind::TcpForward);
-    assert_eq!(forwards.count(), 25);
+    assert_eq!(forwards.count(), 35);
 }
