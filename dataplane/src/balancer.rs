@@ -18,7 +18,7 @@ use fastrand::Rng;
 use tcpforward_protocol::snapshot::{BackendLimits, Forward, HealthCheck, Relay};
 
 use crate::balancer::arrange::Arranged;
-use crate::balancer::backend::Backend;
+use crate::balancer::backend::{Backend, Freed};
 use crate::balancer::entry::{Entry, Key};
 use crate::balancer::failover::Failover;
 use crate::balancer::group::Group;
@@ -30,6 +30,7 @@ pub mod account;
 mod arrange;
 mod ask;
 pub mod backend;
+mod bag;
 mod draw;
 mod ejection;
 mod entry;
@@ -47,6 +48,11 @@ mod round_robin;
 mod schedule;
 mod topology;
 
+/// A forward with more backends than that is not arranged anew for each one that changes, which
+/// takes milliseconds with 10,000 of them and holds up every pick. Whoever is left out is skipped at
+/// once; all else that follows from it waits for the next tick.
+const AT_ONCE: usize = 256;
+
 /// Chooses backends for the sessions of one forward.
 #[derive(Debug, Default)]
 pub struct Balancer {
@@ -60,12 +66,18 @@ pub struct Balancer {
     /// In step with the levels of `failover`.
     groups: Vec<Group>,
     arranged: Arranged,
+    /// What was learned since it was arranged waits for `tick`.
+    is_stale: bool,
+    /// Told by those that were full.
+    freed: Arc<Freed>,
     /// For the length of ejections.
     rng: Option<Rng>,
     /// The latest turn of round robin.
     turn: u64,
     #[cfg(test)]
     looks: usize,
+    #[cfg(test)]
+    arrangements: usize,
 }
 
 /// What the forward says, as far as it concerns the balancer.
@@ -148,7 +160,7 @@ impl Balancer {
 
     /// Does what is due by time alone.
     pub fn tick(&mut self, now: Instant) -> Observed {
-        if self.arranged.due.is_none_or(|due| now < due) {
+        if !self.is_stale && self.arranged.due.is_none_or(|due| now < due) {
             return Observed::Same;
         }
         let Some(rules) = &self.rules else {
@@ -200,7 +212,13 @@ impl Balancer {
         if after == Standing::Usable {
             entry.start_slowly(now);
         }
-        let _ = self.arrange(now);
+        let _ = entry.show();
+        if self.entries.len() > AT_ONCE {
+            self.recount(id, before);
+            self.is_stale = true;
+        } else {
+            let _ = self.arrange(now);
+        }
         Observed::Changed
     }
 }

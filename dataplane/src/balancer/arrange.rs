@@ -13,13 +13,16 @@ use crate::balancer::health::Standing;
 use crate::balancer::outcome::Observed;
 
 /// What came of it, beside the groups.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arranged {
     /// Backends that take new sessions, in whatever health.
     pub(super) eligible: usize,
     /// Backends that any session could go to.
     pub(super) choices: usize,
     pub(super) probation: Probation,
+    pub(super) bar: Bar,
+    /// Of each priority; kept right until the next time.
+    pub(super) tallies: Vec<Tally>,
     /// When `tick` has something to do.
     pub(super) due: Option<Instant>,
 }
@@ -30,14 +33,49 @@ impl Default for Arranged {
             eligible: 0,
             choices: 0,
             probation: Probation::Trials,
+            bar: Bar::Available,
+            tallies: Vec::new(),
             due: None,
         }
     }
 }
 
+/// How those of a priority stand that take new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) number: u32,
+    pub(super) eligible: usize,
+    pub(super) usable: usize,
+    pub(super) ejected: usize,
+}
+
+impl Tally {
+    pub(super) fn new(number: u32) -> Self {
+        Self {
+            number,
+            eligible: 0,
+            usable: 0,
+            ejected: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, standing: Standing) {
+        self.eligible += 1;
+        self.usable += usize::from(standing == Standing::Usable);
+        self.ejected += usize::from(standing == Standing::Ejected);
+    }
+
+    pub(super) fn remove(&mut self, standing: Standing) {
+        let less = |count: usize, is_one: bool| count.saturating_sub(usize::from(is_one));
+        self.eligible = less(self.eligible, true);
+        self.usable = less(self.usable, standing == Standing::Usable);
+        self.ejected = less(self.ejected, standing == Standing::Ejected);
+    }
+}
+
 /// Who may be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bar {
+pub(super) enum Bar {
     /// Whoever is not left out.
     Available,
     /// Whoever takes new sessions: nobody is healthy, and all are tried.
@@ -45,7 +83,7 @@ enum Bar {
 }
 
 impl Bar {
-    fn passes(self, entry: &Entry) -> bool {
+    pub(super) fn passes(self, entry: &Entry) -> bool {
         let standing = entry.health.standing();
         self == Self::Eligible || matches!(standing, Standing::Probation | Standing::Usable)
     }
@@ -57,6 +95,11 @@ impl Balancer {
         let Some(rules) = self.rules.clone() else {
             return Observed::Same;
         };
+        self.is_stale = false;
+        #[cfg(test)]
+        {
+            self.arrangements += 1;
+        }
         self.relax();
         let relay = &rules.relay;
         let targets = &relay.targets;
@@ -69,6 +112,8 @@ impl Balancer {
         let has_usable = strengths.iter().any(|s| s.usable > 0);
         self.arranged = Arranged {
             eligible: self.eligible(targets).count(),
+            bar,
+            tallies: self.tallies(targets),
             choices: self.mark_choices(has_usable),
             probation: if has_usable {
                 Probation::Trials
@@ -137,6 +182,7 @@ impl Balancer {
         for entry in &mut self.entries {
             entry.share = 0.0;
             entry.is_spare = false;
+            entry.place = None;
         }
         let mut former = std::mem::take(&mut self.groups);
         let policy = self.rules.as_ref().map(|r| r.relay.load_balancer.policy);
@@ -173,6 +219,7 @@ impl Balancer {
         let name = members.first().and_then(entry)?;
         Some(Part {
             target: name.backend.target.clone(),
+            index: name.target,
             weight: target.weight,
             members,
         })
@@ -195,6 +242,18 @@ impl Balancer {
             }
         }
         self.entries.iter().filter(|e| e.is_choice).count()
+    }
+
+    pub(super) fn tallies(&self, targets: &[Target]) -> Vec<Tally> {
+        let mut tallies: Vec<_> = numbers(targets).into_iter().map(Tally::new).collect();
+        for entry in self.eligible(targets).filter_map(|id| self.entries.get(id)) {
+            let number = targets.get(entry.target).map(|t| t.priority);
+            let tally = tallies.iter_mut().find(|t| Some(t.number) == number);
+            if let Some(tally) = tally {
+                tally.add(entry.health.standing());
+            }
+        }
+        tallies
     }
 
     fn due(&self) -> Option<Instant> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::balancer::Limit;
+use crate::balancer::arrange::Bar;
 use crate::balancer::draw::By;
 use crate::balancer::entry::Entry;
 use crate::balancer::health::Standing;
@@ -31,6 +32,17 @@ pub(super) struct Terms {
     pub(super) limit: Option<Limit>,
     pub(super) slow_start: Option<Duration>,
     pub(super) probation: Probation,
+    pub(super) bar: Bar,
+}
+
+/// Whether a session may go to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// This session can't, others may.
+    NotNow,
+    /// None may until it has room, or until all is arranged anew.
+    Out,
+    Yes,
 }
 
 /// Who may go to backends in probation.
@@ -44,16 +56,22 @@ pub(super) enum Probation {
 
 impl Ask<'_> {
     /// Whether this session may go there.
-    pub(super) fn fits(&mut self, id: usize) -> bool {
+    pub(super) fn fit(&mut self, id: usize) -> Fit {
         self.looks += 1;
         let Some(entry) = self.entries.get(id) else {
-            return false;
+            return Fit::Out;
         };
-        !self.is_tried(id)
-            && !self.is_full(id)
-            && (entry.health.standing() != Standing::Probation
-                || self.terms.probation == Probation::Everyone
-                || (self.request.priority.is_none() && !entry.is_on_trial()))
+        if !self.terms.bar.passes(entry) || entry.has_no_room(self.terms.limit) {
+            return Fit::Out;
+        }
+        let is_allowed = entry.health.standing() != Standing::Probation
+            || self.terms.probation == Probation::Everyone
+            || (self.request.priority.is_none() && !entry.is_on_trial());
+        if is_allowed && !self.is_tried(id) {
+            Fit::Yes
+        } else {
+            Fit::NotNow
+        }
     }
 
     pub(super) fn is_tried(&self, id: usize) -> bool {
@@ -64,10 +82,8 @@ impl Ask<'_> {
 
     /// Whether it has as many sessions as it may have.
     pub(super) fn is_full(&self, id: usize) -> bool {
-        let (Some(limit), Some(entry)) = (self.terms.limit, self.entries.get(id)) else {
-            return false;
-        };
-        entry.backend.open() >= limit.of(entry.hash)
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| entry.is_full(self.terms.limit))
     }
 
     /// Its open sessions, and its share of all of its priority.

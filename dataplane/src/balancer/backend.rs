@@ -1,8 +1,8 @@
 //! Pure. One backend of one forward, as its sessions and the reports share it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{DialError, LeftOut};
@@ -25,6 +25,24 @@ pub struct Backend {
     up: AtomicU64,
     down: AtomicU64,
     shown: Mutex<Shown>,
+    /// It is full, and whoever leaves says so.
+    awaits_room: AtomicBool,
+    freed: Arc<Freed>,
+}
+
+/// Backends that were full and have room again.
+#[derive(Debug, Default)]
+pub(super) struct Freed(Mutex<Vec<Weak<Backend>>>);
+
+impl Freed {
+    pub(super) fn take(&self) -> Vec<Weak<Backend>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, backend: &Arc<Backend>) {
+        let mut freed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        freed.push(Arc::downgrade(backend));
+    }
 }
 
 /// What is counted of a backend since it is known.
@@ -114,6 +132,16 @@ impl Backend {
     /// One that nothing is known of.
     #[must_use]
     pub fn new(target: Arc<str>, address: SocketAddr, now: Instant) -> Self {
+        Self::telling(Arc::default(), target, address, now)
+    }
+
+    /// One that says there when it is full no more.
+    pub(super) fn telling(
+        freed: Arc<Freed>,
+        target: Arc<str>,
+        address: SocketAddr,
+        now: Instant,
+    ) -> Self {
         Self {
             target,
             address,
@@ -131,7 +159,14 @@ impl Backend {
                 left_out: LeftOut::No,
                 failing: None,
             }),
+            awaits_room: AtomicBool::new(false),
+            freed,
         }
+    }
+
+    /// Has the next session that leaves say so.
+    pub(super) fn await_room(&self) {
+        self.awaits_room.store(true, Ordering::SeqCst);
     }
 
     /// How it stands with the sessions that it has, and since when. A session that began later
@@ -158,7 +193,8 @@ impl Backend {
     /// Sessions at present.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
+        // As strict as `await_room` and a session that leaves, so that one of them sees the other.
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Sessions since it is known.
@@ -261,6 +297,10 @@ impl Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        let awaits_room = &self.0.awaits_room;
+        if awaits_room.load(Ordering::SeqCst) && awaits_room.swap(false, Ordering::SeqCst) {
+            self.0.freed.add(&self.0);
+        }
     }
 }

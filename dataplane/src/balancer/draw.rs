@@ -1,10 +1,12 @@
 //! Pure. The better one of two that are drawn by weight. Two are nearly as good as all, and many
 //! data planes that know nothing of each other don't all run to the same one.
 
-use crate::balancer::ask::Ask;
+use crate::balancer::ask::{Ask, Fit};
+use crate::balancer::bag::Bag;
+use crate::balancer::entry::Entry;
 use crate::balancer::group::Part;
 
-/// Draws for each of the two. One that is full, tried or slow to start is drawn again.
+/// Draws for each of the two. One that is tried or slow to start is drawn again.
 const DRAWS: usize = 16;
 
 /// What makes one better.
@@ -32,25 +34,43 @@ impl By {
 pub(super) struct Draw {
     /// In step with the parts: the sum of the weights up to and with this one.
     sums: Vec<u64>,
+    /// In step with the parts.
+    bags: Vec<Bag>,
+}
+
+/// What was drawn.
+enum Drawn {
+    /// One that takes all of its share.
+    Good(usize),
+    Nobody,
+    /// One that starts slowly; no better one was met.
+    Slow(usize),
 }
 
 impl Draw {
-    pub(super) fn new(parts: &[Part]) -> Self {
+    pub(super) fn new(parts: &[Part], entries: &mut [Entry]) -> Self {
         let mut sum = 0;
-        let add = |part: &Part| {
+        let mut draw = Self::default();
+        for part in parts {
             sum += u64::from(part.weight);
-            sum
-        };
-        Self {
-            sums: parts.iter().map(add).collect(),
+            draw.sums.push(sum);
+            draw.bags
+                .push(Bag::new(part.members.iter().copied(), entries));
         }
+        draw
     }
 
-    pub(super) fn pick(&self, parts: &[Part], by: By, ask: &mut Ask<'_>) -> Option<usize> {
-        let Some(one) = self.one(parts, None, ask) else {
-            return least(parts, by, ask);
+    pub(super) fn bag(&mut self, part: usize) -> Option<&mut Bag> {
+        self.bags.get_mut(part)
+    }
+
+    pub(super) fn pick(&mut self, by: By, ask: &mut Ask<'_>) -> Option<usize> {
+        let one = match self.one(None, ask) {
+            Drawn::Good(one) => one,
+            Drawn::Slow(slow) => return Some(slow),
+            Drawn::Nobody => return self.any(ask),
         };
-        let Some(other) = self.one(parts, Some(one), ask) else {
+        let Drawn::Good(other) = self.one(Some(one), ask) else {
             return Some(one);
         };
         let by = ask.comparable(one, other, by);
@@ -61,32 +81,42 @@ impl Draw {
         })
     }
 
-    fn one(&self, parts: &[Part], but: Option<usize>, ask: &mut Ask<'_>) -> Option<usize> {
-        let total = self.sums.last().copied().filter(|sum| *sum > 0)?;
-        (0..DRAWS).find_map(|_| {
+    fn one(&mut self, but: Option<usize>, ask: &mut Ask<'_>) -> Drawn {
+        let total = self.sums.last().copied().unwrap_or(0).max(1);
+        let mut drawn = Drawn::Nobody;
+        let mut draws = 0;
+        while draws < DRAWS {
+            draws += 1;
             let at = ask.rng.u64(0..total);
-            let part = parts.get(self.sums.partition_point(|sum| *sum <= at))?;
-            let nth = ask.rng.usize(0..part.members.len().max(1));
-            let id = *part.members.get(nth)?;
-            (Some(id) != but && ask.fits(id) && ask.is_up_to_speed(id)).then_some(id)
+            let Some(bag) = self
+                .bags
+                .get_mut(self.sums.partition_point(|sum| *sum <= at))
+            else {
+                continue;
+            };
+            let nth = ask.rng.usize(0..bag.len().max(1));
+            let Some(id) = bag.nth(nth).filter(|id| Some(*id) != but) else {
+                continue;
+            };
+            match ask.fit(id) {
+                Fit::Yes if ask.is_up_to_speed(id) => return Drawn::Good(id),
+                Fit::Yes => drawn = Drawn::Slow(id),
+                Fit::NotNow => {}
+                Fit::Out => {
+                    // It costs no draw: nobody meets it again.
+                    bag.take_out(id, ask.entries);
+                    draws -= 1;
+                }
+            }
+        }
+        drawn
+    }
+
+    /// When hardly any is left of those that the draws go to.
+    fn any(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+        self.bags.iter_mut().find_map(|bag| {
+            let from = ask.rng.usize(0..bag.len().max(1));
+            bag.first(from, ask)
         })
     }
-}
-
-/// When hardly any fits, all are looked at.
-fn least(parts: &[Part], by: By, ask: &mut Ask<'_>) -> Option<usize> {
-    let mut best: Option<usize> = None;
-    for &id in parts.iter().flat_map(|p| &p.members) {
-        if !ask.fits(id) {
-            continue;
-        }
-        let is_better = |best| {
-            let by = ask.comparable(best, id, by);
-            ask.cost(id, by) < ask.cost(best, by)
-        };
-        if best.is_none_or(is_better) {
-            best = Some(id);
-        }
-    }
-    best
 }

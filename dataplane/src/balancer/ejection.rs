@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use fastrand::Rng;
+use tcpforward_protocol::snapshot::TakesNew;
 
 use crate::balancer::Balancer;
-use crate::balancer::arrange::numbers;
+use crate::balancer::arrange::Tally;
 use crate::balancer::health::{Cause, Standing};
 
 /// Ejections last longer or shorter by up to so much.
@@ -20,14 +21,13 @@ impl Balancer {
             return;
         };
         let base = rules.health().passive.base_ejection_time;
-        let targets = &rules.relay.targets;
-        let is_eligible = self.eligible(targets).any(|other| other == id);
-        let is_usable = |other: usize| self.standing(other) == Some(Standing::Usable);
-        let has_other = self
-            .eligible(targets)
-            .any(|other| other != id && is_usable(other));
-        let may = |number| self.ejected(number).count() < self.allowance(number);
-        if !is_eligible || !has_other || !self.priority_of(id).is_some_and(may) {
+        let tallies = &self.arranged.tallies;
+        let usable: usize = tallies.iter().map(|t| t.usable).sum();
+        let is_usable = self.standing(id) == Some(Standing::Usable);
+        let has_other = usable > usize::from(is_usable);
+        let tally = self.tally_of(id).and_then(|i| tallies.get(i));
+        let may = |tally: &Tally| tally.ejected < self.allowance(tally, tallies);
+        if !has_other || !tally.is_some_and(may) {
             return;
         }
         if let Some(entry) = self.entries.get_mut(id) {
@@ -41,16 +41,18 @@ impl Balancer {
         let Some(rules) = self.rules.clone() else {
             return;
         };
-        let targets = &rules.relay.targets;
-        let is_usable = |id: usize| self.standing(id) == Some(Standing::Usable);
-        let has_usable = self.eligible(targets).any(is_usable);
-        for number in numbers(targets) {
+        let tallies = self.tallies(&rules.relay.targets);
+        let has_usable = tallies.iter().any(|t| t.usable > 0);
+        for tally in &tallies {
             let allowed = if has_usable {
-                self.allowance(number)
+                self.allowance(tally, &tallies)
             } else {
                 0
             };
-            let mut ejected: Vec<usize> = self.ejected(number).collect();
+            if tally.ejected <= allowed {
+                continue;
+            }
+            let mut ejected: Vec<usize> = self.ejected(tally.number).collect();
             // Whoever would be back first is back first.
             ejected.sort_by_key(|id| self.ejected_until(*id));
             let too_many = ejected.len().saturating_sub(allowed);
@@ -64,16 +66,36 @@ impl Balancer {
 
     /// How many of a priority may be ejected: that percentage, but one at least if the forward
     /// has another backend at all.
-    fn allowance(&self, number: u32) -> usize {
+    fn allowance(&self, tally: &Tally, all: &[Tally]) -> usize {
         let Some(rules) = &self.rules else {
             return 0;
         };
         let percent = usize::from(rules.health().passive.max_ejection_percent);
-        let targets = &rules.relay.targets;
-        let of = |id: &usize| self.priority_of(*id) == Some(number);
-        let part = self.eligible(targets).filter(of).count() * percent / 100;
-        let one = self.eligible(targets).nth(1).is_some() && percent > 0;
+        let part = tally.eligible * percent / 100;
+        let eligible: usize = all.iter().map(|t| t.eligible).sum();
+        let one = eligible > 1 && percent > 0;
         part.max(usize::from(one))
+    }
+
+    /// Counts it as what it is now.
+    pub(super) fn recount(&mut self, id: usize, before: Standing) {
+        let Some(after) = self.standing(id) else {
+            return;
+        };
+        let tally = self.tally_of(id);
+        if let Some(tally) = tally.and_then(|i| self.arranged.tallies.get_mut(i)) {
+            tally.remove(before);
+            tally.add(after);
+        }
+    }
+
+    /// The tally in which it counts; absent: it takes no new sessions.
+    fn tally_of(&self, id: usize) -> Option<usize> {
+        let entry = self.entries.get(id)?;
+        let target = self.rules.as_ref()?.relay.targets.get(entry.target)?;
+        let tallies = &self.arranged.tallies;
+        let tally = tallies.iter().position(|t| t.number == target.priority);
+        tally.filter(|_| entry.takes_new == TakesNew::Yes && target.weight > 0)
     }
 
     /// Those that only their ejection leaves out.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tcpforward_protocol::answer::LeftOut;
 use tcpforward_protocol::snapshot::{self, BackendState, TakesNew};
 
+use crate::balancer::Limit;
 use crate::balancer::backend::{Backend, Condition};
 use crate::balancer::health::{Health, Standing};
 use crate::balancer::latency::Latency;
@@ -46,8 +47,10 @@ pub(super) struct Entry {
     pub(super) is_near: bool,
     pub(super) health: Health,
     pub(super) latency: Latency,
-    /// Its place in round robin.
+    /// Its turn in round robin.
     pub(super) turn: u64,
+    /// Its place in the bag that it is drawn from; absent: it is out of it.
+    pub(super) place: Option<usize>,
     /// Of the sessions of its priority, or of those that find no near one; 0: it gets none.
     pub(super) share: f64,
     /// It is far, and only for sessions that find no near one.
@@ -75,6 +78,7 @@ impl Entry {
             health: Health::default(),
             latency: Latency::default(),
             turn: 0,
+            place: None,
             share: 0.0,
             is_spare: false,
             peers: 1.0,
@@ -108,6 +112,21 @@ impl Entry {
             return 1.0;
         }
         FIRST_SPEED + (1.0 - FIRST_SPEED) * age.as_secs_f64() / window.as_secs_f64()
+    }
+
+    /// Whether it has as many sessions as it may have.
+    pub(super) fn is_full(&self, limit: Option<Limit>) -> bool {
+        limit.is_some_and(|limit| self.backend.open() >= limit.of(self.hash))
+    }
+
+    /// The same; if so, it is told when a session leaves it.
+    pub(super) fn has_no_room(&self, limit: Option<Limit>) -> bool {
+        if !self.is_full(limit) {
+            return false;
+        }
+        self.backend.await_room();
+        // Whoever left before that is seen here, whoever leaves after it tells.
+        self.is_full(limit)
     }
 
     /// A session tries it. That goes on until it answers, if it is there for early resets.

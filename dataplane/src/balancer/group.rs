@@ -5,16 +5,18 @@ use std::sync::Arc;
 use tcpforward_protocol::snapshot::Policy;
 
 use crate::balancer::ask::{Ask, whole};
+use crate::balancer::bag::Bag;
 use crate::balancer::draw::{By, Draw};
 use crate::balancer::entry::Entry;
 use crate::balancer::hashed::Hashed;
-use crate::balancer::maglev::Member;
 use crate::balancer::round_robin::RoundRobin;
 
 /// One target's backends that may be picked; never none.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) target: Arc<str>,
+    /// Index of the target.
+    pub(super) index: usize,
     pub(super) weight: u32,
     /// Ids.
     pub(super) members: Vec<usize>,
@@ -41,6 +43,13 @@ struct Pool {
 pub(super) struct Parts {
     pub(super) near: Vec<Part>,
     pub(super) far: Vec<Part>,
+}
+
+/// What becomes of one that may be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Back,
+    Out,
 }
 
 #[derive(Debug)]
@@ -77,6 +86,30 @@ impl Group {
         near.or_else(|| self.far.pick(ask))
     }
 
+    /// Nobody meets it until it is put back.
+    pub(super) fn take_out(&mut self, id: usize, entries: &mut [Entry]) {
+        self.turn_over(id, entries, Turn::Out);
+    }
+
+    pub(super) fn put_back(&mut self, id: usize, entries: &mut [Entry]) {
+        self.turn_over(id, entries, Turn::Back);
+    }
+
+    fn turn_over(&mut self, id: usize, entries: &mut [Entry], turn: Turn) {
+        let Some(entry) = entries.get(id).filter(|e| e.share > 0.0) else {
+            return;
+        };
+        let pool = if entry.is_spare {
+            &mut self.far
+        } else {
+            &mut self.near
+        };
+        let part = pool.parts.iter().position(|p| p.index == entry.target);
+        if let Some(part) = part {
+            pool.turn_over(part, id, entries, turn);
+        }
+    }
+
     pub(super) fn members(&self) -> impl Iterator<Item = usize> {
         let parts = self.near.parts.iter().chain(&self.far.parts);
         parts.flat_map(|p| p.members.iter().copied())
@@ -93,24 +126,18 @@ impl Pool {
                     Some(Chooser::Hashed(hashed)) => hashed,
                     _ => Hashed::default(),
                 };
-                let member = |id: usize| {
-                    let entry = entries.get(id);
-                    entry.map_or((0, 0.0), |e| (e.hash, e.share))
-                };
-                Chooser::Hashed(hashed.updated(&parts, |id| {
-                    let (hash, weight) = member(id);
-                    Member { hash, weight }
-                }))
+                Chooser::Hashed(hashed.updated(&parts, entries))
             }
-            (Policy::LeastConnections, _) => Chooser::Draw(Draw::new(&parts), By::Connections),
-            (Policy::LeastLatency, _) => Chooser::Draw(Draw::new(&parts), By::Latency),
+            (Policy::LeastConnections, _) => {
+                Chooser::Draw(Draw::new(&parts, entries), By::Connections)
+            }
+            (Policy::LeastLatency, _) => Chooser::Draw(Draw::new(&parts, entries), By::Latency),
             (Policy::RoundRobin, former) => {
                 let before = match former {
                     Some(Chooser::RoundRobin(before)) => before,
                     _ => RoundRobin::default(),
                 };
-                let turn = |id: usize| entries.get(id).map_or(0, |e| e.turn);
-                Chooser::RoundRobin(before.updated(&parts, turn))
+                Chooser::RoundRobin(before.updated(&parts, entries))
             }
         };
         Self { parts, chooser }
@@ -118,9 +145,27 @@ impl Pool {
 
     fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
         match &mut self.chooser {
-            Chooser::Draw(draw, by) => draw.pick(&self.parts, *by, ask),
+            Chooser::Draw(draw, by) => draw.pick(*by, ask),
             Chooser::Hashed(hashed) => hashed.pick(ask),
             Chooser::RoundRobin(round_robin) => round_robin.pick(ask),
+        }
+    }
+
+    fn turn_over(&mut self, part: usize, id: usize, entries: &mut [Entry], turn: Turn) {
+        let bag: Option<&mut Bag> = match &mut self.chooser {
+            Chooser::Draw(draw, _) => draw.bag(part),
+            Chooser::Hashed(hashed) => Some(hashed.bag()),
+            Chooser::RoundRobin(round_robin) => {
+                return match turn {
+                    Turn::Back => round_robin.put_back(part, id, entries),
+                    Turn::Out => round_robin.take_out(part, id, entries),
+                };
+            }
+        };
+        match (bag, turn) {
+            (Some(bag), Turn::Back) => bag.put_back(id, entries),
+            (Some(bag), Turn::Out) => bag.take_out(id, entries),
+            (None, _) => {}
         }
     }
 }

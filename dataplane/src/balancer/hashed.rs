@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::balancer::ask::{Ask, whole};
+use crate::balancer::ask::{Ask, Fit, whole};
+use crate::balancer::bag::Bag;
 use crate::balancer::draw::By;
+use crate::balancer::entry::Entry;
 use crate::balancer::group::Part;
 use crate::balancer::maglev::{self, Member, Table};
 
@@ -26,6 +28,8 @@ pub(super) struct Hashed {
     members: Vec<Member>,
     /// In the order of the members.
     ids: Vec<usize>,
+    /// The same, for clients whose slots lead to nobody.
+    bag: Bag,
     /// Open sessions of all of them, counted up with each pick and counted anew once there were
     /// as many picks as backends: so a pick costs the same however many there are.
     open: u64,
@@ -33,12 +37,17 @@ pub(super) struct Hashed {
 }
 
 impl Hashed {
-    pub(super) fn updated(self, parts: &[Part], member_of: impl Fn(usize) -> Member) -> Self {
+    pub(super) fn updated(self, parts: &[Part], entries: &mut [Entry]) -> Self {
         let ids: Vec<usize> = parts.iter().flat_map(|p| &p.members).copied().collect();
-        let members = ids.iter().map(|id| member_of(*id)).collect();
+        let member = |id: &usize| {
+            let entry = entries.get(*id);
+            let (hash, weight) = entry.map_or((0, 0.0), |e| (e.hash, e.share));
+            Member { hash, weight }
+        };
         Self {
             table: self.table,
-            members,
+            members: ids.iter().map(member).collect(),
+            bag: Bag::new(ids.iter().copied(), entries),
             ids,
             open: 0,
             recount_in: 0,
@@ -46,6 +55,8 @@ impl Hashed {
     }
 
     pub(super) fn pick(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
+        // Else somebody is there, and it is worth while to look for him.
+        self.bag.nth(0)?;
         self.table.update(&self.members);
         self.count(ask);
         let client = client(ask.request.source);
@@ -57,8 +68,13 @@ impl Hashed {
             let Some(&id) = self.table.member(slot).and_then(|m| self.ids.get(m)) else {
                 break;
             };
-            if !ask.fits(id) {
-                continue;
+            match ask.fit(id) {
+                Fit::Yes => {}
+                Fit::NotNow => continue,
+                Fit::Out => {
+                    self.bag.take_out(id, ask.entries);
+                    continue;
+                }
             }
             if self.is_within(id, ask) && ask.is_up_to_speed_for(id, client) {
                 return Some(id);
@@ -68,8 +84,15 @@ impl Hashed {
                 spare = Some((id, load));
             }
         }
-        let spare = spare.map(|(id, _)| id);
-        spare.or_else(|| self.ids.iter().copied().find(|id| ask.fits(*id)))
+        if let Some((id, _)) = spare {
+            return Some(id);
+        }
+        let from = client % u64::try_from(self.bag.len().max(1)).unwrap_or(1);
+        self.bag.first(usize::try_from(from).unwrap_or(0), ask)
+    }
+
+    pub(super) fn bag(&mut self) -> &mut Bag {
+        &mut self.bag
     }
 
     fn is_within(&self, id: usize, ask: &Ask<'_>) -> bool {

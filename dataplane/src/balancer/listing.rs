@@ -56,7 +56,11 @@ impl Balancer {
     /// That of before, if a session still has it.
     fn record(&mut self, key: &Key, now: Instant) -> Arc<Backend> {
         let before = self.gone.remove(key).and_then(|gone| gone.upgrade());
-        before.unwrap_or_else(|| Arc::new(Backend::new(Arc::clone(&key.target), key.address, now)))
+        before.unwrap_or_else(|| {
+            let freed = Arc::clone(&self.freed);
+            let backend = Backend::telling(freed, Arc::clone(&key.target), key.address, now);
+            Arc::new(backend)
+        })
     }
 
     /// New ones come last, beginning anywhere, so that many data planes don't all begin with the

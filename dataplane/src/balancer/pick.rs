@@ -19,6 +19,28 @@ impl Balancer {
     /// # Errors
     /// There is none to go to.
     pub fn pick(&mut self, request: &Request<'_>, rng: &mut Rng) -> Result<Picked, NoPick> {
+        self.welcome_freed();
+        let picked = self.pick_arranged(request, rng);
+        if picked.is_err() && self.is_stale {
+            // What was learned since may well leave somebody.
+            let _ = self.arrange(request.now);
+            return self.pick_arranged(request, rng);
+        }
+        picked
+    }
+
+    /// Puts those back that were full and are no more.
+    fn welcome_freed(&mut self) {
+        for backend in self.freed.take() {
+            let id = backend.upgrade().and_then(|backend| self.id(&backend));
+            let Some(id) = id else { continue };
+            for group in &mut self.groups {
+                group.put_back(id, &mut self.entries);
+            }
+        }
+    }
+
+    fn pick_arranged(&mut self, request: &Request<'_>, rng: &mut Rng) -> Result<Picked, NoPick> {
         let Some(rules) = &self.rules else {
             return Err(NoPick::NoBackend);
         };
@@ -32,6 +54,7 @@ impl Balancer {
             limit: rules.limit,
             slow_start: relay.load_balancer.slow_start,
             probation: self.arranged.probation,
+            bar: self.arranged.bar,
         };
         let mut ask = Ask {
             request,
@@ -52,6 +75,7 @@ impl Balancer {
         }
         let (id, priority) = picked?;
         let candidates = self.candidates(id, request.tried);
+        let limit = rules.limit;
         let Some(entry) = self.entries.get_mut(id) else {
             return Err(NoPick::NoBackend);
         };
@@ -59,8 +83,14 @@ impl Balancer {
             None => entry.try_out(),
             Some(_) => None,
         };
+        let place = entry.backend.occupy();
+        if entry.has_no_room(limit) {
+            for group in &mut self.groups {
+                group.take_out(id, &mut self.entries);
+            }
+        }
         Ok(Picked {
-            place: entry.backend.occupy(),
+            place,
             candidates,
             priority,
             trial,
@@ -86,7 +116,9 @@ fn nobody(groups: &[Group], failover: &Failover, ask: &Ask<'_>) -> NoPick {
         return NoPick::NoneHealthy;
     }
     let levels = groups.iter().zip(failover.levels());
-    let open = levels.filter(|(_, level)| !level.is_held());
+    let only = ask.request.priority;
+    let is_asked = |group: &Group| only.is_none_or(|number| number == group.number);
+    let open = levels.filter(|(group, level)| is_asked(group) && !level.is_held());
     let mut members = open.flat_map(|(group, _)| group.members());
     if members.any(|id| !ask.is_tried(id) && ask.is_full(id)) {
         NoPick::AllFull

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::balancer::ask::Ask;
+use crate::balancer::ask::{Ask, Fit};
+use crate::balancer::entry::Entry;
 use crate::balancer::group::Part;
 use crate::balancer::schedule::Schedule;
 
@@ -28,12 +29,13 @@ struct Ring {
 
 impl RoundRobin {
     /// Keeps the deadlines of targets that stay; turns are the backends' own.
-    pub(super) fn updated(mut self, parts: &[Part], turn_of: impl Fn(usize) -> u64) -> Self {
+    pub(super) fn updated(mut self, parts: &[Part], entries: &[Entry]) -> Self {
+        let turn = |id: usize| entries.get(id).map_or(0, |e| e.turn);
         let slot = |part: &Part| self.rings.iter().position(|r| r.target == part.target);
         let weights: Vec<_> = parts.iter().map(|p| (p.weight, slot(p))).collect();
         let ring = |part: &Part| Ring {
             target: Arc::clone(&part.target),
-            by_turn: part.members.iter().map(|id| (turn_of(*id), *id)).collect(),
+            by_turn: part.members.iter().map(|id| (turn(*id), *id)).collect(),
         };
         Self {
             schedule: self.schedule.updated(&weights),
@@ -53,11 +55,36 @@ impl RoundRobin {
         }
         slow
     }
+
+    /// Until it is put back.
+    pub(super) fn take_out(&mut self, ring: usize, id: usize, entries: &[Entry]) {
+        if let (Some(ring), Some(entry)) = (self.rings.get_mut(ring), entries.get(id)) {
+            ring.by_turn.remove(&(entry.turn, id));
+        }
+    }
+
+    /// With the turn that it had.
+    pub(super) fn put_back(&mut self, ring: usize, id: usize, entries: &[Entry]) {
+        if let (Some(ring), Some(entry)) = (self.rings.get_mut(ring), entries.get(id)) {
+            ring.by_turn.insert((entry.turn, id));
+        }
+    }
 }
 
 impl Ring {
     fn next(&mut self, ask: &mut Ask<'_>) -> Option<usize> {
-        let &(turn, id) = self.by_turn.iter().find(|(_, id)| ask.fits(*id))?;
+        let mut out = Vec::new();
+        let next = self.by_turn.iter().copied().find(|(turn, id)| {
+            let fit = ask.fit(*id);
+            if fit == Fit::Out {
+                out.push((*turn, *id));
+            }
+            fit == Fit::Yes
+        });
+        for one in out {
+            self.by_turn.remove(&one);
+        }
+        let (turn, id) = next?;
         self.by_turn.remove(&(turn, id));
         self.by_turn.insert((ask.new_turn(id), id));
         Some(id)

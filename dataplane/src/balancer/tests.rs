@@ -14,6 +14,7 @@ mod health;
 mod policies;
 mod priorities;
 mod rig;
+mod room;
 mod topology;
 
 /// (weight, priority, backends)

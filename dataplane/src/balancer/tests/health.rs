@@ -26,13 +26,18 @@ pub(super) fn passive() -> PassiveCheck {
 fn rules(relay: &mut Relay) {
     relay.health_check.passive = passive();
     relay.health_check.when_none_healthy = WhenNoneHealthy::Refuse;
-    relay.health_check.active = Some(ActiveCheck {
+    relay.health_check.active = Some(active());
+}
+
+/// Two checks either way.
+pub(super) fn active() -> ActiveCheck {
+    ActiveCheck {
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(1),
         unhealthy_threshold: NonZeroU32::new(2).unwrap(),
         healthy_threshold: NonZeroU32::new(2).unwrap(),
         probe: Probe::Tcp(TcpProbe::default()),
-    });
+    }
 }
 
 /// Names of those left out.
