@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use fastrand::Rng;
@@ -19,7 +19,7 @@ use tcpforward_protocol::snapshot::{BackendLimits, Forward, HealthCheck, Relay};
 
 use crate::balancer::arrange::Arranged;
 use crate::balancer::backend::{Backend, Freed};
-use crate::balancer::entry::{Entry, Key};
+use crate::balancer::entry::{Entry, Gone, Key};
 use crate::balancer::failover::Failover;
 use crate::balancer::group::Group;
 use crate::balancer::health::Standing;
@@ -59,8 +59,8 @@ pub struct Balancer {
     /// Every backend of every target; an id is an index of these, until the next update.
     entries: Vec<Entry>,
     ids: HashMap<Key, usize>,
-    /// No backends any more, but with sessions: whoever comes back goes on with its counts.
-    gone: HashMap<Key, Weak<Backend>>,
+    /// No backends any more, but with sessions: whoever comes back goes on as it was.
+    gone: HashMap<Key, Gone>,
     rules: Option<Arc<Rules>>,
     failover: Failover,
     /// In step with the levels of `failover`.
@@ -128,8 +128,10 @@ impl Balancer {
         let rules = Rules::new(relay, place);
         self.list(forward, place, now, seed);
         if let Some(before) = &self.rules {
-            for entry in &mut self.entries {
-                entry.health.adopt(before.health(), rules.health());
+            let here = self.entries.iter_mut().map(|entry| &mut entry.health);
+            let gone = self.gone.values_mut().map(|gone| &mut gone.health);
+            for health in here.chain(gone) {
+                health.adopt(before.health(), rules.health());
             }
         }
         self.rules = Some(Arc::new(rules));

@@ -33,6 +33,14 @@ impl Key {
     }
 }
 
+/// What is kept of one that is no backend any more.
+#[derive(Debug)]
+pub(super) struct Gone {
+    pub(super) backend: Weak<Backend>,
+    pub(super) health: Health,
+    latency: Latency,
+}
+
 /// One backend of the forward.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -85,6 +93,25 @@ impl Entry {
             is_choice: false,
             starts,
             trial: Weak::new(),
+        }
+    }
+
+    pub(super) fn into_gone(self) -> Gone {
+        Gone {
+            backend: Arc::downgrade(&self.backend),
+            health: self.health,
+            latency: self.latency,
+        }
+    }
+
+    /// The same backend, back again.
+    pub(super) fn going_on_from(self, gone: Gone) -> Self {
+        let mut health = gone.health;
+        health.come_back();
+        Self {
+            health,
+            latency: gone.latency,
+            ..self
         }
     }
 

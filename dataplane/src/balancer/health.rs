@@ -242,6 +242,11 @@ impl Health {
         }
     }
 
+    /// It was no backend for a while, in which nobody checked it.
+    pub(super) fn come_back(&mut self) {
+        self.checks.begin_again();
+    }
+
     /// Forgets what the rules say nothing of any more; all else is kept.
     pub(super) fn adopt(&mut self, before: &HealthCheck, rules: &HealthCheck) {
         if rules.active.is_none() {

@@ -36,7 +36,7 @@ impl Balancer {
                 let id = self.entries.len();
                 let mut entry = former.remove(&key).unwrap_or_else(|| {
                     new.push(id);
-                    Entry::new(self.record(&key, now), index, starts)
+                    self.entry(&key, index, starts, now)
                 });
                 entry.list(backend, index, now);
                 entry.is_near = near.holds(backend, place);
@@ -53,14 +53,16 @@ impl Balancer {
         self.leave(former, forward, now);
     }
 
-    /// That of before, if a session still has it.
-    fn record(&mut self, key: &Key, now: Instant) -> Arc<Backend> {
-        let before = self.gone.remove(key).and_then(|gone| gone.upgrade());
-        before.unwrap_or_else(|| {
-            let freed = Arc::clone(&self.freed);
-            let backend = Backend::telling(freed, Arc::clone(&key.target), key.address, now);
-            Arc::new(backend)
-        })
+    /// That of before, if a session still has its backend.
+    fn entry(&mut self, key: &Key, target: usize, starts: Option<Instant>, now: Instant) -> Entry {
+        let gone = self.gone.remove(key);
+        let before = gone.and_then(|gone| Some((gone.backend.upgrade()?, gone)));
+        if let Some((backend, gone)) = before {
+            return Entry::new(backend, target, starts).going_on_from(gone);
+        }
+        let freed = Arc::clone(&self.freed);
+        let backend = Backend::telling(freed, Arc::clone(&key.target), key.address, now);
+        Entry::new(Arc::new(backend), target, starts)
     }
 
     /// New ones come last, beginning anywhere, so that many data planes don't all begin with the
@@ -77,18 +79,17 @@ impl Balancer {
     }
 
     fn leave(&mut self, former: HashMap<Key, Entry>, forward: &Forward, now: Instant) {
-        for (key, entry) in &former {
-            self.gone
-                .insert(key.clone(), Arc::downgrade(&entry.backend));
-        }
+        let former = former.into_iter();
+        self.gone
+            .extend(former.map(|(key, entry)| (key, entry.into_gone())));
         let rules = self.rules.clone();
         let host = |relay: &Relay, name: &str| {
             let target = relay.targets.iter().find(|t| t.name == name)?;
             target.host.clone()
         };
         // Bounded: only those that a session has.
-        self.gone.retain(|key, backend| {
-            let Some(backend) = backend.upgrade() else {
+        self.gone.retain(|key, gone| {
+            let Some(backend) = gone.backend.upgrade() else {
                 return false;
             };
             // That one answer of DNS has it no more doesn't mean that it is no server any more.

@@ -261,6 +261,37 @@ fn one_that_comes_back_while_it_has_sessions_goes_on_with_its_counts() {
 }
 
 #[test]
+fn one_that_comes_back_while_it_has_sessions_is_as_well_as_it_was() {
+    let mut rig = Rig::new(&[(1, 0, 3)], rules);
+    rig.open = (0..3).map(|_| rig.pick().unwrap()).collect();
+    let backends = rig.forward.backends.clone();
+    rig.fails("t0:1", 3);
+    let _ = rig.observe("t0:2", Outcome::CheckFailed(failure()));
+    assert_eq!(left_out(&rig), ["t0:1", "t0:2"]);
+    let flap = |rig: &mut Rig| {
+        rig.edit(|f| f.backends.clear());
+        rig.edit(|f| f.backends = backends.clone());
+    };
+    flap(&mut rig);
+    assert_eq!(left_out(&rig), ["t0:1", "t0:2"]);
+    // The next check decides alone: nobody knows what happened meanwhile.
+    let _ = rig.observe("t0:2", Outcome::CheckPassed);
+    assert_eq!(left_out(&rig), ["t0:1"]);
+    // The time of an ejection goes on.
+    rig.edit(|f| f.backends.clear());
+    let _ = rig.after(67.0);
+    rig.edit(|f| f.backends = backends.clone());
+    let _ = rig.after(0.0);
+    assert_eq!(left_out(&rig), [""; 0]);
+    // What the rules say nothing of any more is forgotten, wherever it was.
+    rig.fails("t0:1", 3);
+    rig.edit(|f| f.backends.clear());
+    rig.edit(|f| f.spec.relay.health_check.passive.consecutive_dial_failures = None);
+    rig.edit(|f| f.backends = backends.clone());
+    assert_eq!(left_out(&rig), [""; 0]);
+}
+
+#[test]
 fn who_is_no_backend_any_more_tells_nothing() {
     let mut rig = Rig::new(&[(1, 0, 2)], rules);
     let gone = rig.find("t0:2");
