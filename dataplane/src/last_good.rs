@@ -1,6 +1,6 @@
 //! Edge. The last good snapshot on disk: what a data plane serves when it starts without an operator.
 //!
-//! One file: a line of JSON (format, build, pool, checksum), then a whole `Update`. It is written
+//! One file: a line of JSON (format, build, pool, checksum, share), then a whole `Update`. It is written
 //! beside and renamed, so a crash or a full disk leaves the former one.
 
 use std::fs::{self, File, OpenOptions};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tcpforward_protocol::version::Hash;
 use tcpforward_protocol::{CHANGE_BYTES, proto, wire};
 
+use crate::place::Share;
 use crate::sync::assemble::Held;
 
 /// A snapshot from an earlier life.
@@ -21,6 +22,8 @@ pub(crate) struct LastGood {
     pub(crate) held: Held,
     /// Whether an operator may send only what changed since: this same program wrote all of it.
     pub(crate) complete: Complete,
+    /// This data plane's part of pool-wide limits, as it was told last.
+    pub(crate) share: Option<Share>,
 }
 
 /// Whether a stored snapshot is everything that its version names.
@@ -51,6 +54,9 @@ struct Header {
     build: String,
     pool: String,
     checksum: String,
+    /// Absent also in files of before it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    share: Option<Share>,
 }
 
 const FILE: &str = "last-good.snapshot";
@@ -84,10 +90,15 @@ pub(crate) fn load(dir: &Path, pool: &str) -> Result<Option<LastGood>, Error> {
 ///
 /// # Errors
 /// The disk is full or the folder can't be written; the former file is still there.
-pub(crate) fn store(dir: &Path, pool: &str, held: &Held) -> Result<(), Error> {
+pub(crate) fn store(
+    dir: &Path,
+    pool: &str,
+    held: &Held,
+    share: Option<Share>,
+) -> Result<(), Error> {
     let path = dir.join(FILE);
     let fresh = dir.join(format!("{FILE}.new"));
-    write(dir, &path, &fresh, &encode(held, pool)).map_err(|source| {
+    write(dir, &path, &fresh, &encode(held, share, pool)).map_err(|source| {
         // What is left of a failed write must not take the space that the next one needs.
         let _ = fs::remove_file(&fresh);
         Error::Io { path, source }
@@ -109,7 +120,7 @@ fn write(dir: &Path, path: &Path, fresh: &Path, bytes: &[u8]) -> io::Result<()> 
     File::open(dir)?.sync_all()
 }
 
-fn encode(held: &Held, pool: &str) -> Vec<u8> {
+fn encode(held: &Held, share: Option<Share>, pool: &str) -> Vec<u8> {
     let body = proto::Update {
         epoch: held.epoch,
         version: held.version.as_bytes().to_vec(),
@@ -129,6 +140,7 @@ fn encode(held: &Held, pool: &str) -> Vec<u8> {
         build: BUILD.to_owned(),
         pool: pool.to_owned(),
         checksum: Hash::of([body.as_slice()]).to_string(),
+        share,
     };
     let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
     bytes.push(b'\n');
@@ -165,6 +177,7 @@ fn decode(bytes: &[u8], pool: &str) -> Result<LastGood, String> {
     Ok(LastGood {
         held,
         complete: if same { Complete::Yes } else { Complete::No },
+        share: header.share,
     })
 }
 
@@ -178,6 +191,8 @@ mod tests {
     use super::*;
     use crate::sync::samples::{forward, snapshot};
 
+    const SHARE: Option<Share> = Some(Share { index: 1, of: 3 });
+
     fn sample() -> Held {
         let wanted = snapshot([forward("a", 1, &[]), forward("b", 2, &[])]);
         let mut parts = Delta::full(&wanted).into_parts(1, 29_000_000, &wanted);
@@ -185,7 +200,7 @@ mod tests {
     }
 
     fn stored(dir: &Path) -> PathBuf {
-        store(dir, "default", &sample()).unwrap();
+        store(dir, "default", &sample(), SHARE).unwrap();
         dir.join(FILE)
     }
 
@@ -197,6 +212,7 @@ mod tests {
         let last = load(&dir.path().join("below"), "default").unwrap().unwrap();
         assert_eq!(last.complete, Complete::Yes);
         assert_eq!(last.held.version, sample().version);
+        assert_eq!(last.share, SHARE);
         assert_eq!(last.held.epoch, 29_000_000);
         assert_eq!(last.held.forwards, sample().forwards);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -246,11 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_a_share_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        store(dir.path(), "default", &sample(), None).unwrap();
+        let bytes = fs::read(dir.path().join(FILE)).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("share"));
+        let last = load(dir.path(), "default").unwrap().unwrap();
+        assert_eq!((last.share, last.complete), (None, Complete::Yes));
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_former_one() {
         let dir = tempfile::tempdir().unwrap();
         stored(dir.path());
         fs::create_dir(dir.path().join(format!("{FILE}.new"))).unwrap();
-        let error = store(dir.path(), "default", &sample()).unwrap_err();
+        let error = store(dir.path(), "default", &sample(), None).unwrap_err();
         assert!(error.to_string().contains("--state-dir"), "{error}");
         assert!(load(dir.path(), "default").unwrap().is_some());
     }
@@ -265,7 +291,7 @@ mod tests {
         held.hashes
             .insert(names[0].clone(), held.forwards[&names[0]].hash);
         held.version = held.computed();
-        store(dir.path(), "default", &held).unwrap();
+        store(dir.path(), "default", &held, None).unwrap();
         let last = load(dir.path(), "default").unwrap().unwrap();
         assert_eq!(last.complete, Complete::No);
         assert_eq!(last.held.version, held.version);

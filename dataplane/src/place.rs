@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tcpforward_protocol::snapshot::Settings;
 
 /// What holds for all forwards here, beside what each one says.
@@ -33,7 +34,7 @@ impl Place {
 }
 
 /// One of `of` equal parts. They are told by an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Share {
     /// From 0.
     pub index: u32,

@@ -116,12 +116,15 @@ impl View {
     /// What operators say of where this data plane is.
     #[must_use]
     pub fn place(&self) -> Place {
-        let share = self.share.map(|(index, of)| Share { index, of });
         Place {
             node: self.node.clone(),
             zone: self.zone.clone(),
-            share,
+            share: self.share(),
         }
+    }
+
+    pub(crate) fn share(&self) -> Option<Share> {
+        self.share.map(|(index, of)| Share { index, of })
     }
 }
 

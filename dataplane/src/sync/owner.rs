@@ -66,6 +66,7 @@ impl Sync {
             Some(last) if last.complete == Complete::Yes => Trust::Held,
             _ => Trust::WholeSet,
         };
+        let share = last_good.as_ref().and_then(|last| last.share);
         let held = last_good.map(|last| Arc::new(last.held));
         let said = Arc::clone(&channels.applied.borrow());
         let mut sync = Self {
@@ -78,10 +79,15 @@ impl Sync {
             pending: None,
             said,
             storing,
-            view: View::default(),
+            view: View {
+                share: share.map(|share| (share.index, share.of)),
+                ..View::default()
+            },
             held: None,
             channels,
         };
+        // Before the set: else limits of the whole pool would be ours for a moment.
+        sync.show();
         if let Some(held) = held {
             sync.want(held);
             sync.loaded = Some(sync.seq);
@@ -130,10 +136,23 @@ impl Sync {
                 }
             }
             to_data_plane::Message::Share(share) if self.sources.chosen() == Some(id) => {
-                self.view.share = Some((share.index, share.of));
+                let before = self.view.share.replace((share.index, share.of));
+                if before != self.view.share {
+                    self.keep_share();
+                }
             }
             to_data_plane::Message::Share(_) => {}
             to_data_plane::Message::Update(update) => self.update(id, update),
+        }
+    }
+
+    /// Stores it with the set that is in force, if that is whole: one that another build stored
+    /// stays as it is until an operator sends a new one.
+    fn keep_share(&mut self) {
+        let share = self.view.share();
+        let is_in_force = self.said.seq == self.seq && self.trust == Trust::Held;
+        if let Some(held) = self.held.as_ref().filter(|_| is_in_force) {
+            self.storing.keep(Arc::clone(held), share);
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::assemble::Held;
 use crate::last_good;
+use crate::place::Share;
 
 /// After a failed write, before the next attempt: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -20,14 +21,17 @@ pub(super) struct Storing {
     pool: String,
     write: JoinSet<Result<(), last_good::Error>>,
     /// What is being written.
-    writing: Option<Arc<Held>>,
+    writing: Option<Kept>,
     /// Of failed writes in a row: the latest pause, and when it ends.
     pause: Duration,
     retry_at: Option<Instant>,
     /// A set in force that is not on disk; of several, the newest.
-    waiting: Option<Arc<Held>>,
+    waiting: Option<Kept>,
     error: Option<String>,
 }
+
+/// A set, and the share of pool-wide limits with which it was served.
+type Kept = (Arc<Held>, Option<Share>);
 
 impl Storing {
     /// Without a folder nothing is kept.
@@ -45,8 +49,8 @@ impl Storing {
     }
 
     /// Keeps this set.
-    pub(super) fn keep(&mut self, held: Arc<Held>) {
-        self.waiting = Some(held);
+    pub(super) fn keep(&mut self, held: Arc<Held>, share: Option<Share>) {
+        self.waiting = Some((held, share));
         self.begin();
     }
 
@@ -57,12 +61,12 @@ impl Storing {
         if !self.write.is_empty() {
             return;
         }
-        if let Some(held) = self.waiting.take() {
+        if let Some((held, share)) = self.waiting.take() {
             let pool = self.pool.clone();
-            self.writing = Some(Arc::clone(&held));
+            self.writing = Some((Arc::clone(&held), share));
             self.retry_at = None;
             self.write
-                .spawn_blocking(move || last_good::store(&folder, &pool, &held));
+                .spawn_blocking(move || last_good::store(&folder, &pool, &held, share));
         }
     }
 
@@ -112,7 +116,7 @@ mod tests {
         let set = snapshot([forward("a", 1, &[])]);
         let part = Delta::full(&set).into_parts(1, 1, &set).remove(0);
         let mut storing = Storing::new(Some(folder.clone()), "default".to_owned());
-        storing.keep(Arc::new(Held::apply(None, part).unwrap()));
+        storing.keep(Arc::new(Held::apply(None, part).unwrap()), None);
         for _ in 0..3 {
             storing.written().await.unwrap();
             assert!(storing.error().is_some());

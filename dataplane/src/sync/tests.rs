@@ -244,15 +244,17 @@ async fn only_what_an_operator_sent_is_stored() {
     let loaded = LastGood {
         held: assemble::Held::apply(None, part).unwrap(),
         complete: last_good::Complete::No,
+        share: Some(Share { index: 1, of: 3 }),
     };
     let (wanted, _wanted) = watch::channel(None);
     let (applied_in, applied) = watch::channel(Arc::new(Applied::default()));
     let (_report, report) = watch::channel(Arc::new(Report::default()));
+    let (view, shown) = watch::channel(View::default());
     let channels = Channels {
         wanted,
         applied,
         report,
-        view: watch::channel(View::default()).0,
+        view,
     };
     let folder = Some(dir.path().to_owned());
     let mut sync = Sync::new(identity(), folder, Some(loaded), channels);
@@ -265,6 +267,7 @@ async fn only_what_an_operator_sent_is_stored() {
     serve(1);
     sync.applied();
     assert_eq!(sync.storing.written().await, None, "nothing is written");
+    assert_eq!(shown.borrow().share, Some((1, 3)), "its part is known");
 
     let (outbound, _said) = mpsc::channel(64);
     let broken = tokio_util::sync::CancellationToken::new();
@@ -284,7 +287,15 @@ async fn only_what_an_operator_sent_is_stored() {
     serve(2);
     sync.applied();
     assert_eq!(sync.storing.written().await, Some(()));
-    assert!(last_good::load(dir.path(), "default").unwrap().is_some());
+    let stored = || last_good::load(dir.path(), "default").unwrap().unwrap();
+    assert_eq!(stored().share, Some(Share { index: 1, of: 3 }));
+
+    sync.choose();
+    let share = tcpforward_protocol::proto::Share { index: 0, of: 2 };
+    let message = Message::Share(share);
+    sync.event(stream::Event::Said { stream: 1, message });
+    assert_eq!(sync.storing.written().await, Some(()));
+    assert_eq!(stored().share, Some(Share { index: 0, of: 2 }));
 }
 
 #[test]

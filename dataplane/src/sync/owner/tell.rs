@@ -25,7 +25,7 @@ impl Sync {
         let is_new =
             now.seq == self.seq && self.said.seq != now.seq && self.loaded != Some(now.seq);
         if let Some(held) = self.held.as_ref().filter(|_| is_new) {
-            self.storing.keep(Arc::clone(held));
+            self.storing.keep(Arc::clone(held), self.view.share());
         }
         self.said = now;
         for id in self.streams.keys().copied().collect::<Vec<_>>() {
