@@ -207,7 +207,7 @@ impl Entry {
                 let kept = found.addresses.len();
                 tracing::warn!(
                     name,
-                    error,
+                    error = error.text,
                     kept,
                     "a name of a target could not be resolved"
                 );

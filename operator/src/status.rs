@@ -53,6 +53,11 @@ pub const NO_ENDPOINTS: &str = "NoEndpoints";
 /// BackendsAvailable=False: a target's DNS name leads nowhere. Also of an entry in
 /// `status.backends.unhealthy`.
 pub const NAME_NOT_RESOLVED: &str = "NameNotResolved";
+/// The same where the name leads to addresses that must not be dialled.
+pub const NAME_NOT_PERMITTED: &str = "NameNotPermitted";
+/// Of an entry in `status.backends.unhealthy`: only a part of what a target's DNS name leads to is
+/// known, or used.
+pub const NAME_PARTLY_RESOLVED: &str = "NamePartlyResolved";
 /// BackendsAvailable=False: nothing that answers.
 pub const NO_HEALTHY_BACKEND: &str = "NoHealthyBackend";
 

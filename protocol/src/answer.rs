@@ -1,5 +1,6 @@
 //! Pure. What a data plane says of itself: what it serves, what it refused, how things go.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::delta::Scope;
@@ -149,8 +150,43 @@ pub struct ResolvedHost {
     pub target: String,
     /// In use; the last good ones while DNS fails.
     pub addresses: Vec<IpAddr>,
-    /// Why the latest answer could not be had; absent: it could.
-    pub error: Option<String>,
+    /// What is wrong with the latest answer; absent: nothing.
+    pub error: Option<HostError>,
+}
+
+/// What is wrong with the latest answer for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError {
+    /// What it means.
+    pub kind: HostErrorKind,
+    /// For people.
+    pub text: String,
+}
+
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostErrorKind {
+    /// It leads to addresses that must not be dialled.
+    Forbidden,
+    /// There is no answer; earlier ones may be in use.
+    NotResolved,
+    /// Only a part of the answer could be had, or is used.
+    PartlyResolved,
+}
+
+impl HostError {
+    /// One of that kind.
+    #[must_use]
+    pub fn new(kind: HostErrorKind, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { kind, text }
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// Kinds of failure to reach a backend.

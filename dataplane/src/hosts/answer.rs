@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tcpforward_protocol::answer::{HostError, HostErrorKind};
+
 use crate::hosts::found::{Found, MAX_ADDRESSES};
 
 /// What came of asking for the addresses of one family.
@@ -41,7 +43,7 @@ pub fn combine(before: &Found, v4: Answer, v6: Answer) -> (Found, Keep) {
     if let Some(error) = without {
         let found = Found {
             addresses: before.addresses.clone(),
-            error: Some(error.clone()),
+            error: Some(HostError::new(HostErrorKind::NotResolved, error)),
         };
         return (found, None);
     }
@@ -71,6 +73,7 @@ pub fn combine(before: &Found, v4: Answer, v6: Answer) -> (Found, Keep) {
         error = error.or(Some(text));
         addresses.truncate(MAX_ADDRESSES);
     }
+    let error = error.map(|text| HostError::new(HostErrorKind::PartlyResolved, text));
     (Found { addresses, error }, keep)
 }
 
@@ -83,9 +86,18 @@ mod tests {
     }
 
     fn found(addresses: &[&str], error: Option<&str>) -> Found {
+        let kind = HostErrorKind::NotResolved;
         Found {
             addresses: ips(addresses),
-            error: error.map(ToOwned::to_owned),
+            error: error.map(|text| HostError::new(kind, text)),
+        }
+    }
+
+    fn partly(addresses: &[&str], error: &str) -> Found {
+        let error = HostError::new(HostErrorKind::PartlyResolved, error);
+        Found {
+            addresses: ips(addresses),
+            error: Some(error),
         }
     }
 
@@ -127,7 +139,7 @@ mod tests {
         let before = found(&["192.0.2.1", "2001:db8::1"], None);
         let both = found(&["192.0.2.1", "2001:db8::1"], Some("server failure"));
         assert_eq!(combine(&before, failed(), failed()), (both, None));
-        let one = found(&["192.0.2.7", "2001:db8::1"], Some("server failure"));
+        let one = partly(&["192.0.2.7", "2001:db8::1"], "server failure");
         assert_eq!(
             combine(&before, some(&["192.0.2.7"], 60), failed()),
             (one, None)
@@ -147,10 +159,7 @@ mod tests {
             .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let (found, _) = combine(&Found::default(), some(&many, 60), nothing());
-        assert_eq!(found.addresses, ips(&many[..MAX_ADDRESSES]));
-        assert_eq!(
-            found.error.as_deref(),
-            Some("300 addresses: only 256 are used")
-        );
+        let error = "300 addresses: only 256 are used";
+        assert_eq!(found, partly(&many[..MAX_ADDRESSES], error));
     }
 }

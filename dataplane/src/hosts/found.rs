@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use tcpforward_protocol::answer::{HostError, HostErrorKind};
 use tcpforward_protocol::guard;
 use tcpforward_protocol::snapshot::{
     Backend, BackendState, Forward, Host, Settings, TakesNew, Target,
@@ -19,7 +20,7 @@ pub struct Found {
     /// Sorted; the last good ones while DNS fails.
     pub addresses: Vec<IpAddr>,
     /// Why the latest answer could not be had, or not be used whole.
-    pub error: Option<String>,
+    pub error: Option<HostError>,
 }
 
 impl Found {
@@ -30,7 +31,8 @@ impl Found {
         let mut permitted = |address: &IpAddr| match guard::check(*address, settings) {
             Ok(()) => true,
             Err(forbidden) => {
-                refused.get_or_insert_with(|| format!("{address} is left out: {forbidden}"));
+                let text = format!("{address} is left out: {forbidden}");
+                refused.get_or_insert(HostError::new(HostErrorKind::Forbidden, text));
                 false
             }
         };
@@ -38,7 +40,11 @@ impl Found {
         let addresses = addresses.filter(&mut permitted).collect();
         Self {
             addresses,
-            error: self.error.clone().or(refused),
+            // Whoever has no answer at all has to hear that first.
+            error: match &self.error {
+                Some(error) if error.kind == HostErrorKind::NotResolved => Some(error.clone()),
+                other => refused.or_else(|| other.clone()),
+            },
         }
     }
 }
@@ -183,12 +189,13 @@ mod tests {
         let permitted = found.permitted(&CLUSTER);
         assert_eq!(permitted.addresses, found.addresses[2..]);
         let error = permitted.error.unwrap();
-        assert!(error.starts_with("127.0.0.1 is left out: "), "{error}");
+        assert_eq!(error.kind, HostErrorKind::Forbidden);
+        assert!(error.text.starts_with("127.0.0.1 is left out: "), "{error}");
         let laptop = Settings {
             local_targets: LocalTargets::Allow,
         };
         let permitted = found.permitted(&laptop);
         assert_eq!(permitted.addresses.len(), 2);
-        assert!(permitted.error.unwrap().contains("metadata"));
+        assert!(permitted.error.unwrap().text.contains("metadata"));
     }
 }

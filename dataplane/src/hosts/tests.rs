@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use hickory_resolver::proto::op::ResponseCode;
+use tcpforward_protocol::answer::{HostError, HostErrorKind};
 use tcpforward_protocol::snapshot::ForwardName;
 
 use super::scripted::{Dns, Reply};
@@ -21,7 +22,7 @@ async fn resolve(dns: &Dns, name: &str, before: &Found) -> (Found, Keep) {
 fn found(addresses: &[&str], error: Option<&str>) -> Found {
     Found {
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
-        error: error.map(ToOwned::to_owned),
+        error: error.map(|text| HostError::new(HostErrorKind::NotResolved, text)),
     }
 }
 
@@ -67,6 +68,7 @@ async fn while_dns_fails_the_last_good_addresses_stay() {
         failed
             .error
             .unwrap()
+            .text
             .starts_with("the DNS server answers: ")
     );
     dns.set_addresses("db.example", &["192.0.2.7"], 60);
@@ -173,7 +175,14 @@ async fn a_forbidden_address_of_a_name_is_no_backend() {
     rig.until(&["192.0.2.1:5432"], true).await;
     let report = rig.view.read().unwrap().report();
     assert_eq!(report.hosts.len(), 1);
-    assert!(report.hosts[0].error.as_ref().unwrap().contains("metadata"));
+    assert!(
+        report.hosts[0]
+            .error
+            .as_ref()
+            .unwrap()
+            .text
+            .contains("metadata")
+    );
 }
 
 #[tokio::test]

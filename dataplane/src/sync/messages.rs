@@ -126,8 +126,8 @@ pub(super) fn difference(
 mod tests {
     use tcpforward_protocol::MESSAGE_BYTES;
     use tcpforward_protocol::answer::{
-        DialError, FailingBackend, LeftOut, Refusal, RefusalCode, Report, ResolvedHost,
-        SessionCount,
+        DialError, FailingBackend, HostError, HostErrorKind, LeftOut, Refusal, RefusalCode, Report,
+        ResolvedHost, SessionCount,
     };
     use tcpforward_protocol::version::Hash;
 
@@ -199,7 +199,7 @@ mod tests {
             forward,
             target: "t".repeat(63),
             addresses: Vec::new(),
-            error: Some("ä".repeat(256)),
+            error: Some(HostError::new(HostErrorKind::Forbidden, "ä".repeat(256))),
         };
         let message = report(&Report {
             failing: names(20_000).map(failing).collect(),

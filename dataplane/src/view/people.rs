@@ -272,7 +272,7 @@ fn hosts(served: &Served, moment: &Moment) -> Vec<HostView> {
             next_lookup_ms: due.map(|due| moment.date(*due)),
             name,
             error: match &found {
-                Some(found) => found.error.clone(),
+                Some(found) => found.error.as_ref().map(ToString::to_string),
                 None => Some("no answer yet".to_owned()),
             },
             addresses: found.unwrap_or_default().addresses,

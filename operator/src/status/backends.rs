@@ -10,8 +10,8 @@ use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD};
 
 use super::hosts::{self, Clock};
 use super::{
-    BACKENDS_AVAILABLE, NAME_NOT_RESOLVED, NO_ENDPOINTS, NO_HEALTHY_BACKEND, NOT_LOOKED_AT,
-    PoolView, Verdict, bounded, seconds, whole,
+    BACKENDS_AVAILABLE, NAME_NOT_PERMITTED, NAME_NOT_RESOLVED, NO_ENDPOINTS, NO_HEALTHY_BACKEND,
+    NOT_LOOKED_AT, PoolView, Verdict, bounded, seconds, whole,
 };
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -40,14 +40,14 @@ pub(super) fn look(
     let seen = Seen {
         candidates: candidates(forward, pool),
         unhealthy: unhealthy(forward, pool),
-        unresolved: hosts::unresolved(forward, pool, clock),
+        troubled: hosts::troubled(forward, pool, clock),
         unasked: hosts::unasked(forward, pool),
     };
     let (total, healthy) = (seen.candidates.len(), seen.healthy());
     let left_out = seen.unhealthy.values();
     let left_out = left_out.filter(|unhealthy| unhealthy.left_out == LeftOut::Yes);
     // A name that leads nowhere explains what is missing; it is shown first.
-    let shown = seen.unresolved.iter();
+    let shown = seen.troubled.iter();
     let shown = shown.chain(seen.unhealthy.values().map(|unhealthy| &unhealthy.backend));
     Reached {
         counts: Some(Backends {
@@ -65,7 +65,7 @@ pub(super) fn look(
 struct Seen<'a> {
     candidates: Candidates<'a>,
     unhealthy: BTreeMap<Key<'a>, Unhealthy>,
-    unresolved: Vec<UnhealthyBackend>,
+    troubled: Vec<UnhealthyBackend>,
     unasked: Option<&'a str>,
 }
 
@@ -211,16 +211,27 @@ fn verdict(outcome: &Outcome, forward: &Forward, seen: &Seen<'_>) -> Verdict {
 
 /// What is wrong with names of targets that count, if anything is.
 fn nameless(seen: &Seen<'_>, counts: impl Fn(&str) -> bool) -> Option<Verdict> {
-    let mut unresolved = seen.unresolved.iter();
-    let message = match (unresolved.find(|u| counts(&u.target)), seen.unasked) {
-        (Some(first), _) => format!(
-            "{} of target {} leads nowhere: {}",
-            first.address, first.target, first.message
-        ),
-        (None, Some(name)) => format!("no data plane has looked up {name} yet"),
+    let mut troubled = seen.troubled.iter();
+    let (reason, message) = match (troubled.find(|u| counts(&u.target)), seen.unasked) {
+        (Some(first), _) => {
+            // A part of an answer without an address is none.
+            let reason = match first.reason.as_str() {
+                NAME_NOT_PERMITTED => NAME_NOT_PERMITTED,
+                _ => NAME_NOT_RESOLVED,
+            };
+            let message = format!(
+                "{} of target {} leads nowhere: {}",
+                first.address, first.target, first.message
+            );
+            (reason, message)
+        }
+        (None, Some(name)) => {
+            let message = format!("no data plane has looked up {name} yet");
+            (NAME_NOT_RESOLVED, message)
+        }
         (None, None) => return None,
     };
-    Some(Verdict::bad(BACKENDS_AVAILABLE, NAME_NOT_RESOLVED, message))
+    Some(Verdict::bad(BACKENDS_AVAILABLE, reason, message))
 }
 
 fn nothing_to_dial(forward: &Forward, seen: &Seen<'_>) -> Verdict {

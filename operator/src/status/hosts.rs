@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use tcpforward_protocol::answer::{HostError, HostErrorKind};
 use tcpforward_protocol::snapshot::{Forward, Host};
 
-use super::{NAME_NOT_RESOLVED, PoolView, bounded, seconds};
+use super::{
+    NAME_NOT_PERMITTED, NAME_NOT_RESOLVED, NAME_PARTLY_RESOLVED, PoolView, bounded, seconds,
+};
 use crate::crd::TcpForwardStatus;
 use crate::crd::status::UnhealthyBackend;
 
@@ -44,9 +47,9 @@ pub(super) fn addresses<'a>(
     counts
 }
 
-/// Names that more than half of the pool can't resolve at present, whether or not earlier answers are
-/// still in use.
-pub(super) fn unresolved(
+/// Names with which something is wrong on more than half of the pool at present, whether or not they
+/// lead somewhere.
+pub(super) fn troubled(
     forward: &Forward,
     pool: &PoolView,
     clock: &Clock<'_>,
@@ -54,21 +57,21 @@ pub(super) fn unresolved(
     let failing = targets(forward).filter_map(|(target, host)| {
         let said = pool.members.iter().filter_map(|member| {
             let mut hosts = member.hosts.iter();
-            hosts.find(|said| said.target == target)?.error.as_deref()
+            hosts.find(|said| said.target == target)?.error.as_ref()
         });
-        let errors: Vec<&str> = said.collect();
+        let errors: Vec<&HostError> = said.collect();
         if errors.len() * 2 <= pool.members.len() {
             return None;
         }
         let address = format!("{}:{}", host.name, host.port);
-        let error = bounded(errors.first()?.chars().take(ERROR_CHARS).collect());
+        let first = errors.first()?;
+        let error = bounded(first.text.chars().take(ERROR_CHARS).collect());
+        let (reason, hint) = words(first.kind);
         Some(UnhealthyBackend {
-            since: since(target, &address, clock),
+            since: since(target, &address, reason, clock),
             target: target.to_owned(),
-            reason: NAME_NOT_RESOLVED.to_owned(),
-            message: bounded(format!(
-                "{error}; does the name exist, and do data planes reach their DNS server?"
-            )),
+            reason: reason.to_owned(),
+            message: bounded(format!("{error}; {hint}")),
             address,
         })
     });
@@ -85,13 +88,30 @@ pub(super) fn unasked<'a>(forward: &'a Forward, pool: &PoolView) -> Option<&'a s
     unasked.map(|(_, host)| host.name.as_str())
 }
 
-fn since(target: &str, address: &str, clock: &Clock<'_>) -> Time {
+fn words(kind: HostErrorKind) -> (&'static str, &'static str) {
+    match kind {
+        HostErrorKind::Forbidden => (
+            NAME_NOT_PERMITTED,
+            "does the name lead where it should? Other addresses of it are used",
+        ),
+        HostErrorKind::NotResolved => (
+            NAME_NOT_RESOLVED,
+            "does the name exist, and do data planes reach their DNS server?",
+        ),
+        HostErrorKind::PartlyResolved => (
+            NAME_PARTLY_RESOLVED,
+            "the rest is used, with what was known before",
+        ),
+    }
+}
+
+fn since(target: &str, address: &str, reason: &str, clock: &Clock<'_>) -> Time {
     let backends = clock.previous.and_then(|status| status.backends.as_ref());
     let known = backends
         .into_iter()
         .flat_map(|backends| &backends.unhealthy);
     let mut same = known.filter(|known| {
-        known.reason == NAME_NOT_RESOLVED && known.target == target && known.address == address
+        known.reason == reason && known.target == target && known.address == address
     });
     same.next()
         .map_or_else(|| seconds(clock.now), |known| known.since.clone())

@@ -3,7 +3,8 @@
 use super::answer::{address, cut, known};
 use super::{Invalid, invalid, name};
 use crate::answer::{
-    BoundListener, DialError, FailingBackend, LeftOut, Report, ResolvedHost, SessionCount,
+    BoundListener, DialError, FailingBackend, HostError, HostErrorKind, LeftOut, Report,
+    ResolvedHost, SessionCount,
 };
 use crate::proto;
 
@@ -103,7 +104,16 @@ fn host_to_proto(host: &ResolvedHost) -> proto::ResolvedHost {
         forward: host.forward.to_string(),
         target: host.target.clone(),
         addresses: host.addresses.iter().map(ToString::to_string).collect(),
-        error: cut(host.error.as_deref().unwrap_or_default()),
+        error: host
+            .error
+            .as_ref()
+            .map_or_else(String::new, |error| cut(&error.text)),
+        error_kind: match host.error.as_ref().map(|error| error.kind) {
+            Some(HostErrorKind::Forbidden) => proto::resolved_host::ErrorKind::Forbidden,
+            Some(HostErrorKind::PartlyResolved) => proto::resolved_host::ErrorKind::PartlyResolved,
+            Some(HostErrorKind::NotResolved) | None => proto::resolved_host::ErrorKind::NotResolved,
+        }
+        .into(),
     }
 }
 
@@ -112,10 +122,16 @@ fn host_from_proto(message: &proto::ResolvedHost) -> Result<ResolvedHost, Invali
         text.parse()
             .map_err(|_| invalid("hosts.addresses", text, "expected an IP address"))
     };
+    let kind = match message.error_kind() {
+        proto::resolved_host::ErrorKind::Forbidden => HostErrorKind::Forbidden,
+        proto::resolved_host::ErrorKind::NotResolved => HostErrorKind::NotResolved,
+        proto::resolved_host::ErrorKind::PartlyResolved => HostErrorKind::PartlyResolved,
+    };
+    let text = Some(cut(&message.error)).filter(|error| !error.is_empty());
     Ok(ResolvedHost {
         forward: name("hosts.forward", &message.forward)?,
         target: cut(&message.target),
         addresses: known(&message.addresses, ip),
-        error: Some(cut(&message.error)).filter(|error| !error.is_empty()),
+        error: text.map(|text| HostError { kind, text }),
     })
 }

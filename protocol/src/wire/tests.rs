@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::answer::{
-    Applied, BoundListener, DialError, FailingBackend, Hello, LeftOut, Refusal, RefusalCode,
-    Report, ResolvedHost, ServedSpec, Serving, SessionCount, Source,
+    Applied, BoundListener, DialError, FailingBackend, Hello, HostError, HostErrorKind, LeftOut,
+    Refusal, RefusalCode, Report, ResolvedHost, ServedSpec, Serving, SessionCount, Source,
 };
 use crate::delta::Scope;
 use crate::proto::http_connect;
@@ -318,7 +318,7 @@ fn a_report_survives_the_wire() {
             forward: ForwardName::new("n", "f"),
             target: "b".to_owned(),
             addresses: vec!["10.0.0.9".parse().unwrap()],
-            error: Some("no such name".to_owned()),
+            error: Some(HostError::new(HostErrorKind::Forbidden, "not there")),
         }],
         listeners: vec![BoundListener {
             forward: ForwardName::new("n", "f"),

@@ -1,4 +1,4 @@
-use tcpforward_protocol::answer::ResolvedHost;
+use tcpforward_protocol::answer::{HostError, HostErrorKind, ResolvedHost};
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn resolving(pod: &str, outcome: &Outcome, addresses: &[&str], error: Option<&st
         forward: name(),
         target: "db".into(),
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
-        error: error.map(str::to_owned),
+        error: error.map(|text| HostError::new(HostErrorKind::NotResolved, text)),
     };
     Member {
         hosts: vec![host],
@@ -98,6 +98,50 @@ fn a_name_that_leads_nowhere_is_shown_with_its_error() {
     // It has been so since then.
     let later = compute(&outcome, &nowhere, Addresses::Omitted, Some(&first), at(60));
     assert_eq!(later.backends, first.backends);
+}
+
+#[test]
+fn what_is_wrong_with_a_name_has_a_word_of_its_own() {
+    let outcome = named();
+    let shown = |kind, addresses: &[&str]| {
+        let mut member = resolving("a", &outcome, addresses, None);
+        member.hosts[0].error = Some(HostError::new(kind, "127.0.0.1 is left out"));
+        let status = status(&outcome, &pool(vec![member]));
+        let shown = status.backends.clone().unwrap().unhealthy.swap_remove(0);
+        let available = available(&status);
+        let verdict = available.split(':').next().unwrap().to_owned();
+        (shown.reason, verdict)
+    };
+    let fine = "BackendsAvailable=True BackendsAvailable";
+    for (kind, addresses, reason, verdict) in [
+        (
+            HostErrorKind::Forbidden,
+            &["10.1.0.1"][..],
+            "NameNotPermitted",
+            fine,
+        ),
+        (
+            HostErrorKind::Forbidden,
+            &[],
+            "NameNotPermitted",
+            "BackendsAvailable=False NameNotPermitted",
+        ),
+        (
+            HostErrorKind::PartlyResolved,
+            &["10.1.0.1"],
+            "NamePartlyResolved",
+            fine,
+        ),
+        (
+            HostErrorKind::NotResolved,
+            &["10.1.0.1"],
+            "NameNotResolved",
+            fine,
+        ),
+    ] {
+        let expected = (reason.to_owned(), verdict.to_owned());
+        assert_eq!(shown(kind, addresses), expected);
+    }
 }
 
 #[test]
