@@ -42,7 +42,12 @@ pub async fn slow_readers(place: &Place<'_>) -> Result<Vec<Figure>> {
         bytes: 4 << 20,
         seed: 12,
     };
-    let link = Link::start(place, Setup::default()).await?;
+    // Buffers as large as ours: what a stalled reader costs beside its buffer is compared.
+    let setup = Setup {
+        global: vec!["tune.bufsize 65536".to_owned()],
+        ..Setup::default()
+    };
+    let link = Link::start(place, setup).await?;
     drop(link.flow().await?);
     let resident = measure::resident(link.pid())?;
     let kernel = measure::socket_memory()?;
