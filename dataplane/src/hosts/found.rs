@@ -32,7 +32,7 @@ impl Found {
             Ok(()) => true,
             Err(forbidden) => {
                 let text = format!("{address} is left out: {forbidden}");
-                refused.get_or_insert(HostError::new(HostErrorKind::Forbidden, text));
+                refused.get_or_insert_with(|| HostError::new(HostErrorKind::Forbidden, text));
                 false
             }
         };
