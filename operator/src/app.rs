@@ -122,6 +122,7 @@ fn lead(
             local_targets: LocalTargets::Refuse,
         },
         reserved: BTreeMap::new(),
+        cluster_domain: config.cluster_domain,
     };
     let queue = Arc::<Queue>::default();
     let writer = Writer {

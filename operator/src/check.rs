@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, Settings};
 
 use crate::compile::{Compiler, Outcome, Rules};
+use crate::config::CLUSTER_DOMAIN;
 use crate::index::{Event, Index, Kind};
 use crate::manifest::{self, Finding, Located, Parsed};
 use crate::status::BACKEND_NOT_FOUND;
@@ -34,6 +35,7 @@ fn together(objects: &[Located]) -> Vec<Finding> {
             local_targets: LocalTargets::Allow,
         },
         reserved: BTreeMap::new(),
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
     };
     let mut compiler = Compiler::new(rules);
     let names: BTreeSet<ForwardName> = index.names().cloned().collect();

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings, Snapshot};
+use tcpforward_protocol::snapshot::{
+    Forward, ForwardName, ForwardSpec, LocalTargets, PolicyMode, Settings, Snapshot,
+};
 
 use crate::forward::{self, Draft, Rejection};
 use crate::index::{Index, Known};
@@ -23,6 +25,8 @@ pub struct Rules {
     pub settings: Settings,
     /// Ports that no forward may have, and what holds each: "the admin page of this process".
     pub reserved: BTreeMap<u16, String>,
+    /// Names below `svc.` and this are Services for clients of a proxy.
+    pub cluster_domain: String,
 }
 
 /// What became of a TcpForward.
@@ -83,8 +87,8 @@ impl Compiler {
             let draft = index
                 .known(name)
                 .and_then(|known| known.draft.as_ref().ok());
-            // Who can't have a port anyway takes none from others.
-            let draft = draft.filter(|draft| self.reserved(draft).is_none());
+            // Who isn't served anyway takes no port from others.
+            let draft = draft.filter(|draft| self.refusal(draft).is_none());
             ports.extend(self.ports.note(name, draft));
         }
         let verdicts = self.ports.judge(&ports, index);
@@ -193,26 +197,21 @@ impl Compiler {
             } = backends::all_of(index, name, draft, &self.rules.settings);
             outcome.left_out = backends::cut(&mut backends);
             outcome.unresolved = unresolved;
-            let forward = Forward::new(name.clone(), draft.spec.clone(), backends);
+            let forward = Forward::new(name.clone(), self.spec(draft), backends);
             outcome.forward = Some(Arc::new(forward));
         }
         outcome
     }
 
-    /// Whether a forward may have its ports.
+    /// Whether a forward is served, and may have its ports.
     fn granted(
         &self,
         verdicts: &Verdicts,
         name: &ForwardName,
         draft: &Draft,
     ) -> Result<(), Rejection> {
-        let unavailable = |port: u16, holder: &str| Rejection {
-            reason: status::PORT_UNAVAILABLE,
-            field: "spec.listener.port".to_owned(),
-            message: format!("port {port} is taken by {holder}; choose another port"),
-        };
-        if let Some((port, holder)) = self.reserved(draft) {
-            return Err(unavailable(port, holder));
+        if let Some(rejection) = self.refusal(draft) {
+            return Err(rejection);
         }
         // Without a verdict nobody else was touched: what was granted stays granted.
         match verdicts.get(name).and_then(Option::as_ref) {
@@ -224,10 +223,48 @@ impl Compiler {
         }
     }
 
-    /// The first port that no forward may have, and what holds it.
-    fn reserved(&self, draft: &Draft) -> Option<(u16, &str)> {
+    /// Why this operator serves it in no case, whatever the others want.
+    fn refusal(&self, draft: &Draft) -> Option<Rejection> {
+        let mode = draft.spec.connect.as_ref().map(|connect| connect.mode);
+        if mode == Some(PolicyMode::Report)
+            && self.rules.settings.local_targets == LocalTargets::Refuse
+        {
+            return Some(reports());
+        }
         let mut ports = draft.spec.listener.ports().map(std::num::NonZeroU16::get);
-        ports.find_map(|port| Some((port, self.rules.reserved.get(&port)?.as_str())))
+        let reserved = &self.rules.reserved;
+        ports.find_map(|port| Some(unavailable(port, reserved.get(&port)?)))
+    }
+
+    /// What data planes get: what the author wrote, and what this operator knows.
+    fn spec(&self, draft: &Draft) -> ForwardSpec {
+        let mut spec = draft.spec.clone();
+        if let Some(connect) = &mut spec.connect {
+            connect
+                .cluster_domain
+                .clone_from(&self.rules.cluster_domain);
+        }
+        spec
+    }
+}
+
+fn unavailable(port: u16, holder: &str) -> Rejection {
+    Rejection {
+        reason: status::PORT_UNAVAILABLE,
+        field: "spec.listener.port".to_owned(),
+        message: format!("port {port} is taken by {holder}; choose another port"),
+    }
+}
+
+fn reports() -> Rejection {
+    let field = "spec.httpConnect.mode";
+    Rejection {
+        reason: status::UNSUPPORTED_VALUE,
+        field: field.to_owned(),
+        message: format!(
+            "{field} is Report, which lets through what rules refuse: in a cluster that is not \
+             allowed, only with `tcpforward run`; write Enforce, or take mode out"
+        ),
     }
 }
 

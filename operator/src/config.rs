@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 
 use tcpforward_process::log;
+use tcpforward_protocol::snapshot::{HostPattern, NotAHostPattern};
 
 use crate::validate::metadata::is_word;
 use crate::watch::Scope;
+
+/// The domain of a cluster that was given no other one, and of `tcpforward run`.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The command line of the operator.
 #[derive(Clone, Debug, clap::Parser)]
@@ -27,6 +31,10 @@ pub struct Args {
     /// Namespaces to watch, separated by commas; absent: all.
     #[arg(long, value_delimiter = ',', env = "TCPFORWARD_WATCH_NAMESPACES")]
     pub watch_namespaces: Vec<String>,
+    /// Domain of the cluster: clients of a CONNECT proxy reach Services as NAME.NAMESPACE.svc and
+    /// as NAME.NAMESPACE.svc.DOMAIN.
+    #[arg(long, default_value = CLUSTER_DOMAIN, env = "TCPFORWARD_CLUSTER_DOMAIN")]
+    pub cluster_domain: String,
     /// Namespace of the Lease.
     #[arg(long, default_value = "default", env = "POD_NAMESPACE")]
     pub lease_namespace: String,
@@ -56,6 +64,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// What is watched.
     pub scope: Scope,
+    /// The cluster's domain, in lower case.
+    pub cluster_domain: String,
     /// Namespace of the Lease.
     pub lease_namespace: String,
     /// Name of the Lease.
@@ -78,6 +88,14 @@ pub enum Error {
         value: String,
         /// Characters at most.
         longest: usize,
+    },
+    /// No name of DNS.
+    #[error("--cluster-domain is {value:?}: {source}")]
+    ClusterDomain {
+        /// As given.
+        value: String,
+        /// What is expected.
+        source: NotAHostPattern,
     },
     /// Longer than the API server stores.
     #[error("--identity has {length} characters: expected 1 to 128")]
@@ -104,6 +122,7 @@ impl TryFrom<Args> for Config {
         for namespace in &args.watch_namespaces {
             check_name("--watch-namespaces", namespace, 63)?;
         }
+        check_domain(&args.cluster_domain)?;
         check_name("--lease-namespace", &args.lease_namespace, 63)?;
         check_name("--lease-name", &args.lease_name, 253)?;
         if let Some(identity) = &args.identity
@@ -138,10 +157,22 @@ impl TryFrom<Args> for Config {
                 [] => Scope::All,
                 _ => Scope::Namespaces(namespaces),
             },
+            cluster_domain: args.cluster_domain,
             lease_namespace: args.lease_namespace,
             lease_name: args.lease_name,
             identity: args.identity,
         })
+    }
+}
+
+fn check_domain(value: &str) -> Result<(), Error> {
+    let refused = |source| Error::ClusterDomain {
+        value: value.to_owned(),
+        source,
+    };
+    match HostPattern::parse(value).map_err(refused)? {
+        HostPattern::Exact(_) => Ok(()),
+        HostPattern::Any | HostPattern::Below(_) => Err(refused(NotAHostPattern)),
     }
 }
 
@@ -173,6 +204,7 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.push, "127.0.0.1:9900".parse().unwrap());
         assert_eq!(config.scope, Scope::All);
+        assert_eq!(config.cluster_domain, "cluster.local");
         assert_eq!(config.lease_name, "tcpforward-operator");
     }
 
@@ -193,6 +225,11 @@ mod tests {
             (["--lease-namespace", ""], "--lease-namespace is \"\""),
             (["--lease-name", "x-"], "--lease-name is \"x-\""),
             (["--identity", ""], "--identity"),
+            (
+                ["--cluster-domain", "cluster.local."],
+                "--cluster-domain is \"cluster.local.\"",
+            ),
+            (["--cluster-domain", "*.local"], "--cluster-domain is"),
             (
                 ["--health", "127.0.0.1:9900"],
                 "--push and --health are both 127.0.0.1:9900",

@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 mod balancing;
+mod connect;
 pub mod defaults;
 mod definition;
 mod established;
@@ -23,6 +24,10 @@ mod target;
 pub use balancing::{
     ConsistentHash, Failback, FailbackMode, Failover, HashInput, LoadBalancer, LoadBalancerType,
     SlowStart, Topology,
+};
+pub use connect::{
+    Authentication, BasicAuthentication, ConnectRule, HttpConnect, PolicyMode, RuleAction,
+    SecretRef, ServiceName, Size, Subject, SubjectKind, TunnelLimits,
 };
 pub use definition::{definition, schema, yaml};
 pub use established::{
@@ -37,7 +42,7 @@ pub use relay::{Dial, Hedge, Relay};
 pub use status::TcpForwardStatus;
 pub use target::{AddressTarget, ServicePort, ServiceTarget, Target};
 
-/// Listens on a port and relays each TCP connection to one of its targets.
+/// Listens on a port and relays each TCP connection to one of its targets, or serves a proxy there.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "tcpforward.dev",
@@ -47,7 +52,7 @@ pub use target::{AddressTarget, ServicePort, ServiceTarget, Target};
     shortname = "tcpf",
     status = "TcpForwardStatus",
     derive = "PartialEq",
-    doc = "TcpForward listens on a port and relays each TCP connection to one of its targets.",
+    doc = "TcpForward listens on a port and relays each TCP connection to one of its targets, or to where its client says by HTTP CONNECT.",
     printcolumn = r#"{"name":"Port","type":"integer","jsonPath":".spec.listener.port"}"#,
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.addresses[0].value"}"#,
     printcolumn = r#"{"name":"Backends","type":"string","jsonPath":".status.backends.summary"}"#,
@@ -59,12 +64,29 @@ pub use target::{AddressTarget, ServicePort, ServiceTarget, Target};
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "!has(self.listener.endPort) || self.relay.targets.all(t, !has(t.address) || \
-     t.address.port + self.listener.endPort - self.listener.port <= 65535)"
-).message(
-    "a target's port moves by the same offset as the listener's, and one of them would move beyond 65535: lower listener.endPort or the target's port"
-).field_path(".relay.targets"))]
+#[x_kube(
+    validation = Rule::new("has(self.relay) != has(self.httpConnect)").message(
+        "set exactly one of relay and httpConnect: relay for bytes to targets that you name, httpConnect for a proxy whose clients say where they go"
+    ),
+    validation = Rule::new("has(self.relay) == has(oldSelf.relay)").message(
+        "relay can't become httpConnect, nor the other way round: create another TcpForward, or delete this one first"
+    ),
+    validation = Rule::new(
+        "!has(self.listener.endPort) || !has(self.relay) || self.relay.targets.all(t, !has(t.address) || \
+         t.address.port + self.listener.endPort - self.listener.port <= 65535)"
+    ).message(
+        "a target's port moves by the same offset as the listener's, and one of them would move beyond 65535: lower listener.endPort or the target's port"
+    ).field_path(".relay.targets"),
+    validation = Rule::new("!has(self.listener.endPort) || !has(self.httpConnect)").message(
+        "a range is for relay only, because clients of a proxy say the port: take endPort out"
+    ).field_path(".listener.endPort"),
+    validation = Rule::new(
+        "!has(self.httpConnect) || has(self.httpConnect.authentication) || has(self.listener.sourceRanges) || \
+         (has(self.listener.address) && isIP(self.listener.address) && ip(self.listener.address).isLoopback())"
+    ).message(
+        "this proxy would be open to everyone: set authentication, or listener.sourceRanges, or a listener.address of loopback"
+    ).field_path(".httpConnect")
+)]
 pub struct TcpForwardSpec {
     /// The pool of data plane pods that serves this forward. Absent: default.
     #[serde(default = "defaults::data_plane_name")]
@@ -73,7 +95,12 @@ pub struct TcpForwardSpec {
     /// Where clients connect.
     pub listener: Listener,
     /// Where sessions go: raw bytes, both ways at once.
-    pub relay: Relay,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
+    /// A proxy for HTTP CONNECT instead: clients say where they want to go, rules say whether they
+    /// may. It needs authentication, listener.sourceRanges, or a listener.address of loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_connect: Option<HttpConnect>,
     /// Silence or age that ends a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -102,6 +129,19 @@ pub struct Timeouts {
 
 /// A DNS-1123 label.
 pub const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// Words of a DNS-1123 name with dots between them.
+pub const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// A name that clients ask for, `*.` before one, or `*`: with a length of at most 253, what
+/// `HostPattern` takes.
+pub const HOST_PATTERN: &str = "^([*]|([*][.])?([-_a-z0-9]{1,63}[.])*[a-z][-_a-z0-9]{0,62})$";
+
+/// A user of htpasswd: what is visible in ASCII, without a colon.
+pub const USER_NAME: &str = "^[!-9;-~]+$";
+
+/// A Quantity of bytes.
+pub const SIZE: &str = "^[0-9]{1,5}(Ki|k)?$";
 
 /// A duration of the Gateway API.
 pub const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use serde_json::Value;
 use tcpforward_protocol::feature;
-use tcpforward_protocol::snapshot::{ForwardSpec, ProxyVersion, Relay, Timeouts};
+use tcpforward_protocol::snapshot::{ForwardSpec, Timeouts};
 
 use crate::crd::{self, ServicePort, TcpForwardSpec, defaults};
 use crate::{status, validate};
 
+mod connect;
 mod established;
 mod health;
 mod listener;
@@ -26,6 +27,21 @@ pub struct Draft {
     pub spec: ForwardSpec,
     /// Where each target of `spec` leads, in the same order.
     pub destinations: Vec<Destination>,
+    /// Where each target of `spec` was written, in the same order.
+    pub places: Vec<Place>,
+    /// The Secret of a proxy's users, in the forward's own namespace.
+    pub secret: Option<String>,
+}
+
+/// Where a target was written, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The target for people: "target web", or the field of a rule.
+    pub title: String,
+    /// The field of its Service or address.
+    pub field: String,
+    /// The field of its port.
+    pub port: String,
 }
 
 /// Where a target leads.
@@ -108,31 +124,32 @@ pub fn namespace(raw: &Value) -> &str {
 fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
     let timeouts = spec.timeouts.unwrap_or_default();
     let listener = listener::parse(spec.listener)?;
-    let (targets, destinations) = target::parse(spec.relay.targets, namespace(raw))?;
-    let failback = annotation(raw, crd::FAILBACK);
+    let (mut proxy, mut secret) = (None, None);
+    let (relay, targets) = match (spec.relay, spec.http_connect) {
+        (Some(mut relay), None) => {
+            let written = std::mem::take(&mut relay.targets);
+            let mut targets = target::parse(written, namespace(raw))?;
+            let parsed = std::mem::take(&mut targets.targets);
+            let relay = relay::parse(relay, parsed, annotation(raw, crd::FAILBACK))?;
+            (relay, targets)
+        }
+        (None, Some(written)) => {
+            let authentication = written.authentication.as_ref();
+            secret = authentication.map(|by| by.basic.secret_ref.name.clone());
+            let parsed = connect::parse(written, namespace(raw))?;
+            let mut targets = connect::targets(&parsed)?;
+            proxy = Some(parsed);
+            let relay = relay::of_proxy(std::mem::take(&mut targets.targets))?;
+            (relay, targets)
+        }
+        _ => return Err(unsupported("spec", "set relay or httpConnect")),
+    };
     let mut wanted = ForwardSpec {
         generation: generation(raw),
         requires: Vec::new(),
         listener,
-        relay: Relay {
-            targets,
-            dial: relay::dial(spec.relay.dial.unwrap_or_default())?,
-            load_balancer: relay::load_balancer(spec.relay.load_balancer.unwrap_or_default()),
-            failover: relay::failover(spec.relay.failover.unwrap_or_default(), failback)?,
-            health_check: health::parse(spec.relay.health_check.unwrap_or_default())?,
-            established_connections: established::parse(
-                spec.relay.established_connections.unwrap_or_default(),
-            )?,
-            backend_limits: match spec.relay.backend_limits {
-                Some(limits) => Some(established::limits(limits)?),
-                None => None,
-            },
-            proxy_protocol: spec.relay.proxy_protocol.map(|proxy| match proxy.version {
-                crd::ProxyVersion::V1 => ProxyVersion::V1,
-                crd::ProxyVersion::V2 => ProxyVersion::V2,
-            }),
-        },
-        connect: None,
+        relay,
+        connect: proxy,
         timeouts: Timeouts {
             idle: value::silence(timeouts.idle.as_deref(), defaults::IDLE),
             half_closed: value::silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),
@@ -146,7 +163,9 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
     Ok(Draft {
         pool: spec.data_plane_name,
         spec: wanted,
-        destinations,
+        destinations: targets.destinations,
+        places: targets.places,
+        secret,
     })
 }
 

@@ -13,7 +13,7 @@ use tcpforward_protocol::guard;
 use tcpforward_protocol::snapshot::{Backend, BackendState, Settings, TakesNew};
 
 use crate::crd::ServicePort;
-use crate::forward::ServiceRef;
+use crate::forward::{Place, ServiceRef};
 use crate::status;
 
 mod service;
@@ -58,13 +58,14 @@ impl Resolved {
 
 /// A fixed server.
 #[must_use]
-pub fn address(target: &str, field: &str, address: SocketAddr, settings: &Settings) -> Resolved {
+pub fn address(target: &str, place: &Place, address: SocketAddr, settings: &Settings) -> Resolved {
     if let Err(forbidden) = guard::check(address.ip(), settings) {
         let message = format!(
-            "target {target}: {} must not be dialled: {forbidden}; name a server of its own",
+            "{}: {} must not be dialled: {forbidden}; name a server of its own",
+            place.title,
             address.ip()
         );
-        let field = format!("{field}.address.host");
+        let field = format!("{}.host", place.field);
         return Resolved::nothing(status::REF_NOT_PERMITTED, field, message);
     }
     Resolved {
@@ -84,13 +85,13 @@ pub fn address(target: &str, field: &str, address: SocketAddr, settings: &Settin
 #[must_use]
 pub fn service<'a>(
     target: &str,
-    field: &str,
+    place: &Place,
     reference: &ServiceRef,
     service: Option<&Service>,
     slices: impl Iterator<Item = &'a Slice> + Clone,
     settings: &Settings,
 ) -> Resolved {
-    let port = match named_port(target, field, reference, service) {
+    let port = match named_port(place, reference, service) {
         Ok(port) => port,
         Err(unresolved) => {
             return Resolved {
@@ -110,11 +111,11 @@ pub fn service<'a>(
         if let Err(forbidden) = verdict {
             unresolved.get_or_insert_with(|| Unresolved {
                 reason: status::REF_NOT_PERMITTED,
-                field: format!("{field}.service"),
+                field: place.field.clone(),
                 message: format!(
-                    "target {target}: endpoint {} of Service {} must not be dialled: {forbidden}; \
-                     correct its EndpointSlice",
-                    candidate.address, reference.name
+                    "{}: endpoint {} of Service {} must not be dialled: {forbidden}; correct its \
+                     EndpointSlice",
+                    place.title, candidate.address, reference.name
                 ),
             });
         }
@@ -192,24 +193,24 @@ fn backends(target: &str, candidates: Vec<Candidate>) -> Vec<Backend> {
 }
 
 fn named_port<'a>(
-    target: &str,
-    field: &str,
+    place: &Place,
     reference: &ServiceRef,
     service: Option<&'a Service>,
 ) -> Result<&'a Port, Unresolved> {
     let ServiceRef {
         namespace, name, ..
     } = reference;
-    let unresolved = |reason, part: &str, message: String| Unresolved {
+    let named = format!("{}.name", place.field);
+    let unresolved = |reason, field: &str, message: String| Unresolved {
         reason,
-        field: format!("{field}.service.{part}"),
-        message: format!("target {target}: {message}"),
+        field: field.to_owned(),
+        message: format!("{}: {message}", place.title),
     };
     let Some(service) = service else {
         let message = format!(
             "Service {name} does not exist in namespace {namespace}; create it or correct the name"
         );
-        return Err(unresolved(status::BACKEND_NOT_FOUND, "name", message));
+        return Err(unresolved(status::BACKEND_NOT_FOUND, &named, message));
     };
     let unsupported = match service.kind {
         Kind::Endpoints => None,
@@ -224,7 +225,7 @@ fn named_port<'a>(
     };
     if let Some(why) = unsupported {
         let message = format!("Service {name} {why}");
-        return Err(unresolved(status::UNSUPPORTED_SERVICE, "name", message));
+        return Err(unresolved(status::UNSUPPORTED_SERVICE, &named, message));
     }
     let (matching, wanted) = matching(service, &reference.port);
     if let Some(port) = matching.iter().copied().find(|port| port.protocol == "TCP") {
@@ -237,11 +238,11 @@ fn named_port<'a>(
                 "port {wanted} of Service {name} is {protocol}, only TCP is forwarded; its TCP \
                  ports: {known}"
             );
-            unresolved(status::UNSUPPORTED_SERVICE, "port", message)
+            unresolved(status::UNSUPPORTED_SERVICE, &place.port, message)
         }
         None => {
             let message = format!("Service {name} has no port {wanted}; its TCP ports: {known}");
-            unresolved(status::PORT_NOT_FOUND, "port", message)
+            unresolved(status::PORT_NOT_FOUND, &place.port, message)
         }
     })
 }
@@ -261,13 +262,13 @@ fn matching<'a>(service: &'a Service, wanted: &ServicePort) -> (Vec<&'a Port>, S
 
 /// A Service of another namespace, which nothing can permit in this version.
 #[must_use]
-pub fn other_namespace(target: &str, field: &str, reference: &ServiceRef, own: &str) -> Resolved {
+pub fn other_namespace(place: &Place, reference: &ServiceRef, own: &str) -> Resolved {
     let message = format!(
-        "target {target}: Service {} is in namespace {}, but only Services of {own}, the \
-         TcpForward's own namespace, are permitted; move the TcpForward there",
-        reference.name, reference.namespace
+        "{}: Service {} is in namespace {}, but only Services of {own}, the TcpForward's own \
+         namespace, are permitted; move the TcpForward there",
+        place.title, reference.name, reference.namespace
     );
-    let field = format!("{field}.service.namespace");
+    let field = format!("{}.namespace", place.field);
     Resolved::nothing(status::REF_NOT_PERMITTED, field, message)
 }
 

@@ -134,3 +134,33 @@ fn the_defaults_of_this_version_are_these() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn relay_never_becomes_http_connect() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        let cluster = Cluster::start(lab, Controllers::Absent).await?;
+        cluster.install_crds(lab).await?;
+        let target = mk_address_target("a", "172.16.100.101:80".parse()?);
+        let relay = mk_forward("default", "web", 8888, &[target]);
+        let mut proxy = relay.clone();
+        proxy["spec"] = serde_json::json!({
+            "listener": {"port": 8888, "sourceRanges": ["10.0.0.0/8"]},
+            "httpConnect": {"rules": [{"name": "all", "action": "Allow"}]},
+        });
+        let apply = async |manifest: &Value| {
+            let path = lab.file("web.json", manifest.to_string())?;
+            let arguments = ["apply", "-f", &path.to_string_lossy()];
+            cluster.kubectl(lab, &arguments).await
+        };
+        for (first, then) in [(&relay, &proxy), (&proxy, &relay)] {
+            apply(first).await?;
+            let said = match apply(then).await {
+                Ok(printed) => bail!("it became another kind: {printed}"),
+                Err(refused) => format!("{refused:#}"),
+            };
+            ensure!(said.contains("relay can't become httpConnect"), "{said}");
+            cluster.kubectl(lab, &["delete", "tcpf", "web"]).await?;
+        }
+        Ok(())
+    })
+}

@@ -12,6 +12,7 @@ use super::tasks::{Tasks, done};
 use super::{Core, EVENTS, Error};
 use crate::admin::Insight;
 use crate::compile::Rules;
+use crate::config::CLUSTER_DOMAIN;
 use crate::controller::Writing;
 use crate::files;
 use crate::index::Event;
@@ -40,6 +41,7 @@ impl Local {
                 local_targets: LocalTargets::Allow,
             },
             reserved,
+            cluster_domain: CLUSTER_DOMAIN.to_owned(),
         };
         let (_, lease) = watch::channel(LeaseView::alone());
         let metrics = Metrics::new(registry)?;

@@ -1,9 +1,11 @@
 //! Pure. The backends of a forward: of all its targets, as many as one forward may hold.
 
+use std::collections::BTreeSet;
+
 use tcpforward_protocol::snapshot::{Backend, ForwardName, Listener, Settings};
 use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
 
-use crate::forward::{Destination, Draft};
+use crate::forward::{Destination, Draft, Place};
 use crate::index::Index;
 use crate::resolve::{self, Resolved, Unresolved};
 use crate::status;
@@ -15,48 +17,73 @@ pub(super) fn all_of(
     settings: &Settings,
 ) -> Resolved {
     let mut all = Resolved::default();
-    for (i, destination) in draft.destinations.iter().enumerate() {
-        let Some(target) = draft.spec.relay.targets.get(i).map(|t| t.name.as_str()) else {
-            continue;
-        };
-        let field = format!("spec.relay.targets[{i}]");
+    let mut troubles = Vec::new();
+    let targets = draft.spec.relay.targets.iter().zip(&draft.places);
+    for ((target, place), destination) in targets.zip(&draft.destinations) {
+        let target = target.name.as_str();
         let mut resolved = match destination {
-            Destination::Address(address) => resolve::address(target, &field, *address, settings),
+            Destination::Address(address) => resolve::address(target, place, *address, settings),
             // Data planes resolve it: the answer may differ by where it is asked.
             Destination::Host => Resolved::default(),
             Destination::Service(reference) if reference.namespace != name.namespace() => {
-                resolve::other_namespace(target, &field, reference, name.namespace())
+                resolve::other_namespace(place, reference, name.namespace())
             }
             Destination::Service(reference) => resolve::service(
                 target,
-                &field,
+                place,
                 reference,
                 index.service(&reference.namespace, &reference.name),
                 index.slices(&reference.namespace, &reference.name),
                 settings,
             ),
         };
-        keep_reachable(&mut resolved, target, &field, &draft.spec.listener);
+        keep_reachable(&mut resolved, place, &draft.spec.listener);
         all.backends.extend(resolved.backends);
-        all.unresolved = all.unresolved.or(resolved.unresolved);
+        troubles.push((destination, resolved.unresolved));
     }
+    all.unresolved = match draft.spec.connect {
+        None => troubles.into_iter().find_map(|(_, trouble)| trouble),
+        Some(_) => worst(&troubles).cloned(),
+    };
     all
 }
 
+/// The first trouble of a proxy. Each of a rule's ports is looked for in each of its Services, which
+/// need not have all of them: a Service is in order with one.
+fn worst<'a>(troubles: &'a [(&Destination, Option<Unresolved>)]) -> Option<&'a Unresolved> {
+    let service = |destination: &'a Destination| match destination {
+        Destination::Service(reference) => Some((&reference.namespace, &reference.name)),
+        Destination::Address(_) | Destination::Host => None,
+    };
+    let in_order: BTreeSet<_> = troubles
+        .iter()
+        .filter(|(_, trouble)| trouble.is_none())
+        .filter_map(|(destination, _)| service(destination))
+        .collect();
+    let mut found = troubles.iter().filter_map(|(destination, trouble)| {
+        let trouble = trouble.as_ref()?;
+        let of_port = [status::PORT_NOT_FOUND, status::UNSUPPORTED_SERVICE];
+        let excused = of_port.contains(&trouble.reason)
+            && service(destination).is_some_and(|service| in_order.contains(&service));
+        (!excused).then_some(trouble)
+    });
+    found.next()
+}
+
 /// Leaves out backends whose port would move beyond the last one there is.
-fn keep_reachable(resolved: &mut Resolved, target: &str, field: &str, listener: &Listener) {
+fn keep_reachable(resolved: &mut Resolved, place: &Place, listener: &Listener) {
     let last = listener.end_port.unwrap_or(listener.port);
     let moves = last.get().saturating_sub(listener.port.get());
     let fits = |backend: &Backend| backend.address.port().checked_add(moves).is_some();
     if let Some(beyond) = resolved.backends.iter().find(|backend| !fits(backend)) {
         let message = format!(
-            "target {target}: the port of endpoint {} moves by up to {moves} with the listener's, \
-             and there is no port beyond 65535; lower spec.listener.endPort",
-            beyond.address
+            "{}: the port of endpoint {} moves by up to {moves} with the listener's, and there is \
+             no port beyond 65535; lower spec.listener.endPort",
+            place.title, beyond.address
         );
         resolved.unresolved.get_or_insert_with(|| Unresolved {
             reason: status::PORT_NOT_FOUND,
-            field: format!("{field}.service.port"),
+            field: place.port.clone(),
             message,
         });
         resolved.backends.retain(fits);

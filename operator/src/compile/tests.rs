@@ -11,6 +11,8 @@ use crate::index::tests::{
 };
 use crate::index::{Event, Kind, Object};
 
+mod connect;
+
 const CLUSTER: Settings = Settings {
     local_targets: LocalTargets::Refuse,
 };
@@ -19,6 +21,7 @@ fn rules() -> Rules {
     Rules {
         settings: CLUSTER,
         reserved: BTreeMap::from([(9901, "the admin page of this process".to_owned())]),
+        cluster_domain: "cluster.test".to_owned(),
     }
 }
 

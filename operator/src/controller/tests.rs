@@ -38,6 +38,7 @@ impl Operator {
                 local_targets: LocalTargets::Refuse,
             },
             reserved: BTreeMap::new(),
+            cluster_domain: "cluster.local".to_owned(),
         };
         let queue = Arc::<Queue>::default();
         let roster = Arc::<Roster>::default();

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::{
-    EstablishedConnections, Failback, Fate, Topology, WhenNoneHealthy,
+    EstablishedConnections, Failback, Fate, PolicyMode, Topology, WhenNoneHealthy,
 };
 
 /// `spec.dataPlaneName`.
@@ -46,6 +46,17 @@ pub const BASE_EJECTION_TIME: Duration = Duration::from_secs(30);
 pub const MAX_EJECTION_PERCENT: u8 = 50;
 /// `spec.relay.backendLimits.queueTimeout`.
 pub const QUEUE_TIMEOUT: Duration = Duration::ZERO;
+
+/// `spec.httpConnect.mode`.
+pub const POLICY_MODE: PolicyMode = PolicyMode::Enforce;
+/// `spec.httpConnect.rules[].ports`.
+pub const TUNNEL_PORT: i32 = 443;
+/// `spec.httpConnect.limits.headerTimeout`.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// `spec.httpConnect.limits.maxHeaderSize`.
+pub const MAX_HEADER_SIZE: u32 = 16 << 10;
+/// When the dial of a proxy's Service is hedged, which no field says.
+pub const TUNNEL_HEDGE: Duration = Duration::from_millis(250);
 
 /// `spec.relay.loadBalancer.topology`.
 pub const TOPOLOGY: Topology = Topology::Auto;

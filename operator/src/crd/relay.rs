@@ -10,7 +10,7 @@ use super::target::Target;
 use super::{DURATION, defaults, some_time};
 
 /// Where sessions go.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Relay {
     /// Services or addresses that share the sessions by priority and weight.

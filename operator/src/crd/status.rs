@@ -77,8 +77,8 @@ pub struct Backends {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnhealthyBackend {
-    /// The target that it belongs to.
-    #[schemars(length(max = 63))]
+    /// The target that it belongs to; of a proxy, namespace/name:port of its Service.
+    #[schemars(length(max = 133))]
     pub target: String,
     /// Address and port; of a DNS name that is not resolved, the name and port.
     #[schemars(length(max = 260))]

@@ -88,13 +88,21 @@ fn the_fields_of_this_version_are_these_and_no_others() {
             spec.push(
                 path.trim_start_matches("spec.")
                     .replace("relay.healthCheck.", "check.")
-                    .replace("relay.targets[].", "t."),
+                    .replace("relay.targets[].", "t.")
+                    .replace("httpConnect.rules[].", "r.")
+                    .replace("httpConnect.", "connect."),
             );
         }
     });
     assert_eq!(
         spec.join(" "),
-        "dataPlaneName listener listener.address listener.endPort listener.limits \
+        "dataPlaneName httpConnect connect.authentication connect.authentication.basic \
+         connect.authentication.basic.secretRef connect.authentication.basic.secretRef.name \
+         connect.limits connect.limits.headerTimeout connect.limits.maxHeaderSize \
+         connect.limits.tunnels connect.limits.tunnelsPerSource connect.limits.tunnelsPerSubject \
+         connect.mode connect.rules r.action r.cidrs r.hosts r.name r.ports r.services \
+         r.services[].name r.services[].namespace r.subjects r.subjects[].kind r.subjects[].name \
+         listener listener.address listener.endPort listener.limits \
          listener.limits.connections listener.limits.connectionsPerSecond \
          listener.limits.connectionsPerSource listener.port listener.proxyProtocol \
          listener.proxyProtocol.mode listener.proxyProtocol.trustedSources listener.sourceRanges \

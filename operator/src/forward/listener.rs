@@ -47,7 +47,7 @@ pub(super) fn parse(listener: crd::Listener) -> Result<Listener, Rejection> {
 }
 
 /// One way to write each: 10.1.2.3/8 is 10.0.0.0/8, the order and repetitions mean nothing.
-fn ranges(field: &str, texts: &[crd::Cidr]) -> Result<Vec<IpNet>, Rejection> {
+pub(super) fn ranges(field: &str, texts: &[crd::Cidr]) -> Result<Vec<IpNet>, Rejection> {
     let mut ranges = Vec::with_capacity(texts.len());
     for (i, crd::Cidr(text)) in texts.iter().enumerate() {
         let Ok(range) = text.parse::<IpNet>() else {

@@ -2,12 +2,48 @@
 
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{Dial, Failback, Failover, LoadBalancer, Policy, Topology};
+use tcpforward_protocol::snapshot::{
+    Dial, Failback, Failover, LoadBalancer, Policy, ProxyVersion, Relay, Target, Topology,
+};
 
-use super::{Rejection, value};
+use super::{Rejection, established, health, value};
 use crate::crd::{self, FailbackMode, LoadBalancerType, defaults};
 
-pub(super) fn dial(dial: crd::Dial) -> Result<Dial, Rejection> {
+/// All of it but for the targets; `failback` is the annotation.
+pub(super) fn parse(
+    relay: crd::Relay,
+    targets: Vec<Target>,
+    failback: &str,
+) -> Result<Relay, Rejection> {
+    Ok(Relay {
+        targets,
+        dial: dial(relay.dial.unwrap_or_default())?,
+        load_balancer: load_balancer(relay.load_balancer.unwrap_or_default()),
+        failover: failover(relay.failover.unwrap_or_default(), failback)?,
+        health_check: health::parse(relay.health_check.unwrap_or_default())?,
+        established_connections: established::parse(
+            relay.established_connections.unwrap_or_default(),
+        )?,
+        backend_limits: match relay.backend_limits {
+            Some(limits) => Some(established::limits(limits)?),
+            None => None,
+        },
+        proxy_protocol: relay.proxy_protocol.map(|proxy| match proxy.version {
+            crd::ProxyVersion::V1 => ProxyVersion::V1,
+            crd::ProxyVersion::V2 => ProxyVersion::V2,
+        }),
+    })
+}
+
+/// How a proxy's Services are reached: as a relay that says nothing, and hedged, for its client
+/// waits for an answer.
+pub(super) fn of_proxy(targets: Vec<Target>) -> Result<Relay, Rejection> {
+    let mut relay = parse(crd::Relay::default(), targets, "")?;
+    relay.dial.hedge_after = Some(defaults::TUNNEL_HEDGE);
+    Ok(relay)
+}
+
+fn dial(dial: crd::Dial) -> Result<Dial, Rejection> {
     let attempts = "spec.relay.dial.attempts";
     Ok(Dial {
         timeout: value::time(dial.timeout.as_deref(), defaults::DIAL_TIMEOUT),
@@ -17,7 +53,7 @@ pub(super) fn dial(dial: crd::Dial) -> Result<Dial, Rejection> {
     })
 }
 
-pub(super) fn load_balancer(balancer: crd::LoadBalancer) -> LoadBalancer {
+fn load_balancer(balancer: crd::LoadBalancer) -> LoadBalancer {
     LoadBalancer {
         policy: match balancer.kind {
             None | Some(LoadBalancerType::RoundRobin) => Policy::RoundRobin,
@@ -36,7 +72,7 @@ pub(super) fn load_balancer(balancer: crd::LoadBalancer) -> LoadBalancer {
     }
 }
 
-pub(super) fn failover(failover: crd::Failover, annotation: &str) -> Result<Failover, Rejection> {
+fn failover(failover: crd::Failover, annotation: &str) -> Result<Failover, Rejection> {
     let least = "spec.relay.failover.minHealthyPercent";
     Ok(Failover {
         min_healthy_percent: match failover.min_healthy_percent {

@@ -4,17 +4,39 @@ use std::net::{IpAddr, SocketAddr};
 
 use tcpforward_protocol::snapshot::{Host, Target};
 
-use super::{Destination, Rejection, ServiceRef, unsupported, value};
+use super::{Destination, Place, Rejection, ServiceRef, unsupported, value};
 use crate::crd::{self, defaults};
 
-pub(super) fn parse(
-    targets: Vec<crd::Target>,
-    namespace: &str,
-) -> Result<(Vec<Target>, Vec<Destination>), Rejection> {
-    let parsed = targets.into_iter().enumerate();
-    let parsed = parsed.map(|(i, target)| one(i, target, namespace));
-    let parsed: Vec<(Target, Destination)> = parsed.collect::<Result<_, _>>()?;
-    Ok(parsed.into_iter().unzip())
+/// Targets, where they lead and where they were written, in the same order.
+#[derive(Default)]
+pub(super) struct Targets {
+    pub(super) targets: Vec<Target>,
+    pub(super) destinations: Vec<Destination>,
+    pub(super) places: Vec<Place>,
+}
+
+pub(super) fn parse(written: Vec<crd::Target>, namespace: &str) -> Result<Targets, Rejection> {
+    let mut targets = Targets::default();
+    for (i, target) in written.into_iter().enumerate() {
+        let (target, destination) = one(i, target, namespace)?;
+        targets.places.push(place(i, &target, &destination));
+        targets.targets.push(target);
+        targets.destinations.push(destination);
+    }
+    Ok(targets)
+}
+
+fn place(i: usize, target: &Target, destination: &Destination) -> Place {
+    let kind = match destination {
+        Destination::Address(_) | Destination::Host => "address",
+        Destination::Service(_) => "service",
+    };
+    let field = format!("spec.relay.targets[{i}].{kind}");
+    Place {
+        title: format!("target {}", target.name),
+        port: format!("{field}.port"),
+        field,
+    }
 }
 
 fn one(i: usize, target: crd::Target, namespace: &str) -> Result<(Target, Destination), Rejection> {

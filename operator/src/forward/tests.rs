@@ -5,7 +5,8 @@ use serde_json::json;
 use tcpforward_protocol::snapshot::{
     ActiveCheck, BackendLimits, Dial, EstablishedConnections, Failback, Failover, Fate,
     HealthCheck, Host, HttpProbe, Listener, ListenerLimits, LoadBalancer, PassiveCheck, Policy,
-    Probe, ProxyMode, ProxyProtocolIn, Target, TcpProbe, Topology, WhenNoneHealthy,
+    Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Target, TcpProbe, Topology,
+    WhenNoneHealthy,
 };
 
 use super::*;
@@ -35,6 +36,14 @@ fn established() -> EstablishedConnections {
         on_removed: Fate::Drain,
         drain_timeout: Duration::from_secs(30),
         closes_per_second: NonZeroU32::new(100).unwrap(),
+    }
+}
+
+fn place(title: &str, field: &str) -> Place {
+    Place {
+        title: title.into(),
+        field: field.into(),
+        port: format!("{field}.port"),
     }
 }
 
@@ -94,6 +103,8 @@ fn what_is_absent_means_this() {
             name: "web".into(),
             port: ServicePort::Name("http".into()),
         })],
+        places: vec![place("target a", "spec.relay.targets[0].service")],
+        secret: None,
     };
     assert_eq!(parse(&minimal), Ok(expected));
 }

@@ -6,6 +6,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use super::{Rejection, unsupported};
+use crate::crd::Size;
 
 pub(super) fn port(field: &str, number: i32) -> Result<NonZeroU16, Rejection> {
     u16::try_from(number)
@@ -79,4 +80,18 @@ pub(super) fn duration(text: &str) -> Duration {
         rest = tail.get(length..).unwrap_or_default();
     }
     total
+}
+
+/// A number of bytes that the schema's pattern lets through.
+pub(super) fn bytes(size: &Size) -> Option<u32> {
+    let text = match size {
+        Size::Number(number) => return u32::try_from(*number).ok(),
+        Size::Text(text) => text,
+    };
+    let (digits, unit) = match (text.strip_suffix("Ki"), text.strip_suffix('k')) {
+        (Some(digits), _) => (digits, 1 << 10),
+        (None, Some(digits)) => (digits, 1000),
+        (None, None) => (text.as_str(), 1),
+    };
+    digits.parse::<u32>().ok()?.checked_mul(unit)
 }

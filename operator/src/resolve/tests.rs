@@ -13,6 +13,14 @@ const LAPTOP: Settings = Settings {
     local_targets: LocalTargets::Allow,
 };
 
+fn place(kind: &str) -> Place {
+    Place {
+        title: "target a".into(),
+        field: format!("spec.relay.targets[0].{kind}"),
+        port: format!("spec.relay.targets[0].{kind}.port"),
+    }
+}
+
 fn reference(port: &Value) -> ServiceRef {
     ServiceRef {
         namespace: "shop".into(),
@@ -44,7 +52,7 @@ fn resolve(port: &Value, spec: Value, slices: &[Value]) -> Resolved {
     let slices: Vec<Slice> = slices.iter().filter_map(a_slice).collect();
     service(
         "a",
-        "spec.relay.targets[0]",
+        &place("service"),
         &reference(port),
         Some(&a_service(spec)),
         slices.iter(),
@@ -335,7 +343,7 @@ fn every_refusal_says_what_is_there_and_what_to_do() {
         (
             service(
                 "a",
-                "spec.relay.targets[0]",
+                &place("service"),
                 &reference(&json!(80)),
                 None,
                 [].iter(),
@@ -346,7 +354,7 @@ fn every_refusal_says_what_is_there_and_what_to_do() {
             "target a: Service web does not exist in namespace shop; create it or correct the name",
         ),
         (
-            other_namespace("a", "spec.relay.targets[0]", &reference(&json!(80)), "team"),
+            other_namespace(&place("service"), &reference(&json!(80)), "team"),
             "RefNotPermitted",
             "service.namespace",
             "target a: Service web is in namespace shop, but only Services of team, the \
@@ -355,7 +363,7 @@ fn every_refusal_says_what_is_there_and_what_to_do() {
         (
             address(
                 "a",
-                "spec.relay.targets[0]",
+                &place("address"),
                 "127.0.0.1:80".parse().unwrap(),
                 &CLUSTER,
             ),
@@ -393,7 +401,14 @@ fn an_endpoint_that_must_not_be_dialled_is_left_out_alone() {
     );
     let slices = [a_slice(&slice).unwrap()];
     let (port, spec) = (reference(&json!(80)), a_service(http()));
-    let laptop = service("a", "t", &port, Some(&spec), slices.iter(), &LAPTOP);
+    let laptop = service(
+        "a",
+        &place("service"),
+        &port,
+        Some(&spec),
+        slices.iter(),
+        &LAPTOP,
+    );
     assert_eq!(
         lines(&laptop),
         ["10.0.0.1:8080 Ready new", "127.0.0.1:8080 Ready new"]

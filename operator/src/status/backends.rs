@@ -46,18 +46,22 @@ pub(super) fn look(
     let (total, healthy) = (seen.candidates.len(), seen.healthy());
     let left_out = seen.unhealthy.values();
     let left_out = left_out.filter(|unhealthy| unhealthy.left_out == LeftOut::Yes);
+    let is_proxy = forward.spec.connect.is_some();
     // A name that leads nowhere explains what is missing; it is shown first.
     let shown = seen.troubled.iter();
     let shown = shown.chain(seen.unhealthy.values().map(|unhealthy| &unhealthy.backend));
     Reached {
-        counts: Some(Backends {
+        counts: (!is_proxy || !forward.spec.relay.targets.is_empty()).then(|| Backends {
             total: whole(total),
             healthy: whole(healthy),
             ejected: whole(left_out.count()),
             summary: format!("{healthy}/{total}"),
             unhealthy: shown.take(UNHEALTHY).cloned().collect(),
         }),
-        verdict: verdict(outcome, forward, &seen),
+        verdict: match is_proxy {
+            true => of_proxy(forward, &seen),
+            false => verdict(outcome, forward, &seen),
+        },
     }
 }
 
@@ -207,6 +211,20 @@ fn verdict(outcome: &Outcome, forward: &Forward, seen: &Seen<'_>) -> Verdict {
             bad(NO_ENDPOINTS, message.to_owned())
         }),
     }
+}
+
+/// A proxy is available whatever its Services are: its other rules lead elsewhere, and a tunnel to a
+/// Service without a backend is refused with a text of its own.
+fn of_proxy(forward: &Forward, seen: &Seen<'_>) -> Verdict {
+    let message = match forward.spec.relay.targets.is_empty() {
+        true => "a proxy needs no backends: its clients say where they go".to_owned(),
+        false => format!(
+            "clients of a proxy say where they go; {} of {} backends of its Services are healthy",
+            seen.healthy(),
+            seen.candidates.len()
+        ),
+    };
+    Verdict::good(BACKENDS_AVAILABLE, message)
 }
 
 /// What is wrong with names of targets that count, if anything is.

@@ -33,6 +33,7 @@ fn outcome(events: Vec<Event>) -> Outcome {
             local_targets: LocalTargets::Refuse,
         },
         reserved: BTreeMap::new(),
+        cluster_domain: "cluster.local".to_owned(),
     });
     let all = index.names().cloned().collect();
     compiler.compile(&index, &all);

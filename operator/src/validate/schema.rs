@@ -249,6 +249,20 @@ static PATTERNS: LazyLock<BTreeMap<&'static str, Pattern>> = LazyLock::new(|| {
              both ends",
         ),
         (
+            crd::SUBDOMAIN,
+            "a name of lower case letters, digits, '-' and '.', with a letter or digit at both ends",
+        ),
+        (
+            crd::HOST_PATTERN,
+            "a name in lower case without a dot at its end, like www.example.com, or \
+             *.example.com for the names below it, or * for any",
+        ),
+        (
+            crd::USER_NAME,
+            "a user's name of visible ASCII characters other than ':'",
+        ),
+        (crd::SIZE, "a number of bytes, like 16Ki or 16384"),
+        (
             crd::DURATION,
             "a duration with a unit: h, m, s or ms, like 5s, 250ms or 1h30m",
         ),

@@ -7,7 +7,17 @@ fn every_pattern_of_the_schema_is_known() {
     let text = crd::schema()["properties"]["spec"].to_string();
     for (at, _) in text.match_indices("\"pattern\":") {
         let rest = &text[at..];
-        let known = [crd::LABEL, crd::DURATION, crd::HEX, crd::HTTP_PATH]
+        let known = [
+            crd::LABEL,
+            crd::DURATION,
+            crd::HEX,
+            crd::HOST_PATTERN,
+            crd::HTTP_PATH,
+            crd::SIZE,
+            crd::SUBDOMAIN,
+            crd::USER_NAME,
+        ];
+        let known = known
             .iter()
             .any(|p| rest.starts_with(&format!("\"pattern\":{}", json!(p))));
         assert!(known, "{}", &rest[..80]);

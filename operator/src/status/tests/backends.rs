@@ -184,3 +184,61 @@ fn a_name_that_nobody_has_asked_for_yet_is_said() {
         "BackendsAvailable=False NameNotResolved: no data plane has looked up db.example.com yet"
     );
 }
+
+/// The status of a proxy with these rules, beside Service web with two backends.
+fn proxy(rules: &serde_json::Value) -> TcpForwardStatus {
+    let mut raw = raw("one", 3128, json!([]));
+    raw["spec"] = json!({
+        "listener": {"port": 3128, "sourceRanges": ["10.0.0.0/8"]},
+        "httpConnect": {"rules": rules},
+    });
+    let outcome = outcome(vec![
+        service("web"),
+        slice("web-1", "web", &["10.0.0.1", "10.0.0.2"]),
+        Event::Applied(Object::TcpForward(raw)),
+    ]);
+    let pool = PoolView {
+        members: vec![member("p1", Some(&outcome))],
+        gathering: Gathering::Done,
+    };
+    compute(&outcome, &pool, Addresses::Omitted, None, at(0))
+}
+
+#[test]
+fn a_proxy_is_available_whatever_its_services_are() {
+    let words = |status: &TcpForwardStatus, type_: &str| {
+        let condition = condition(status, type_).unwrap();
+        (condition.status.clone(), condition.message.clone())
+    };
+    let hosts = proxy(&json!([{"name": "a", "action": "Allow", "hosts": ["*"]}]));
+    assert_eq!(
+        words(&hosts, BACKENDS_AVAILABLE),
+        (
+            "True".to_owned(),
+            "a proxy needs no backends: its clients say where they go".to_owned()
+        )
+    );
+    assert_eq!(words(&hosts, READY).0, "True");
+    assert_eq!(hosts.backends, None);
+
+    let rule = |services: serde_json::Value| json!([{"name": "a", "action": "Allow", "services": services, "ports": [80]}]);
+    let services = proxy(&rule(json!([{"name": "web"}])));
+    assert_eq!(
+        words(&services, BACKENDS_AVAILABLE),
+        (
+            "True".to_owned(),
+            "clients of a proxy say where they go; 2 of 2 backends of its Services are healthy"
+                .to_owned()
+        )
+    );
+    assert_eq!(services.backends.as_ref().unwrap().summary, "2/2");
+
+    let missing = proxy(&rule(json!([{"name": "nobody"}])));
+    assert_eq!(words(&missing, BACKENDS_AVAILABLE).0, "True");
+    assert_eq!(words(&missing, RESOLVED_REFS).0, "False");
+    let (_, message) = words(&missing, READY);
+    assert!(
+        message.contains("spec.httpConnect.rules[0].services[0]"),
+        "{message}"
+    );
+}

@@ -1,0 +1,123 @@
+//! A CONNECT proxy: its Services, its users, and what only the operator knows.
+
+use tcpforward_protocol::snapshot::HttpConnect;
+
+use super::*;
+
+/// A proxy of namespace shop with these rules.
+pub(crate) fn proxy_with(name: &str, rules: Value) -> Value {
+    json!({
+        "apiVersion": "tcpforward.dev/v1alpha1",
+        "kind": "TcpForward",
+        "metadata": {"name": name, "namespace": "shop", "generation": 1},
+        "spec": {
+            "listener": {"port": 3128, "sourceRanges": ["10.0.0.0/8"]},
+            "httpConnect": {"rules": rules},
+        },
+    })
+}
+
+fn services(names: &[&str], ports: &[u16]) -> Value {
+    let services: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+    json!([{"name": "a", "action": "Allow", "services": services, "ports": ports}])
+}
+
+impl World {
+    fn connect(&self, name: &str) -> &HttpConnect {
+        let forward = self.outcome(name).forward.as_ref().unwrap();
+        forward.spec.connect.as_ref().unwrap()
+    }
+
+    /// Reason, field and text.
+    fn unresolved(&self, name: &str) -> Option<(&str, &str, &str)> {
+        let unresolved = self.outcome(name).unresolved.as_ref()?;
+        Some((unresolved.reason, &unresolved.field, &unresolved.message))
+    }
+}
+
+#[test]
+fn a_proxy_gets_the_domain_and_the_backends_of_its_services() {
+    let mut world = World::of([applied(proxy_with("one", services(&["web"], &[80])))]);
+    assert_eq!(world.connect("one").cluster_domain, "cluster.test");
+    assert_eq!(
+        world.unresolved("one"),
+        Some((
+            "BackendNotFound",
+            "spec.httpConnect.rules[0].services[0].name",
+            "spec.httpConnect.rules[0].services[0]: Service web does not exist in namespace shop; \
+             create it or correct the name"
+        ))
+    );
+    world.apply(service("web"));
+    world.apply(slice("web-1", "web", &["10.0.0.1", "10.0.0.2"]));
+    assert_eq!(world.unresolved("one"), None);
+    assert_eq!(world.addresses("one"), ["10.0.0.1:8080", "10.0.0.2:8080"]);
+    let forward = world.outcome("one").forward.as_ref().unwrap();
+    assert_eq!(forward.backends[0].target, "shop/web:80");
+}
+
+#[test]
+fn a_service_is_in_order_with_one_of_a_rules_ports() {
+    let db = service_with(
+        "db",
+        json!({"ports": [{"port": 5432}, {"port": 53, "protocol": "UDP"}]}),
+    );
+    let mut world = World::of([
+        service("web"),
+        db,
+        applied(proxy_with("one", services(&["web", "db"], &[80, 5432, 53]))),
+    ]);
+    assert_eq!(world.unresolved("one"), None);
+    world.apply(applied(proxy_with(
+        "one",
+        services(&["web", "db"], &[53, 80]),
+    )));
+    assert_eq!(
+        world.unresolved("one"),
+        Some((
+            "UnsupportedService",
+            "spec.httpConnect.rules[0].ports",
+            "spec.httpConnect.rules[0].services[1]: port 53 of Service db is UDP, only TCP is \
+             forwarded; its TCP ports: 5432"
+        ))
+    );
+}
+
+#[test]
+fn a_service_of_another_namespace_needs_a_permission() {
+    let rules = json!([{"name": "a", "action": "Allow", "services": [{"namespace": "other", "name": "web"}]}]);
+    let world = World::of([applied(proxy_with("one", rules))]);
+    let (reason, field, _) = world.unresolved("one").unwrap();
+    assert_eq!(
+        (reason, field),
+        (
+            "RefNotPermitted",
+            "spec.httpConnect.rules[0].services[0].namespace"
+        )
+    );
+    assert!(world.outcome("one").forward.is_some());
+}
+
+#[test]
+fn a_cluster_reports_nothing_and_run_does() {
+    let mut raw = proxy_with("one", services(&["web"], &[80]));
+    raw["spec"]["httpConnect"]["mode"] = json!("Report");
+    let port = proxy_with("two", services(&["web"], &[80]));
+    let world = World::of([applied(raw.clone()), applied(port)]);
+    let (reason, message) = world.rejection("one");
+    assert_eq!(reason, "UnsupportedValue");
+    assert!(
+        message
+            .starts_with("spec.httpConnect.mode is Report, which lets through what rules refuse"),
+        "{message}"
+    );
+    assert_eq!(world.outcome("two").accepted, Ok(()), "its port is free");
+    let mut index = Index::new();
+    let touched = index.apply(applied(raw));
+    let mut laptop = rules();
+    laptop.settings.local_targets = LocalTargets::Allow;
+    let mut compiler = Compiler::new(laptop);
+    compiler.compile(&index, &touched);
+    let outcome = compiler.outcome(&ForwardName::new("shop", "one")).unwrap();
+    assert_eq!(outcome.accepted, Ok(()));
+}
