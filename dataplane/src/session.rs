@@ -5,15 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tcpforward_protocol::snapshot::ProxyVersion;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::connect::answer;
-use crate::connect::refusal::Refusal;
-use crate::connect::tunnel::{Client, Place};
+use crate::connect::tunnel::Client;
 use crate::dial::queue::Seat;
-use crate::dial::{self, Dialling};
 use crate::proxy_protocol::{self, UniqueId, inbound};
 use crate::relay::ending::{Ending, Side};
 use crate::relay::{Prefix, Relay, sockets};
@@ -25,9 +21,11 @@ use crate::socket::Connection;
 mod counter;
 mod record;
 mod tunnel;
+mod upstream;
 
 use counter::Counter;
 use record::Record;
+use upstream::Upstream;
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -136,7 +134,17 @@ async fn serve(
     };
     // Each in a box, because they are soon over and the session is not.
     let upstream = match active.proxy.clone() {
-        None => Box::pin(reach(&downstream, early, caller, &active, ticket, record)).await,
+        None => {
+            Box::pin(upstream::reach(
+                &downstream,
+                early,
+                caller,
+                &active,
+                ticket,
+                record,
+            ))
+            .await
+        }
         Some(proxy) => {
             let client = Client {
                 served,
@@ -245,84 +253,6 @@ fn prefix(active: &Active, early: Vec<u8>, record: &mut Record) -> Prefix {
         up: early,
         down: Vec::new(),
     }
-}
-
-/// The other side of a session.
-struct Upstream {
-    connection: Connection,
-    /// The place on a backend; absent: it is nobody's.
-    seat: Option<Seat>,
-    /// What the client has sent already.
-    early: Vec<u8>,
-    /// What counts against the limits of a proxy.
-    _place: Option<Place>,
-}
-
-/// A session that has no other side.
-enum Unserved {
-    /// Its client is told why.
-    Answered(Refusal),
-    /// Its client has ended cleanly before it said a word.
-    Ended(Ending),
-    /// Its client is reset.
-    Reset(Ending),
-}
-
-impl Unserved {
-    /// Ends the client's connection as it deserves.
-    async fn tell(self, downstream: Connection) -> Ending {
-        match self {
-            Self::Answered(refusal) => {
-                Box::pin(answer::refuse(downstream, &refusal)).await;
-                refusal.ending()
-            }
-            Self::Ended(ending) => {
-                downstream.finish();
-                ending
-            }
-            Self::Reset(ending) => ending,
-        }
-    }
-}
-
-/// A backend for the session, unless its client leaves or it is told to end before there is one.
-async fn reach(
-    downstream: &Connection,
-    early: Vec<u8>,
-    caller: Caller<'_>,
-    active: &Active,
-    ticket: &Ticket,
-    record: &mut Record,
-) -> Result<Upstream, Unserved> {
-    let Some(offset) = active.forward.spec.listener.offset(caller.local.port()) else {
-        record.refused(&"its port is none of the forward's any more");
-        return Err(Unserved::Reset(Ending::NoBackend));
-    };
-    let dialling = Dialling {
-        served: caller.served,
-        active,
-        context: caller.context,
-        source: caller.client.ip(),
-        target: None,
-        offset,
-    };
-    let dialled = tokio::select! {
-        dialled = dial::dial(dialling) => dialled,
-        // A half-close is no error and lets the dial go on; a reset ends it.
-        _ = downstream.ready(Interest::ERROR) => {
-            return Err(Unserved::Reset(Ending::DownstreamRst));
-        }
-        ending = ticket.cut() => return Err(Unserved::Reset(ending)),
-    };
-    record.dialled(&dialled);
-    let dialled = dialled.map_err(|error| Unserved::Reset(error.ending()))?;
-    ticket.on(dialled.seat.backend(), dialled.seat.since());
-    Ok(Upstream {
-        connection: dialled.connection,
-        seat: Some(dialled.seat),
-        early,
-        _place: None,
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Edge. The beginning of a CONNECT proxy's session: request, other side, answer.
 
 use super::record::Record;
-use super::{Unserved, Upstream};
+use super::upstream::{Unserved, Upstream};
 use crate::connect::answer;
 use crate::connect::refusal::Refusal;
 use crate::connect::tunnel::{self, Client, Closed};
