@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{DialError, LeftOut};
 
+use crate::balancer::freed::Freed;
 use crate::balancer::outcome::Outcome;
 
 /// Counts and what the balancer thinks of it; kept as long as a session holds it.
@@ -28,21 +29,6 @@ pub struct Backend {
     /// It is full, and whoever leaves says so.
     awaits_room: AtomicBool,
     freed: Arc<Freed>,
-}
-
-/// Backends that were full and have room again.
-#[derive(Debug, Default)]
-pub(super) struct Freed(Mutex<Vec<Weak<Backend>>>);
-
-impl Freed {
-    pub(super) fn take(&self) -> Vec<Weak<Backend>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn add(&self, backend: &Arc<Backend>) {
-        let mut freed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        freed.push(Arc::downgrade(backend));
-    }
 }
 
 /// What is counted of a backend since it is known.
