@@ -9,10 +9,10 @@ use crate::compile::{Compiler, Outcome, Rules};
 use crate::config::CLUSTER_DOMAIN;
 use crate::index::{Event, Index, Kind};
 use crate::manifest::{self, Finding, Located, Parsed};
-use crate::status::BACKEND_NOT_FOUND;
+use crate::status::{BACKEND_NOT_FOUND, SECRET_NOT_FOUND};
 
 /// Reads the texts of files, each with its name, and finds what `run` or a cluster would object to.
-/// A Service that is not among them may be in the cluster, so its absence is no finding.
+/// A Service or Secret that is not among them may be in the cluster, so its absence is no finding.
 #[must_use]
 pub fn manifests<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed {
     let files = texts
@@ -69,7 +69,8 @@ fn objection(outcome: &Outcome) -> Option<(String, String)> {
         return Some((rejection.field.clone(), rejection.message.clone()));
     }
     let unresolved = outcome.unresolved.as_ref();
-    let unresolved = unresolved.filter(|unresolved| unresolved.reason != BACKEND_NOT_FOUND)?;
+    let elsewhere = [BACKEND_NOT_FOUND, SECRET_NOT_FOUND];
+    let unresolved = unresolved.filter(|unresolved| !elsewhere.contains(&unresolved.reason))?;
     Some((unresolved.field.clone(), unresolved.message.clone()))
 }
 

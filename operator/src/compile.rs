@@ -15,6 +15,7 @@ use crate::status;
 
 mod backends;
 mod ports;
+mod users;
 
 use ports::{Conflict, Ports, Verdicts};
 
@@ -38,7 +39,7 @@ pub struct Outcome {
     pub pool: String,
     /// Whether it is served at all.
     pub accepted: Result<(), Rejection>,
-    /// The first target at fault; the others are served.
+    /// What is wrong with the Secret, else the first target at fault; the others are served.
     pub unresolved: Option<Unresolved>,
     /// Backends beyond what one forward may hold, by number or by size.
     pub left_out: usize,
@@ -196,8 +197,10 @@ impl Compiler {
                 unresolved,
             } = backends::all_of(index, name, draft, &self.rules.settings);
             outcome.left_out = backends::cut(&mut backends);
-            outcome.unresolved = unresolved;
-            let forward = Forward::new(name.clone(), self.spec(draft), backends);
+            let mut spec = self.spec(draft);
+            let no_users = users::sign_up(index, name, draft, &mut spec);
+            outcome.unresolved = no_users.or(unresolved);
+            let forward = Forward::new(name.clone(), spec, backends);
             outcome.forward = Some(Arc::new(forward));
         }
         outcome

@@ -77,9 +77,14 @@ impl Controller {
         outputs: Outputs,
         metrics: Metrics,
     ) -> Self {
+        let mut missing: BTreeSet<_> = KINDS.into_iter().map(kinds::word).collect();
         let (statuses, addresses) = match writing {
             Writing::Cluster(queue) => (Some(Statuses::new(queue)), Addresses::Omitted),
-            Writing::Local => (None, Addresses::Reported),
+            Writing::Local => {
+                // In a cluster nobody lists them.
+                missing.insert(kinds::word(Kind::Secret));
+                (None, Addresses::Reported)
+            }
         };
         let bare = Published::new(rules.settings);
         Self {
@@ -87,7 +92,7 @@ impl Controller {
             bare,
             index: Index::new(),
             compiler: Compiler::new(rules),
-            missing: KINDS.into_iter().map(kinds::word).collect(),
+            missing,
             affected: BTreeSet::new(),
             touched: BTreeSet::new(),
             zones: Zones::default(),

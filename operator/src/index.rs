@@ -15,10 +15,14 @@ use crate::resolve::{Service, Slice};
 mod claim;
 mod event;
 mod same;
+mod secret;
+mod uses;
 
 pub use claim::{Claim, Standing};
-use event::Key;
+pub(crate) use event::Key;
 pub use event::{Event, Kind, Object};
+pub use secret::{Contents, NoUsers, Secret};
+use uses::Uses;
 
 /// A TcpForward as it is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +44,9 @@ pub struct Index {
     slices: BTreeMap<Key, BTreeMap<String, Slice>>,
     /// Which Service a slice belongs to.
     owners: BTreeMap<Key, Key>,
-    /// Which forwards name a Service, whether or not it exists.
-    users: BTreeMap<Key, BTreeSet<ForwardName>>,
+    secrets: BTreeMap<Key, Contents>,
+    uses_of_services: Uses,
+    uses_of_secrets: Uses,
 }
 
 impl Index {
@@ -105,6 +110,27 @@ impl Index {
         self.services.get(&(namespace.to_owned(), name.to_owned()))
     }
 
+    /// What is known of a Secret; nothing, if nobody has looked.
+    #[must_use]
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Contents> {
+        self.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Namespace and name of each Secret that forwards name.
+    #[must_use]
+    pub fn secrets_in_use(&self) -> BTreeSet<(String, String)> {
+        self.uses_of_secrets.keys().cloned().collect()
+    }
+
+    /// Forwards whose Secret nobody has looked at.
+    #[must_use]
+    pub fn waiting_for_secrets(&self) -> BTreeSet<ForwardName> {
+        let unread = self.uses_of_secrets.keys();
+        let unread = unread.filter(|key| !self.secrets.contains_key(*key));
+        let waiting = unread.flat_map(|key| self.uses_of_secrets.of(key));
+        waiting.cloned().collect()
+    }
+
     /// All slices of a Service, in the order of their names.
     pub fn slices(&self, namespace: &str, service: &str) -> impl Iterator<Item = &Slice> + Clone {
         let key = (namespace.to_owned(), service.to_owned());
@@ -115,6 +141,7 @@ impl Index {
         match kind {
             Kind::EndpointSlice => self.owners.keys().cloned().collect(),
             Kind::Node => BTreeSet::new(),
+            Kind::Secret => self.secrets.keys().cloned().collect(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::TcpForward => self
                 .forwards
@@ -130,10 +157,16 @@ impl Index {
             Object::EndpointSlice(slice) => self.put_slice(key, &slice, touched),
             // Zones are told to data planes beside their set: `watch::Zones`.
             Object::Node { .. } => {}
+            Object::Secret(secret) => {
+                if self.secrets.get(&key) != Some(&secret.contents) {
+                    touched.extend(self.uses_of_secrets.of(&key).cloned());
+                    self.secrets.insert(key, secret.contents);
+                }
+            }
             Object::Service(service) => {
                 let service = Service::from(&*service);
                 if self.services.get(&key) != Some(&service) {
-                    self.touch_users(&key, touched);
+                    touched.extend(self.uses_of_services.of(&key).cloned());
                     self.services.insert(key, service);
                 }
             }
@@ -162,9 +195,8 @@ impl Index {
             claim,
             raw,
         };
-        for key in services_of(&known) {
-            self.users.entry(key).or_default().insert(name.clone());
-        }
+        self.uses_of_services.add(&name, services_of(&known));
+        self.uses_of_secrets.add(&name, secret_of(&name, &known));
         touched.insert(name.clone());
         self.forwards.insert(name, known);
     }
@@ -191,7 +223,7 @@ impl Index {
             return;
         }
         of_owner.insert(key.1.clone(), reduced);
-        self.touch_users(&owner, touched);
+        touched.extend(self.uses_of_services.of(&owner).cloned());
         self.owners.insert(key, owner);
     }
 
@@ -199,9 +231,14 @@ impl Index {
         match kind {
             Kind::EndpointSlice => self.delete_slice(key, touched),
             Kind::Node => {}
+            Kind::Secret => {
+                if self.secrets.remove(key).is_some() {
+                    touched.extend(self.uses_of_secrets.of(key).cloned());
+                }
+            }
             Kind::Service => {
                 if self.services.remove(key).is_some() {
-                    self.touch_users(key, touched);
+                    touched.extend(self.uses_of_services.of(key).cloned());
                 }
             }
             Kind::TcpForward => {
@@ -224,29 +261,26 @@ impl Index {
                 self.slices.remove(&owner);
             }
         }
-        self.touch_users(&owner, touched);
-    }
-
-    fn touch_users(&self, service: &Key, touched: &mut BTreeSet<ForwardName>) {
-        touched.extend(self.users.get(service).into_iter().flatten().cloned());
+        touched.extend(self.uses_of_services.of(&owner).cloned());
     }
 
     fn forget_uses(&mut self, name: &ForwardName) {
-        let services: Vec<Key> = self
-            .forwards
-            .get(name)
-            .into_iter()
-            .flat_map(services_of)
-            .collect();
-        for key in services {
-            if let Some(users) = self.users.get_mut(&key) {
-                users.remove(name);
-                if users.is_empty() {
-                    self.users.remove(&key);
-                }
-            }
+        if let Some(known) = self.forwards.get(name) {
+            self.uses_of_services.remove(name, services_of(known));
+            self.uses_of_secrets.remove(name, secret_of(name, known));
         }
     }
+}
+
+fn secret_of(name: &ForwardName, known: &Known) -> impl Iterator<Item = Key> {
+    let secret = known
+        .draft
+        .as_ref()
+        .ok()
+        .and_then(|draft| draft.secret.clone());
+    secret
+        .map(|secret| (name.namespace().to_owned(), secret))
+        .into_iter()
 }
 
 fn services_of(known: &Known) -> impl Iterator<Item = Key> + '_ {

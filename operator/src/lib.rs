@@ -8,8 +8,8 @@
 //!                                    └─► patch ─► kube API, while `lease` is held
 //! ```
 //!
-//! Pure: `crd`, `validate`, `manifest`, `forward`, `resolve`, `index`, `compile`, `status`. The rest
-//! does IO and decides nothing that a pure module could; `app` is the only wiring.
+//! Pure: `crd`, `validate`, `manifest`, `forward`, `htpasswd`, `resolve`, `index`, `compile`,
+//! `status`. The rest does IO and decides nothing that a pure module could; `app` is the only wiring.
 
 pub mod admin;
 pub mod app;
@@ -20,6 +20,7 @@ pub mod controller;
 pub mod crd;
 pub mod files;
 pub mod forward;
+pub mod htpasswd;
 pub mod index;
 pub mod lease;
 pub mod manifest;

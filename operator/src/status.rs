@@ -21,7 +21,7 @@ use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
 pub const ACCEPTED: &str = "Accepted";
-/// Every target is found.
+/// Every target, and every Secret, is found.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Every data plane of the pool serves this generation.
 pub const PROGRAMMED: &str = "Programmed";
@@ -42,6 +42,12 @@ pub const PORT_NOT_FOUND: &str = "PortNotFound";
 pub const UNSUPPORTED_SERVICE: &str = "UnsupportedService";
 /// ResolvedRefs=False: nothing permits to go there.
 pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+/// ResolvedRefs=False: there is no such Secret.
+pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+/// ResolvedRefs=False: the operator may not read the Secret.
+pub const SECRET_NOT_PERMITTED: &str = "SecretNotPermitted";
+/// ResolvedRefs=False: the Secret does not hold what is expected of it.
+pub const INVALID_SECRET: &str = "InvalidSecret";
 /// Programmed=False: not everyone serves it yet. Also of what is Unknown.
 pub const PENDING: &str = "Pending";
 /// Programmed=False: a data plane refuses it.

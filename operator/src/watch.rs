@@ -149,6 +149,7 @@ pub(crate) fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "EndpointSlice",
         Kind::Node => "Node",
+        Kind::Secret => "Secret",
         Kind::Service => "Service",
         Kind::TcpForward => "TcpForward",
     }

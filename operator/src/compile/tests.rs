@@ -7,9 +7,10 @@ use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
 
 use super::*;
 use crate::index::tests::{
-    forward, gone, names, raw, service, service_with, slice, slice_with, to,
+    forward, gone, names, proxy, raw, secret, secret_is, service, service_with, slice, slice_with,
+    to,
 };
-use crate::index::{Event, Kind, Object};
+use crate::index::{Contents, Event, Kind, Object};
 
 mod connect;
 
@@ -437,6 +438,10 @@ fn events() -> Vec<Event> {
         forward("e", 0, to("web")),
         range("f", 79, 80),
         range("g", 81, 90),
+        proxy("h", 100, "users"),
+        proxy("i", 101, "others"),
+        secret("users", &["ci"]),
+        secret_is("others", Contents::Forbidden),
     ]
 }
 
@@ -454,7 +459,7 @@ proptest! {
 
     #[test]
     fn changing_bit_by_bit_is_computing_everything(
-        edits in prop::collection::vec((0..10_usize, any::<bool>()), 0..40),
+        edits in prop::collection::vec((0..16_usize, any::<bool>()), 0..60),
     ) {
         let mut world = World::of([]);
         for (i, there) in edits {

@@ -60,7 +60,7 @@ impl Folder {
 
     async fn lists(&mut self) -> Vec<String> {
         let mut lists = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..5 {
             lists.push(self.event().await);
         }
         lists
@@ -93,7 +93,13 @@ async fn every_kind_is_announced_then_every_change() {
     let lists = folder.lists().await;
     assert_eq!(
         lists,
-        ["TcpForward=1", "Service=0", "EndpointSlice=0", "Node=0"]
+        [
+            "TcpForward=1",
+            "Service=0",
+            "EndpointSlice=0",
+            "Node=0",
+            "Secret=0"
+        ]
     );
     folder.write("b.yml", &forward("more", 8889));
     assert_eq!(folder.event().await, "+more:1");

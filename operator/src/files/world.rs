@@ -22,7 +22,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Everything, as four lists.
+    /// Everything, as a list for each kind.
     pub(super) fn everything(&self) -> Vec<Event> {
         let of = |kind: Kind| {
             let objects = self
@@ -36,6 +36,7 @@ impl World {
             Kind::Service,
             Kind::EndpointSlice,
             Kind::Node,
+            Kind::Secret,
         ]
         .map(of)
         .into()

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde_json::Value;
 
+use super::Secret;
 use crate::forward;
 
 /// Kinds of objects that matter here.
@@ -13,6 +14,8 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Node.
     Node,
+    /// `v1` Secret.
+    Secret,
     /// `v1` Service.
     Service,
     /// Ours.
@@ -31,6 +34,8 @@ pub enum Object {
         /// Its label `topology.kubernetes.io/zone`.
         zone: Option<String>,
     },
+    /// A Secret, or that there is none to read.
+    Secret(Secret),
     /// A Service.
     Service(Box<core::Service>),
     /// A TcpForward as it was written, whether or not it makes sense.
@@ -62,6 +67,7 @@ impl Object {
         match self {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Node { .. } => Kind::Node,
+            Self::Secret(_) => Kind::Secret,
             Self::Service(_) => Kind::Service,
             Self::TcpForward(_) => Kind::TcpForward,
         }
@@ -73,6 +79,7 @@ impl Object {
         match self {
             Self::EndpointSlice(slice) => slice.metadata.namespace.as_deref().unwrap_or_default(),
             Self::Node { .. } => "",
+            Self::Secret(secret) => &secret.namespace,
             Self::Service(service) => service.metadata.namespace.as_deref().unwrap_or_default(),
             Self::TcpForward(raw) => forward::namespace(raw),
         }
@@ -84,6 +91,7 @@ impl Object {
         match self {
             Self::EndpointSlice(slice) => slice.metadata.name.as_deref().unwrap_or_default(),
             Self::Node { name, .. } => name,
+            Self::Secret(secret) => &secret.name,
             Self::Service(service) => service.metadata.name.as_deref().unwrap_or_default(),
             Self::TcpForward(raw) => raw
                 .pointer("/metadata/name")
@@ -98,4 +106,4 @@ impl Object {
 }
 
 /// Namespace and name.
-pub(super) type Key = (String, String);
+pub(crate) type Key = (String, String);

@@ -56,6 +56,33 @@ pub(crate) fn slice_with(name: &str, service: &str, endpoints: Value) -> Event {
     ))
 }
 
+/// A proxy of namespace shop whose users are in a Secret.
+pub(crate) fn proxy(name: &str, port: u16, secret: &str) -> Event {
+    let mut raw = raw(name, port, json!([]));
+    raw["spec"] = json!({
+        "listener": {"port": port},
+        "httpConnect": {
+            "rules": [{"name": "all", "action": "Allow"}],
+            "authentication": {"basic": {"secretRef": {"name": secret}}},
+        },
+    });
+    Event::Applied(Object::TcpForward(raw))
+}
+
+/// A Secret of namespace shop with these users, or of which this is known.
+pub(crate) fn secret(name: &str, users: &[&str]) -> Event {
+    let line = |user: &&str| format!("{user}:{HASH}\n");
+    let text: String = users.iter().map(line).collect();
+    let data = BTreeMap::from([("auth".to_owned(), text)]);
+    Event::Applied(Object::Secret(Secret::new("shop", name, &data)))
+}
+
+pub(crate) fn secret_is(name: &str, contents: Contents) -> Event {
+    Event::Applied(Object::Secret(Secret::of("shop", name, contents)))
+}
+
+pub(crate) const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
+
 pub(crate) fn gone(kind: Kind, name: &str) -> Event {
     Event::Deleted {
         kind,
@@ -168,6 +195,34 @@ fn a_service_may_come_after_its_slices_and_its_forwards() {
 }
 
 #[test]
+fn a_secret_touches_those_that_name_it() {
+    let mut index = world();
+    index.apply(proxy("four", 1004, "users"));
+    assert_eq!(index.apply(secret("other", &["ci"])), names(&[]));
+    assert_eq!(index.waiting_for_secrets(), names(&["four"]));
+    assert_eq!(index.apply(secret("users", &["ci"])), names(&["four"]));
+    assert_eq!(index.waiting_for_secrets(), names(&[]));
+    assert_eq!(index.apply(secret("users", &["ci"])), names(&[]));
+    let forbidden = secret_is("users", Contents::Forbidden);
+    assert_eq!(index.apply(forbidden), names(&["four"]));
+    let all = Event::Replaced(Kind::Secret, Vec::new());
+    assert_eq!(index.apply(all), names(&["four"]));
+    let of_shop = |name: &str| ("shop".to_owned(), name.to_owned());
+    assert_eq!(index.secrets_in_use(), BTreeSet::from([of_shop("users")]));
+    index.apply(proxy("four", 1004, "others"));
+    assert_eq!(index.secrets_in_use(), BTreeSet::from([of_shop("others")]));
+    assert_eq!(index.apply(gone(Kind::Secret, "users")), names(&[]));
+    index.apply(gone(Kind::TcpForward, "four"));
+    assert_eq!(index.secrets_in_use(), BTreeSet::new());
+}
+
+#[test]
+fn what_is_known_of_a_secret_shows_no_hash() {
+    let shown = format!("{:?}", secret("users", &["ci"]));
+    assert!(shown.contains("ci") && !shown.contains("$2y$"), "{shown}");
+}
+
+#[test]
 fn a_slice_that_moves_touches_both_services() {
     let mut index = world();
     let moved = index.apply(slice("web-1", "db", &["10.0.0.1"]));
@@ -201,7 +256,7 @@ fn a_relist_takes_away_what_it_does_not_name() {
     let none = index.apply(Event::Replaced(Kind::TcpForward, vec![]));
     assert_eq!(none, names(&["one", "two", "three"]));
     assert_eq!(index.names().count(), 0);
-    assert!(index.users.is_empty());
+    assert_eq!(index.uses_of_services.keys().count(), 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::index::Object;
 use crate::validate;
 
 mod builtin;
+mod secret;
 
 /// `TcpForward shop/web`.
 pub(super) fn title(object: &Object) -> String {
@@ -48,6 +49,13 @@ pub(super) fn read(place: &mut Place<'_>, mut value: Value, parsed: &mut Parsed)
         }
         ("v1", "Service") => decode::<Service>(place, &value, builtin::service, parsed)
             .map(|service| Object::Service(Box::new(service))),
+        ("v1", "Secret") => match secret::read(&value) {
+            Ok(secret) => Some(Object::Secret(secret)),
+            Err(findings) => {
+                tell(place, findings, parsed);
+                None
+            }
+        },
         ("discovery.k8s.io/v1", "EndpointSlice") => {
             decode::<EndpointSlice>(place, &value, builtin::slice, parsed)
                 .map(|slice| Object::EndpointSlice(Box::new(slice)))
@@ -89,15 +97,15 @@ fn unknown(place: &Place<'_>, version: &str, kind: &str) -> super::Finding {
     let (field, value, message) = match (version, kind) {
         ("", _) => ("apiVersion", "", "apiVersion is required".to_owned()),
         (_, "") => ("kind", "", "kind is required".to_owned()),
-        (_, "TcpForward" | "Service" | "EndpointSlice") => (
+        (_, "TcpForward" | "Service" | "EndpointSlice" | "Secret") => (
             "apiVersion",
             version,
             format!("this version of {kind} is not known"),
         ),
         _ => ("kind", kind, "this kind is not used here".to_owned()),
     };
-    let remedy = "known are TcpForward of tcpforward.dev/v1alpha1, Service of v1, EndpointSlice of \
-                  discovery.k8s.io/v1 and List of v1; take everything else out";
+    let remedy = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, and \
+                  EndpointSlice of discovery.k8s.io/v1; take everything else out";
     let value = match value {
         "" => String::new(),
         value => format!("{value:?}"),

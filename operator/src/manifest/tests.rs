@@ -1,4 +1,5 @@
 use super::*;
+use crate::index::Contents;
 
 const FORWARD: &str = "\
 apiVersion: tcpforward.dev/v1alpha1
@@ -100,8 +101,8 @@ fn what_is_not_yaml_has_a_line() {
 
 #[test]
 fn what_is_no_object_of_ours_is_said() {
-    let kinds = "known are TcpForward of tcpforward.dev/v1alpha1, Service of v1, EndpointSlice of \
-                 discovery.k8s.io/v1 and List of v1; take everything else out";
+    let kinds = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, and \
+                 EndpointSlice of discovery.k8s.io/v1; take everything else out";
     for (text, expected) in [
         (
             "just text",
@@ -110,9 +111,9 @@ fn what_is_no_object_of_ours_is_said() {
                 .to_owned(),
         ),
         (
-            "kind: Secret\napiVersion: v1\nmetadata: {name: x}",
+            "kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}",
             format!(
-                "f.yaml:1:1: Secret default/x: kind is \"Secret\": this kind is not used here; {kinds}"
+                "f.yaml:1:1: ConfigMap default/x: kind is \"ConfigMap\": this kind is not used here; {kinds}"
             ),
         ),
         (
@@ -129,6 +130,76 @@ fn what_is_no_object_of_ours_is_said() {
     ] {
         assert_eq!(finding(text), expected);
     }
+}
+
+#[test]
+fn a_secret_is_read_as_the_api_server_reads_it() {
+    let hash = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
+    let users = |text: &str| {
+        let parsed = parse(
+            "f.yaml",
+            &format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: users}}\n{text}"),
+        );
+        assert_eq!(parsed.findings, []);
+        let Object::Secret(secret) = &parsed.objects[0].object else {
+            panic!("a Secret")
+        };
+        assert_eq!(
+            (secret.namespace.as_str(), secret.name.as_str()),
+            ("default", "users")
+        );
+        match &secret.contents {
+            Contents::Users(Ok(users)) => users.iter().map(|u| u.name.clone()).collect(),
+            other => vec![format!("{other:?}")],
+        }
+    };
+    assert_eq!(
+        users(&format!("stringData: {{auth: 'ci:{hash}'}}\n")),
+        ["ci"]
+    );
+    // `ci:` and the hash in base64, over two lines as the tool prints it.
+    let encoded = "Y2k6JDJ5JDA1JGFiY2RlZmdoaWprbG1ub3BxcnN0dXVBQkNERUZHSElKS0xN\n    \
+                   Tk9QUVJTVFVWV1hZWjAxMjM0";
+    let data = format!("type: Opaque\nimmutable: true\ndata:\n  auth: |\n    {encoded}\n");
+    assert_eq!(users(&data), ["ci"]);
+    let both = format!("stringData: {{auth: 'ops:{hash}'}}\n{data}");
+    assert_eq!(users(&both), ["ops"]);
+    assert_eq!(users("data: null\n"), ["Users(Err(KeyNotFound))"]);
+}
+
+#[test]
+fn no_finding_shows_what_a_secret_holds() {
+    let text = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: users, hidden-1: hidden-2}
+data: {auth: hidden-3!, more: [hidden-4]}
+stringData: {auth: 5551, map: {hidden-5: hidden-6}}
+stringdata: {auth: hidden-7}
+type: [hidden-8]
+";
+    let findings = parse("f.yaml", text).findings;
+    let words: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    let fields: Vec<&str> = findings.iter().map(|f| f.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "metadata.hidden-1",
+            "data.auth",
+            "data.more",
+            "stringdata",
+            "type",
+            "stringData.auth",
+            "stringData.map",
+        ],
+        "{words:#?}"
+    );
+    assert!(words[1].starts_with("f.yaml:4:8: Secret default/users: data.auth: is not base64"));
+    let words = words.concat().replace("hidden-1", "");
+    assert!(
+        !words.contains("hidden") && !words.contains("5551"),
+        "{words}"
+    );
 }
 
 #[test]
@@ -268,9 +339,9 @@ fn every_case_is_judged_as_it_says() {
 #[test]
 fn every_example_is_fine_and_none_takes_anothers_place() {
     let mut all = Vec::new();
-    for folder in ["../examples", "../examples/local"] {
+    for (folder, number) in [("../examples", 18), ("../examples/local", 19)] {
         let examples = files(folder);
-        assert_eq!(examples.len(), 17, "{folder}");
+        assert_eq!(examples.len(), number, "{folder}");
         all.extend(examples.iter().map(|(path, text)| parse(path, text)));
     }
     let all = gather(all);
@@ -279,5 +350,5 @@ fn every_example_is_fine_and_none_takes_anothers_place() {
         .objects
         .iter()
         .filter(|l| l.object.kind() == Kind::TcpForward);
-    assert_eq!(forwards.count(), 35);
+    assert_eq!(forwards.count(), 38);
 }

@@ -23,6 +23,11 @@ fn services(names: &[&str], ports: &[u16]) -> Value {
 }
 
 impl World {
+    fn users(&self, name: &str) -> Vec<&str> {
+        let users = self.connect(name).users.as_ref().unwrap();
+        users.iter().map(|user| user.name.as_str()).collect()
+    }
+
     fn connect(&self, name: &str) -> &HttpConnect {
         let forward = self.outcome(name).forward.as_ref().unwrap();
         forward.spec.connect.as_ref().unwrap()
@@ -120,4 +125,84 @@ fn a_cluster_reports_nothing_and_run_does() {
     compiler.compile(&index, &touched);
     let outcome = compiler.outcome(&ForwardName::new("shop", "one")).unwrap();
     assert_eq!(outcome.accepted, Ok(()));
+}
+
+#[test]
+fn users_follow_their_secret_and_without_it_nobody_gets_in() {
+    let mut world = World::of([proxy("one", 3128, "users")]);
+    let mut steps = Vec::new();
+    let mut look = |world: &World, step: &str| {
+        let reason = world.unresolved("one").map_or("", |(reason, ..)| reason);
+        steps.push(format!("{step}: {} {reason}", world.users("one").join(",")));
+    };
+    look(&world, "alone");
+    let version = world.compiler.snapshot("default").version();
+    let changes = world.apply(secret("users", &["ci", "ops"]));
+    assert_eq!(changes.forwards, names(&["one"]));
+    assert_ne!(world.compiler.snapshot("default").version(), version);
+    look(&world, "there");
+    world.apply(secret("users", &["ops"]));
+    look(&world, "changed");
+    let broken = std::collections::BTreeMap::from([("auth".to_owned(), "ops:plain")]);
+    let broken = crate::index::Secret::new("shop", "users", &broken);
+    world.apply(Event::Applied(Object::Secret(broken)));
+    look(&world, "broken");
+    world.apply(secret("users", &["ci"]));
+    look(&world, "mended");
+    world.apply(secret_is("users", Contents::Forbidden));
+    look(&world, "forbidden");
+    world.apply(secret_is("users", Contents::Absent));
+    look(&world, "absent");
+    world.apply(secret("users", &["ci"]));
+    world.apply(gone(Kind::Secret, "users"));
+    look(&world, "gone");
+    assert_eq!(
+        steps,
+        [
+            "alone:  SecretNotFound",
+            "there: ci,ops ",
+            "changed: ops ",
+            "broken:  InvalidSecret",
+            "mended: ci ",
+            "forbidden:  SecretNotPermitted",
+            "absent:  SecretNotFound",
+            "gone:  SecretNotFound",
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_says_what_to_do() {
+    let mut world = World::of([proxy("one", 3128, "users")]);
+    let mut message = |data: &[(&str, &str)]| {
+        let data = data.iter().map(|(key, text)| ((*key).to_owned(), *text));
+        let secret = crate::index::Secret::new("shop", "users", &data.collect());
+        world.apply(Event::Applied(Object::Secret(secret)));
+        world.unresolved("one").unwrap().2.to_owned()
+    };
+    let start = "nobody gets in: Secret users of namespace shop";
+    assert_eq!(
+        message(&[("users", "ci:x")]),
+        format!("{start} has no key auth; write the lines of htpasswd there")
+    );
+    assert_eq!(
+        message(&[("auth", "# none\nci:hidden")]),
+        format!(
+            "{start} is broken: in key auth, line 2 has no hash of bcrypt; make the line with \
+             `htpasswd -nB NAME`"
+        )
+    );
+    assert_eq!(
+        message(&[("auth", "")]),
+        format!(
+            "{start} is broken: key auth has no user; write a line for each, as `htpasswd -nB \
+             NAME` prints it"
+        )
+    );
+    world.apply(secret_is("users", Contents::Forbidden));
+    assert_eq!(
+        world.unresolved("one").unwrap().2,
+        "nobody gets in: the operator may not read Secret users; give it a Role in namespace shop \
+         with list and watch of secrets, resourceNames [users]"
+    );
 }
