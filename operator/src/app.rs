@@ -1,6 +1,6 @@
 //! Edge. The only wiring: builds everything, starts tasks, drains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Once};
@@ -17,6 +17,7 @@ use crate::compile::Rules;
 use crate::config::Config;
 use crate::controller::{Controller, Forwards, Outputs, Pulse, Writing};
 use crate::files;
+use crate::index::Key;
 use crate::lease::{Election, LeaseView, Timing, now};
 use crate::metrics::Metrics;
 use crate::patch::{Queue, Writer};
@@ -132,11 +133,19 @@ fn lead(
         metrics: metrics.clone(),
     };
     let writing = Writing::Cluster(queue);
-    let mut core = Core::new(rules, writing, lease, identity, metrics.clone());
+    let (secrets, named) = watch::channel(BTreeSet::new());
+    let mut core = Core::new(
+        rules,
+        writing,
+        Some(secrets),
+        lease,
+        identity,
+        metrics.clone(),
+    );
     core.insight.lease_name = Some((config.lease_namespace, config.lease_name));
     let stop = &core.shared.shutdown;
     let (events, inbox) = mpsc::channel(EVENTS);
-    let watches = kubernetes::run(client, config.scope, events, metrics, stop.clone());
+    let watches = kubernetes::run(client, config.scope, named, events, metrics, stop.clone());
     tasks.spawn("the Lease", done(election.run(stop.clone())));
     tasks.spawn("a watch", done(watches));
     let controller = core.controller.run(inbox, stop.clone());
@@ -156,6 +165,7 @@ impl Core {
     fn new(
         rules: Rules,
         writing: Writing,
+        secrets: Option<watch::Sender<BTreeSet<Key>>>,
         lease: watch::Receiver<LeaseView>,
         identity: String,
         metrics: Metrics,
@@ -171,6 +181,7 @@ impl Core {
             published,
             forwards,
             pulse,
+            secrets,
         };
         Self {
             controller: Controller::new(

@@ -78,13 +78,12 @@ impl Controller {
         metrics: Metrics,
     ) -> Self {
         let mut missing: BTreeSet<_> = KINDS.into_iter().map(kinds::word).collect();
+        if outputs.secrets.is_none() {
+            missing.insert(kinds::word(Kind::Secret));
+        }
         let (statuses, addresses) = match writing {
             Writing::Cluster(queue) => (Some(Statuses::new(queue)), Addresses::Omitted),
-            Writing::Local => {
-                // In a cluster nobody lists them.
-                missing.insert(kinds::word(Kind::Secret));
-                (None, Addresses::Reported)
-            }
+            Writing::Local => (None, Addresses::Reported),
         };
         let bare = Published::new(rules.settings);
         Self {
@@ -185,22 +184,32 @@ impl Controller {
 
     /// Looks again at everything that was marked.
     fn pass(&mut self) {
-        let waits_for = self.missing.iter().copied().collect();
+        let waiting = self.ask_for_secrets();
+        let first = self.outputs.published.borrow().is_none();
+        let mut waits_for: Vec<_> = self.missing.iter().copied().collect();
+        if first && !waiting.is_empty() {
+            waits_for.push(kinds::word(Kind::Secret));
+        }
+        let is_whole = waits_for.is_empty();
         self.outputs
             .pulse
             .send_modify(|pulse| pulse.waits_for = waits_for);
-        if !self.missing.is_empty() {
+        if !is_whole {
             // The first whole pass looks at everything anyway.
             drop(self.roster.take_dirty());
             return;
         }
         self.metrics.passes.inc();
-        let first = self.outputs.published.borrow().is_none();
         if first {
             self.affected.extend(self.index.names().cloned());
             self.grace = Some(now() + GRACE);
         }
+        // One whose Secret was not read yet stays what it was until then.
         let affected = std::mem::take(&mut self.affected);
+        let (later, affected) = affected
+            .into_iter()
+            .partition(|name| waiting.contains(name));
+        self.affected = later;
         let mut look_at = std::mem::take(&mut self.touched);
         look_at.extend(self.compile(&affected));
         look_at.extend(self.lease_news());
@@ -208,6 +217,20 @@ impl Controller {
         self.publish();
         self.look_at(&look_at);
         self.count();
+    }
+
+    /// Says which Secrets are needed; names the forwards whose Secret was not read yet.
+    fn ask_for_secrets(&self) -> BTreeSet<ForwardName> {
+        let Some(secrets) = &self.outputs.secrets else {
+            return BTreeSet::new();
+        };
+        let needed = self.index.secrets_in_use();
+        secrets.send_if_modified(|asked| {
+            let changed = *asked != needed;
+            *asked = needed;
+            changed
+        });
+        self.index.waiting_for_secrets()
     }
 
     fn compile(&mut self, affected: &BTreeSet<ForwardName>) -> BTreeSet<ForwardName> {

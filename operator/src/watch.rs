@@ -2,6 +2,7 @@
 //!
 //! A list is gathered until it is whole and delivered at once: a half-filled world is never seen.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use futures::stream::{BoxStream, StreamExt, select_all};
@@ -14,15 +15,16 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::crd::TcpForward;
-use crate::index::{Event, Kind, Object};
+use crate::index::{Event, Key, Kind, Object};
 use crate::metrics::Metrics;
 
 mod gathering;
+mod secrets;
 mod zones;
 
 use gathering::Gathering;
@@ -42,10 +44,12 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
-/// Watches everything that the controller needs, until shutdown.
+/// Watches everything that the controller needs, until shutdown; `named` are the Secrets that
+/// forwards name.
 pub(crate) async fn run(
     client: Client,
     scope: Scope,
+    named: watch::Receiver<BTreeSet<Key>>,
     events: mpsc::Sender<Event>,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -83,6 +87,12 @@ pub(crate) async fn run(
         }),
         watcher::Config::default().labels(SERVICE_LABEL),
         |slice: EndpointSlice| Some(Object::EndpointSlice(Box::new(slice))),
+    ));
+    tasks.spawn(secrets::follow(
+        client.clone(),
+        named,
+        events.clone(),
+        metrics.clone(),
     ));
     tasks.spawn(follow(
         sink(Kind::Node),

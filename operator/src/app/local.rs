@@ -45,7 +45,8 @@ impl Local {
         };
         let (_, lease) = watch::channel(LeaseView::alone());
         let metrics = Metrics::new(registry)?;
-        let core = Core::new(rules, Writing::Local, lease, "local".to_owned(), metrics);
+        let identity = "local".to_owned();
+        let core = Core::new(rules, Writing::Local, None, lease, identity, metrics);
         let insight = core.insight.clone();
         Ok((Self { core }, insight))
     }

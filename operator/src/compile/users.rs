@@ -35,6 +35,13 @@ fn of(contents: Option<&Contents>, namespace: &str, secret: &str) -> Result<Vec<
             status::INVALID_SECRET,
             format!("nobody gets in: Secret {secret} of namespace {namespace} {why}"),
         ),
+        Some(Contents::Unreadable) => (
+            status::INVALID_SECRET,
+            format!(
+                "nobody gets in: the API server does not hand out Secret {secret} of namespace \
+                 {namespace}; the operator's log says why"
+            ),
+        ),
         None | Some(Contents::Absent) => (
             status::SECRET_NOT_FOUND,
             format!(

@@ -1,6 +1,6 @@
 //! Edge. What the controller tells the rest of the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use tcpforward_protocol::snapshot::{Forward, ForwardName};
 use tokio::sync::watch;
 
 use crate::crd::TcpForwardStatus;
+use crate::index::Key;
 use crate::patch::Queue;
 use crate::push::Published;
 
@@ -39,6 +40,8 @@ pub(crate) struct Outputs {
     pub(crate) published: watch::Sender<Option<Published>>,
     pub(crate) forwards: watch::Sender<Forwards>,
     pub(crate) pulse: watch::Sender<Pulse>,
+    /// The Secrets that are to be watched; none: all of them are in manifests.
+    pub(crate) secrets: Option<watch::Sender<BTreeSet<Key>>>,
 }
 
 /// Whether and where statuses are written.

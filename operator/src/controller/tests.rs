@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::crd::TcpForwardStatus;
+use crate::index::Contents;
+use crate::index::Key;
+use crate::index::tests::{gone, proxy, secret, secret_is};
 use crate::patch::Queue;
 use crate::patch::StatusPatch;
 use crate::push::fake::DataPlane;
@@ -23,6 +26,7 @@ use crate::status;
 struct Operator {
     events: mpsc::Sender<Event>,
     published: watch::Receiver<Option<Published>>,
+    asked: watch::Receiver<BTreeSet<Key>>,
     forwards: watch::Receiver<Forwards>,
     lease: watch::Sender<LeaseView>,
     queue: Arc<Queue>,
@@ -45,6 +49,7 @@ impl Operator {
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let (lease, view) = watch::channel(lease);
         let (published, seen) = watch::channel(None);
+        let (secrets, asked) = watch::channel(BTreeSet::new());
         let (forwards, views) = watch::channel(Forwards::new());
         let pulse = Pulse {
             beat: now(),
@@ -54,6 +59,7 @@ impl Operator {
             published,
             forwards,
             pulse: watch::channel(pulse).0,
+            secrets: Some(secrets),
         };
         let writing = Writing::Cluster(Arc::clone(&queue));
         let controller = Controller::new(
@@ -70,6 +76,7 @@ impl Operator {
         Self {
             events,
             published: seen,
+            asked,
             forwards: views,
             lease,
             queue,
@@ -221,6 +228,79 @@ async fn nothing_is_published_before_every_kind_is_listed() {
     operator.say(Event::Replaced(Kind::Node, Vec::new())).await;
     operator.settle().await;
     assert!(operator.published.borrow().is_some());
+}
+
+/// The users that data planes are told of a proxy.
+fn users(operator: &Operator, name: &str) -> Option<String> {
+    let forwards = operator.forwards.borrow();
+    let forward = forwards.get(&ForwardName::new("shop", name))?;
+    let connect = forward.forward.as_ref()?.spec.connect.as_ref()?;
+    let names = connect.users.iter().flatten().map(|u| u.name.as_str());
+    Some(names.collect::<Vec<_>>().join(","))
+}
+
+fn keys(names: &[&str]) -> BTreeSet<Key> {
+    let key = |name: &&str| ("shop".to_owned(), (*name).to_owned());
+    names.iter().map(key).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_before_every_secret_that_is_named_is_known() {
+    let operator = Operator::start(LeaseView::alone());
+    for kind in KINDS {
+        let objects = match kind {
+            Kind::TcpForward => ["users", "others"]
+                .iter()
+                .zip(3128..)
+                .filter_map(|(name, port)| match proxy(name, port, name) {
+                    Event::Applied(object) => Some(object),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        operator.say(Event::Replaced(kind, objects)).await;
+    }
+    operator.settle().await;
+    assert_eq!(*operator.asked.borrow(), keys(&["others", "users"]));
+    operator.say(secret("users", &["ci"])).await;
+    operator.settle().await;
+    assert!(operator.published.borrow().is_none());
+    operator.say(secret_is("others", Contents::Forbidden)).await;
+    operator.settle().await;
+    assert!(operator.published.borrow().is_some());
+    assert_eq!(users(&operator, "users").as_deref(), Some("ci"));
+    assert_eq!(users(&operator, "others").as_deref(), Some(""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forward_stays_what_it_was_until_its_new_secret_is_known() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    operator.say(proxy("p", 3128, "users")).await;
+    operator.settle().await;
+    assert_eq!(users(&operator, "p"), None);
+    operator.say(secret("users", &["ci"])).await;
+    operator.settle().await;
+    assert_eq!(users(&operator, "p").as_deref(), Some("ci"));
+
+    operator.say(proxy("p", 3128, "others")).await;
+    operator.settle().await;
+    assert_eq!(users(&operator, "p").as_deref(), Some("ci"));
+    assert_eq!(*operator.asked.borrow(), keys(&["others"]));
+    // The watch of the former one ends.
+    operator.say(gone(Kind::Secret, "users")).await;
+    operator.say(forward_event("a", 2, 8003)).await;
+    operator.settle().await;
+    let a = operator.forwards.borrow()[&ForwardName::new("shop", "a")].clone();
+    assert_eq!(a.forward.unwrap().spec.listener.port.get(), 8003);
+    assert_eq!(users(&operator, "p").as_deref(), Some("ci"));
+    operator.say(secret("others", &["ops"])).await;
+    operator.settle().await;
+    assert_eq!(users(&operator, "p").as_deref(), Some("ops"));
+}
+
+fn forward_event(name: &str, generation: i64, port: u16) -> Event {
+    Event::Applied(forward(name, generation, port))
 }
 
 #[tokio::test(start_paused = true)]

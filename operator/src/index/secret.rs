@@ -1,7 +1,5 @@
 //! Pure. A Secret, reduced at the door: what is kept of it are users, and nothing prints a hash.
 
-use std::collections::BTreeMap;
-
 use tcpforward_protocol::snapshot::User;
 
 use crate::htpasswd;
@@ -26,6 +24,8 @@ pub enum Contents {
     Beyond,
     /// The operator may not read it.
     Forbidden,
+    /// The API server does not hand it out.
+    Unreadable,
     /// What its key of users holds.
     Users(Result<Vec<User>, NoUsers>),
 }
@@ -51,17 +51,18 @@ fn faulty(fault: &htpasswd::Fault) -> String {
 /// The key whose value is read, as ingress-nginx has it.
 const KEY: &str = "auth";
 
-impl Secret {
-    /// A Secret with this data.
-    #[must_use]
-    pub fn new<V: AsRef<[u8]>>(namespace: &str, name: &str, data: &BTreeMap<String, V>) -> Self {
-        let users = match data.get(KEY) {
+impl Contents {
+    /// What these entries come to.
+    pub fn of<'a>(data: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let found = data.into_iter().find(|(key, _)| *key == KEY);
+        Self::Users(match found {
             None => Err(NoUsers::KeyNotFound),
-            Some(text) => htpasswd::parse(text.as_ref()).map_err(NoUsers::Fault),
-        };
-        Self::of(namespace, name, Contents::Users(users))
+            Some((_, text)) => htpasswd::parse(text).map_err(NoUsers::Fault),
+        })
     }
+}
 
+impl Secret {
     /// A Secret of which this is known.
     #[must_use]
     pub fn of(namespace: &str, name: &str, contents: Contents) -> Self {

@@ -73,8 +73,7 @@ pub(crate) fn proxy(name: &str, port: u16, secret: &str) -> Event {
 pub(crate) fn secret(name: &str, users: &[&str]) -> Event {
     let line = |user: &&str| format!("{user}:{HASH}\n");
     let text: String = users.iter().map(line).collect();
-    let data = BTreeMap::from([("auth".to_owned(), text)]);
-    Event::Applied(Object::Secret(Secret::new("shop", name, &data)))
+    secret_is(name, Contents::of([("auth", text.as_bytes())]))
 }
 
 pub(crate) fn secret_is(name: &str, contents: Contents) -> Event {

@@ -143,9 +143,10 @@ fn users_follow_their_secret_and_without_it_nobody_gets_in() {
     look(&world, "there");
     world.apply(secret("users", &["ops"]));
     look(&world, "changed");
-    let broken = std::collections::BTreeMap::from([("auth".to_owned(), "ops:plain")]);
-    let broken = crate::index::Secret::new("shop", "users", &broken);
-    world.apply(Event::Applied(Object::Secret(broken)));
+    world.apply(secret_is(
+        "users",
+        Contents::of([("auth", &b"ops:plain"[..])]),
+    ));
     look(&world, "broken");
     world.apply(secret("users", &["ci"]));
     look(&world, "mended");
@@ -175,9 +176,8 @@ fn users_follow_their_secret_and_without_it_nobody_gets_in() {
 fn what_is_wrong_with_a_secret_says_what_to_do() {
     let mut world = World::of([proxy("one", 3128, "users")]);
     let mut message = |data: &[(&str, &str)]| {
-        let data = data.iter().map(|(key, text)| ((*key).to_owned(), *text));
-        let secret = crate::index::Secret::new("shop", "users", &data.collect());
-        world.apply(Event::Applied(Object::Secret(secret)));
+        let data = data.iter().map(|(key, text)| (*key, text.as_bytes()));
+        world.apply(secret_is("users", Contents::of(data)));
         world.unresolved("one").unwrap().2.to_owned()
     };
     let start = "nobody gets in: Secret users of namespace shop";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 
-use crate::index::Secret;
+use crate::index::{Contents, Secret};
 use crate::manifest::text;
 use crate::validate::{self, Finding};
 
@@ -39,11 +39,14 @@ pub(super) fn read(value: &Value) -> Result<Secret, Vec<Finding>> {
         gather(entries, "stringData", plain, &mut data, &mut findings);
     }
     match findings.is_empty() {
-        true => Ok(Secret::new(
-            text(value, "/metadata/namespace"),
-            text(value, "/metadata/name"),
-            &data,
-        )),
+        true => {
+            let data = data
+                .iter()
+                .map(|(key, bytes)| (key.as_str(), bytes.as_slice()));
+            let at = |pointer: &str| text(value, pointer);
+            let (namespace, name) = (at("/metadata/namespace"), at("/metadata/name"));
+            Ok(Secret::of(namespace, name, Contents::of(data)))
+        }
         false => Err(findings),
     }
 }
