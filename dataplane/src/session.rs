@@ -151,7 +151,7 @@ async fn serve(
                 active: &active,
                 proxy: &proxy,
                 context: caller.context,
-                source: caller.client.ip(),
+                source: caller.client.ip().to_canonical(),
                 accepted: record.start,
             };
             Box::pin(tunnel::serve(&downstream, early, client, ticket, record)).await

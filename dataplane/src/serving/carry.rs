@@ -1,5 +1,6 @@
 //! Edge. What the process has no descriptors for is refused when it comes, not when it is full.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::{Refusal, RefusalCode};
@@ -36,7 +37,10 @@ impl Serving {
     }
 
     fn too_large(&self, forward: &Forward) -> Option<Refusal> {
-        let limit = forward.spec.listener.limits.connections?.get();
+        limits(forward).find_map(|(field, limit)| self.beyond(forward, field, limit))
+    }
+
+    fn beyond(&self, forward: &Forward, field: &str, limit: u32) -> Option<Refusal> {
         // Until it is known what is ours nothing is too much: what the last operator gave is good.
         let share = self.place.share?;
         let part = share.part(limit);
@@ -59,8 +63,21 @@ impl Serving {
             spec_hash: forward.spec_hash,
             code: RefusalCode::Unsupported,
             text: format!(
-                "listener.limits.connections {limit}{of_share} needs {needed} descriptors, this process may open {there}: lower the one or raise the other"
+                "{field} {limit}{of_share} needs {needed} descriptors, this process may open {there}: lower the one or raise the other"
             ),
         })
     }
+}
+
+/// Those that promise room for so many sessions.
+fn limits(forward: &Forward) -> impl Iterator<Item = (&'static str, u32)> {
+    let connections = forward.spec.listener.limits.connections;
+    let proxy = forward.spec.connect.as_ref();
+    let tunnels = proxy.and_then(|proxy| proxy.limits.tunnels);
+    let fields = [
+        ("listener.limits.connections", connections),
+        ("httpConnect.limits.tunnels", tunnels),
+    ];
+    let given = |(field, limit): (_, Option<NonZeroU32>)| Some((field, limit?.get()));
+    fields.into_iter().filter_map(given)
 }

@@ -359,6 +359,23 @@ async fn a_limit_that_descriptors_cannot_carry_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
+async fn tunnels_that_descriptors_cannot_carry_are_refused_as_well() {
+    let (mut serving, port) = (serving(), free_port());
+    let mut proxy = forward("f", 1, "127.0.0.1", port);
+    let mut connect = tcpforward_protocol::testing::connect(Vec::new());
+    connect.limits.tunnels = NonZeroU32::new(100_000);
+    proxy.spec.connect = Some(connect);
+    serving.set_place(whole()).await;
+    serving.apply(wanted([proxy])).await;
+    assert_eq!(in_service(&serving), []);
+    let text = &refused(&serving)[0].1;
+    assert!(
+        text.starts_with("httpConnect.limits.tunnels 100000 needs 200068"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_share_that_nobody_told_yet_refuses_nothing() {
     let (mut serving, port) = (serving(), free_port());
     let mut large = forward("f", 1, "127.0.0.1", port);
