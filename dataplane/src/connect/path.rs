@@ -120,12 +120,10 @@ async fn by_address(
         Ok(reached) => {
             client.served.dialled(worker, DialResult::Reached);
             client.served.connected(worker, start.elapsed());
-            let chosen = allowed
-                .iter()
-                .find(|(address, _)| *address == reached.address);
-            if let Some((_, Some(rule))) = chosen {
-                decided(client, *rule, asked);
-            }
+            let mut allowed = allowed.iter();
+            let chosen = allowed.find(|(address, _)| *address == reached.address);
+            let rule = chosen.and_then(|(_, rule)| *rule);
+            asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule).to_owned());
             Ok(Reached {
                 connection: reached.connection,
                 address: reached.address,
@@ -186,6 +184,10 @@ fn judged(
             (Host::Address(_), Some(AddressRefused::Denied(_))) => Refusal::Denied,
             _ => Refusal::AddressProhibited,
         });
+    }
+    // Whatever becomes of the dial. Of another address it may be another rule.
+    if let Some(rule) = allowed.iter().find_map(|(_, rule)| *rule) {
+        decided(client, rule, asked);
     }
     Ok(allowed)
 }
