@@ -100,8 +100,8 @@ fn limits(written: crd::TunnelLimits) -> Result<TunnelLimits, Rejection> {
     })
 }
 
-/// The ports of Services that rules lead to, as targets that no pick ever mixes: each has a priority
-/// of its own.
+/// The ports of Services that rules lead to, as targets. Data planes never mix them: clients say to
+/// which one they go.
 pub(super) fn targets(connect: &HttpConnect) -> Result<Targets, Rejection> {
     let mut found: BTreeMap<(&ServiceName, u16), (usize, usize)> = BTreeMap::new();
     let rules = connect.rules.iter().enumerate();
@@ -122,11 +122,11 @@ pub(super) fn targets(connect: &HttpConnect) -> Result<Targets, Rejection> {
         return Err(too_many(&found.len().to_string()));
     }
     let mut targets = Targets::default();
-    for (priority, ((service, port), (i, j))) in (0..).zip(found) {
+    for ((service, port), (i, j)) in found {
         targets.targets.push(Target {
             name: service.target(port),
             weight: defaults::WEIGHT,
-            priority,
+            priority: defaults::PRIORITY,
             host: None,
         });
         targets.destinations.push(Destination::Service(ServiceRef {

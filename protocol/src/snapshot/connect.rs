@@ -9,7 +9,7 @@ use ipnet::IpNet;
 /// Clients say by HTTP CONNECT where they want to go; rules say whether they may.
 ///
 /// The Services that rules lead to are targets of the forward's relay, by the name that
-/// `ServiceName::target` gives them, each with a priority of its own.
+/// `ServiceName::target` gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConnect {
     /// The first one that matches decides; where none does, the answer is no.

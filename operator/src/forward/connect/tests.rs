@@ -139,7 +139,7 @@ fn services_that_rules_allow_are_targets_of_their_own() {
         .iter()
         .map(|t| (t.priority, t.weight))
         .collect();
-    assert_eq!(priorities, [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(priorities, [(0, 1); 5]);
     let fields: Vec<_> = draft
         .places
         .iter()
