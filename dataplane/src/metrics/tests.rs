@@ -28,6 +28,8 @@ use crate::shared::{Context, Shared};
 use crate::sync::samples::{self, terms};
 use crate::view::{Row, View};
 
+mod connect;
+
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Two backends, the second of a worse priority, and a target by name without an answer.
@@ -80,7 +82,11 @@ struct Rig {
 }
 
 fn rig() -> Rig {
-    let served = samples::served(forward());
+    rig_of(forward())
+}
+
+fn rig_of(forward: Forward) -> Rig {
+    let served = samples::served(forward);
     let row = Row {
         served: Arc::clone(&served),
         listeners: vec!["127.0.0.1:1".parse().unwrap()],
