@@ -50,6 +50,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::PORT_RANGES,
     feature::PROXY_PROTOCOL,
     feature::SOURCE_RANGES,
+    feature::VIA,
 ];
 
 /// Who this data plane is.

@@ -150,6 +150,7 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
         listener,
         relay,
         connect: proxy,
+        via: None,
         timeouts: Timeouts {
             idle: value::silence(timeouts.idle.as_deref(), defaults::IDLE),
             half_closed: value::silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),

@@ -25,9 +25,11 @@ pub const PORT_RANGES: &str = "port-ranges";
 pub const PROXY_PROTOCOL: &str = "proxy-protocol";
 /// Who may connect.
 pub const SOURCE_RANGES: &str = "source-ranges";
+/// Out through a parent proxy.
+pub const VIA: &str = "via";
 
 /// All of them, sorted.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 11] = [
     BALANCING,
     ESTABLISHED,
     FAILOVER,
@@ -38,6 +40,7 @@ pub const ALL: [&str; 10] = [
     PORT_RANGES,
     PROXY_PROTOCOL,
     SOURCE_RANGES,
+    VIA,
 ];
 
 /// What a data plane has to know to serve this, sorted.
@@ -74,6 +77,7 @@ pub fn required(spec: &ForwardSpec) -> Vec<String> {
             listener.proxy_protocol.is_some() || relay.proxy_protocol.is_some(),
         ),
         (SOURCE_RANGES, !listener.source_ranges.is_empty()),
+        (VIA, spec.via.is_some()),
     ];
     let needed = needs.into_iter().filter(|(_, is_needed)| *is_needed);
     needed.map(|(feature, _)| feature.to_owned()).collect()
@@ -126,6 +130,7 @@ mod tests {
         asks(HEALTH, |s| s.relay.health_check.passive = health.passive);
         asks(HOSTS, |s| s.relay.targets = relay.targets);
         asks(HTTP_CONNECT, |s| s.connect = full.connect);
+        asks(VIA, |s| s.via = full.via);
         asks(LIMITS, |s| s.relay.backend_limits = relay.backend_limits);
         asks(PROXY_PROTOCOL, |s| {
             s.relay.proxy_protocol = relay.proxy_protocol

@@ -65,6 +65,9 @@ pub const SERVICE_PORTS: usize = 512;
 /// Users of one CONNECT proxy at most.
 pub const USERS: usize = 4096;
 
+/// Bytes of the certificates that a parent proxy's may be signed by, at most.
+pub const CA_BYTES: usize = 64 << 10;
+
 /// Bytes of the head of a CONNECT request that may be allowed.
 pub const HEAD_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=64 << 10;
 

@@ -13,6 +13,7 @@ mod listener;
 mod name;
 mod relay;
 mod set;
+mod via;
 
 pub use connect::{
     Action, HostPattern, HttpConnect, NotAHostPattern, PolicyMode, Rule, ServiceName, Subject,
@@ -29,6 +30,7 @@ pub use relay::{
     Target, Topology,
 };
 pub use set::Snapshot;
+pub use via::{Login, Via, ViaScheme};
 
 /// What is the same for all forwards of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,9 @@ pub struct ForwardSpec {
     pub relay: Relay,
     /// Clients say by HTTP CONNECT where they want to go; absent: they get a backend of the relay.
     pub connect: Option<HttpConnect>,
+    /// Who is asked to reach backends, or the targets of a CONNECT proxy's clients other than
+    /// Services; absent: nobody.
+    pub via: Option<Via>,
     /// Silence or age that ends a session.
     pub timeouts: Timeouts,
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::snapshot::{
     Action, ActiveCheck, Backend, BackendLimits, BackendState, Dial, EstablishedConnections,
     Failback, Failover, Fate, Forward, ForwardSpec, HealthCheck, Host, HostPattern, HttpConnect,
-    HttpProbe, Listener, ListenerLimits, LoadBalancer, PassiveCheck, Policy, PolicyMode, Probe,
-    ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Rule, ServiceName, Subject, TakesNew, Target,
-    Timeouts, Topology, TunnelLimits, User, WhenNoneHealthy,
+    HttpProbe, Listener, ListenerLimits, LoadBalancer, Login, PassiveCheck, Policy, PolicyMode,
+    Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Rule, ServiceName, Subject, TakesNew,
+    Target, Timeouts, Topology, TunnelLimits, User, Via, ViaScheme, WhenNoneHealthy,
 };
 
 /// A ready backend.
@@ -63,6 +63,7 @@ pub fn spec(targets: Vec<Target>) -> ForwardSpec {
             proxy_protocol: None,
         },
         connect: None,
+        via: None,
         timeouts: Timeouts {
             idle: None,
             half_closed: None,
@@ -104,6 +105,7 @@ pub fn full_spec() -> ForwardSpec {
         listener: full_listener(plain.listener),
         relay: full_relay(plain.relay),
         connect: Some(full_connect()),
+        via: Some(full_via()),
         timeouts: Timeouts {
             idle: Some(Duration::from_secs(600)),
             half_closed: Some(Duration::from_secs(60)),
@@ -254,5 +256,32 @@ fn full_connect() -> HttpConnect {
             max_header_size: 8 << 10,
         },
         ..connect(vec![full, denied])
+    }
+}
+
+/// A parent proxy that is spoken to in the clear and wants no credentials.
+///
+/// # Panics
+/// `port` is 0.
+#[must_use]
+pub fn via(host: &str, port: u16) -> Via {
+    Via {
+        scheme: ViaScheme::Http,
+        host: host.to_owned(),
+        port: NonZeroU16::new(port).unwrap(),
+        credentials: None,
+        ca: None,
+    }
+}
+
+fn full_via() -> Via {
+    Via {
+        scheme: ViaScheme::Https,
+        credentials: Some(Login {
+            user: "team".to_owned(),
+            password: "hunter2".to_owned(),
+        }),
+        ca: Some("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned()),
+        ..via("proxy.corp", 3128)
     }
 }

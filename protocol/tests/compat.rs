@@ -64,6 +64,7 @@ fn update() -> proto::Update {
                     max_connection_age_ms: 0,
                 }),
                 http_connect: None,
+                via: None,
             }),
             backends: vec![proto::Backend {
                 target: "primary".to_owned(),
@@ -119,11 +120,19 @@ fn full(spec: ForwardSpec) -> proto::Forward {
     wire::forward_to_proto(&Forward::new(name, spec, vec![]))
 }
 
+/// Everything that a spec said before it could be reached through a parent proxy.
+fn before_via() -> ForwardSpec {
+    ForwardSpec {
+        via: None,
+        ..testing::full_spec()
+    }
+}
+
 /// Everything that a spec said when `feature::ALL` came.
 fn before_connect() -> ForwardSpec {
     ForwardSpec {
         connect: None,
-        ..testing::full_spec()
+        ..before_via()
     }
 }
 
@@ -131,7 +140,8 @@ fn before_connect() -> ForwardSpec {
 fn a_golden_forward_means_what_it_meant() {
     for (file, spec) in [
         ("forward-2.hex", before_connect()),
-        ("forward-3.hex", testing::full_spec()),
+        ("forward-3.hex", before_via()),
+        ("forward-4.hex", testing::full_spec()),
     ] {
         let decoded = proto::Forward::decode(golden(file).as_slice()).unwrap();
         assert_eq!(decoded, full(spec.clone()));
@@ -161,5 +171,5 @@ fn what_we_write_today_is_the_newest_golden() {
     assert_eq!(update().encode_to_vec(), golden("update-1.hex"));
     assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
     let full = full(testing::full_spec());
-    assert_eq!(full.encode_to_vec(), golden("forward-3.hex"));
+    assert_eq!(full.encode_to_vec(), golden("forward-4.hex"));
 }

@@ -126,6 +126,7 @@ fn parts(forward: &Forward) -> Vec<(String, Cow<'_, Forward>)> {
             listener: forward.spec.listener.clone(),
             relay,
             connect: None,
+            via: None,
             ..forward.spec
         };
         let part = Forward {

@@ -92,6 +92,7 @@ fn what_is_absent_means_this() {
                 proxy_protocol: None,
             },
             connect: None,
+            via: None,
             timeouts: Timeouts {
                 idle: None,
                 half_closed: Some(Duration::from_secs(3600)),

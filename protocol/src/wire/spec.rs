@@ -13,6 +13,7 @@ mod health;
 mod listener;
 mod policies;
 mod relay;
+mod via;
 
 pub(super) fn spec_to_proto(spec: &ForwardSpec) -> proto::ForwardSpec {
     let timeouts = spec.timeouts;
@@ -22,6 +23,7 @@ pub(super) fn spec_to_proto(spec: &ForwardSpec) -> proto::ForwardSpec {
         listener: Some(listener::to_proto(&spec.listener)),
         relay: Some(relay::to_proto(&spec.relay)),
         http_connect: spec.connect.as_ref().map(connect::to_proto),
+        via: spec.via.as_ref().map(via::to_proto),
         timeouts: Some(proto::Timeouts {
             idle_ms: optional_millis(timeouts.idle),
             half_closed_ms: optional_millis(timeouts.half_closed),
@@ -37,10 +39,8 @@ pub(super) fn spec_from_proto(message: proto::ForwardSpec) -> Result<ForwardSpec
         requires: message.requires,
         listener: listener::from_proto(&present("spec.listener", message.listener)?)?,
         relay: relay::from_proto(present("spec.relay", message.relay)?)?,
-        connect: match message.http_connect {
-            Some(connect) => Some(connect::from_proto(connect)?),
-            None => None,
-        },
+        connect: message.http_connect.map(connect::from_proto).transpose()?,
+        via: message.via.map(via::from_proto).transpose()?,
         timeouts: Timeouts {
             idle: nonzero_millis(timeouts.idle_ms),
             half_closed: nonzero_millis(timeouts.half_closed_ms),

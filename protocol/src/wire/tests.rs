@@ -254,6 +254,38 @@ fn a_proxy_that_makes_no_sense_names_the_field() {
     ]);
 }
 
+#[test]
+fn a_parent_that_makes_no_sense_names_the_field_and_repeats_no_secret() {
+    fn via(forward: &mut proto::Forward) -> &mut proto::Via {
+        spec(forward).via.as_mut().unwrap()
+    }
+    fn login(forward: &mut proto::Forward) -> &mut proto::via::Credentials {
+        via(forward).credentials.as_mut().unwrap()
+    }
+    assert_refused([
+        ("via.scheme", |f| via(f).scheme = 0),
+        ("via.host", |f| via(f).host.clear()),
+        ("via.host", |f| via(f).host = "a".repeat(254)),
+        ("via.port", |f| via(f).port = 0),
+        ("via.ca", |f| via(f).ca = "x".repeat((64 << 10) + 1)),
+        ("via.ca", |f| {
+            via(f).scheme = proto::via::Scheme::Http.into();
+        }),
+        ("credentials.user", |f| login(f).user.clear()),
+        ("credentials.user", |f| login(f).user.push(':')),
+        ("credentials.password", |f| login(f).password.clear()),
+        ("credentials.password", |f| login(f).password.push('\n')),
+    ]);
+    let mut message = forward_to_proto(&Forward::new(
+        ForwardName::new("n", "f"),
+        testing::full_spec(),
+        vec![],
+    ));
+    login(&mut message).password.push('\r');
+    let error = forward_from_proto(message).unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
 fn refusal(text: &str) -> Refusal {
     Refusal {
         forward: ForwardName::new("n", "f"),
