@@ -10,7 +10,7 @@ use crate::relay::ending::Ending;
 use crate::socket::TcpInfo;
 
 /// Every field of a line and what it means, in the order of the line.
-pub const FIELDS: [(&str, &str); 27] = [
+pub const FIELDS: [(&str, &str); 28] = [
     ("forward", "The TcpForward, as namespace/name."),
     (
         "client",
@@ -45,7 +45,11 @@ pub const FIELDS: [(&str, &str); 27] = [
     ),
     (
         "upstream_local",
-        "Our own address on the connection to it, which the backend sees.",
+        "Our own address on the connection to it, which the backend sees, or the parent proxy.",
+    ),
+    (
+        "parent",
+        "The address of the parent proxy that leads there; where that resolves the name, `upstream` is absent.",
     ),
     (
         "attempts",
@@ -118,6 +122,8 @@ pub struct Line<'a> {
     pub upstream: Option<SocketAddr>,
     /// Our address on the connection to it.
     pub upstream_local: Option<SocketAddr>,
+    /// The parent proxy that leads there; absent: none does.
+    pub parent: Option<SocketAddr>,
     /// Attempts to reach one.
     pub attempts: u32,
     /// Until it had a place.
@@ -191,6 +197,7 @@ pub fn write(line: &Line<'_>) {
         upstream_target = line.upstream_target,
         upstream = line.upstream.map(tracing::field::display),
         upstream_local = line.upstream_local.map(tracing::field::display),
+        parent = line.parent.map(tracing::field::display),
         attempts = line.attempts,
         queue_ms = millis(line.queued),
         dial_ms = millis(line.dial),

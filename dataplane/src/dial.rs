@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::balancer::backend::Backend;
 use crate::balancer::request::NoPick;
+use crate::channel::Channel;
 use crate::relay::ending::Ending;
 use crate::served::{Active, DialResult, Served};
 use crate::shared::Context;
-use crate::socket::Connection;
 
 mod attempt;
 pub mod budget;
@@ -20,7 +20,7 @@ mod race;
 #[cfg(test)]
 pub(crate) mod silent;
 
-pub use attempt::{Cause, connect};
+pub use attempt::{Cause, connect, reach};
 use queue::{Asker, NoSeat, Seat, Seated};
 use race::{Failed, Times};
 
@@ -56,8 +56,8 @@ impl<'a> Dialling<'a> {
 /// A backend that was reached.
 #[derive(Debug)]
 pub struct Dialled {
-    /// Its socket.
-    pub connection: Connection,
+    /// The way to it.
+    pub channel: Channel,
     /// The session's place on it.
     pub seat: Seat,
     /// Attempts, this one included.
@@ -100,10 +100,11 @@ impl Error {
     #[must_use]
     pub fn ending(&self) -> Ending {
         match self {
-            Self::Exhausted { cause, .. } if cause.result() == DialResult::Local => {
-                Ending::LocalError
-            }
-            Self::Exhausted { .. } => Ending::DialFailed,
+            Self::Exhausted { cause, .. } => match cause.result() {
+                DialResult::Local => Ending::LocalError,
+                DialResult::Parent => Ending::ParentFailed,
+                _ => Ending::DialFailed,
+            },
             Self::NoBackend => Ending::NoBackend,
             Self::NoneHealthy => Ending::NoHealthyBackend,
             Self::QueueFull => Ending::QueueFull,
@@ -140,7 +141,7 @@ pub async fn dial(dialling: Dialling<'_>) -> Result<Dialled, Error> {
         match race::run(dialling, seated, &search.tried, times).await {
             Ok(reached) => {
                 return Ok(Dialled {
-                    connection: reached.connection,
+                    channel: reached.channel,
                     seat: reached.seat,
                     attempts: search.attempts,
                     queued: search.queued,

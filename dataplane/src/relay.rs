@@ -17,12 +17,14 @@ use tcpforward_protocol::snapshot::Timeouts;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::channel::End;
 use crate::relay::copy::Direction;
 use crate::relay::ending::{Ending, Side};
 use crate::relay::ends::{Ends, Next};
 use crate::relay::sockets::{Io, broke, pass_fin};
 use crate::relay::tally::Tally;
 use crate::relay::timers::{Alive, Silence};
+use crate::tls::Tls;
 
 pub mod copy;
 pub mod ending;
@@ -95,6 +97,8 @@ pub struct Broken {
 pub struct Relay<'a, M> {
     downstream: &'a TcpStream,
     upstream: &'a TcpStream,
+    /// Absent: upstream is spoken to in the clear.
+    tls: Option<&'a mut Tls>,
     up: Option<Direction>,
     down: Option<Direction>,
     ends: Ends,
@@ -129,6 +133,7 @@ impl<'a, M: Meter> Relay<'a, M> {
         Self {
             downstream,
             upstream,
+            tls: None,
             up: Some(Direction::starting_with([header, up].concat())),
             down: Some(Direction::starting_with(down)),
             ends: Ends::default(),
@@ -151,6 +156,13 @@ impl<'a, M: Meter> Relay<'a, M> {
         self
     }
 
+    /// With upstream spoken to by TLS, if that is given.
+    #[must_use]
+    pub fn in_tls(mut self, tls: Option<&'a mut Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Bytes passed on from that side.
     #[must_use]
     pub fn passed(&self, from: Side) -> u64 {
@@ -169,6 +181,9 @@ impl<'a, M: Meter> Relay<'a, M> {
             if let Some(ended) = self.poll_direction(cx, from) {
                 return Poll::Ready(ended);
             }
+        }
+        if let Some(tls) = &mut self.tls {
+            let _ = tls.poll_fin(self.upstream, cx);
         }
         for side in [Side::Downstream, Side::Upstream] {
             if let Some(ended) = self.poll_watch(cx, side) {
@@ -238,13 +253,17 @@ impl<'a, M: Meter> Relay<'a, M> {
     }
 
     fn poll_direction(&mut self, cx: &mut Context<'_>, from: Side) -> Option<Ended> {
-        let (mut source, mut sink, direction) = match from {
-            Side::Downstream => (Io(self.downstream), Io(self.upstream), &mut self.up),
-            Side::Upstream => (Io(self.upstream), Io(self.downstream), &mut self.down),
+        let direction = match from {
+            Side::Downstream => &mut self.up,
+            Side::Upstream => &mut self.down,
         };
         let moving = direction.as_mut()?;
-        let polled =
-            SCRATCH.with_borrow_mut(|scratch| moving.poll(cx, &mut source, &mut sink, scratch));
+        let mut downstream = Io(self.downstream);
+        let mut upstream = End::new(self.upstream, self.tls.as_deref_mut());
+        let polled = SCRATCH.with_borrow_mut(|scratch| match from {
+            Side::Downstream => moving.poll(cx, &mut downstream, &mut upstream, scratch),
+            Side::Upstream => moving.poll(cx, &mut upstream, &mut downstream, scratch),
+        });
         let bytes = moving.take_bytes();
         if polled.is_ready() {
             *direction = None;
@@ -259,20 +278,30 @@ impl<'a, M: Meter> Relay<'a, M> {
         match self.ends.judge(from, ended) {
             Next::Broken(side, kind) => Some(self.broken(side, kind)),
             Next::Finished(first) => {
-                pass_fin(sink.0);
+                self.pass_fin(from.other());
                 Some(Ended {
                     ending: Ending::fin(first),
                     broken: None,
                 })
             }
             Next::PassFin => {
-                pass_fin(sink.0);
+                self.pass_fin(from.other());
                 // A FIN is acknowledged as well.
                 self.alive.wrote(from.other());
                 self.silence = Silence::default();
                 None
             }
             Next::Deliver => None,
+        }
+    }
+
+    /// Tells that side that the other one has ended cleanly.
+    fn pass_fin(&mut self, to: Side) {
+        match (to, &mut self.tls) {
+            (Side::Downstream, _) => pass_fin(self.downstream),
+            (Side::Upstream, None) => pass_fin(self.upstream),
+            // `poll` and `close` tell it, as soon as there is room.
+            (Side::Upstream, Some(tls)) => tls.begin_fin(),
         }
     }
 

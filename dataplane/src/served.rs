@@ -16,6 +16,7 @@ use crate::dial::budget::Budget;
 use crate::dial::queue::Queue;
 use crate::hosts::found::{Found, FoundHosts};
 use crate::limits::Limits;
+use crate::parent::Parent;
 use crate::place::Terms;
 use crate::sessions::Sessions;
 
@@ -64,6 +65,8 @@ pub struct Active {
     pub terms: Terms,
     /// The forward as a CONNECT proxy; absent: it is none.
     pub proxy: Option<Arc<Proxy>>,
+    /// Who is asked to reach what is not reached directly; absent: nobody.
+    pub parent: Option<Arc<Parent>>,
 }
 
 impl Active {
@@ -75,11 +78,23 @@ impl Active {
             let same = same.filter(|proxy| proxy.is_of(connect));
             same.unwrap_or_else(|| Arc::new(Proxy::new(connect)))
         });
+        let parent = forward.spec.via.as_ref().map(|via| {
+            let same = before.and_then(|before| before.parent.clone());
+            let same = same.filter(|parent| parent.is_of(via));
+            same.unwrap_or_else(|| Arc::new(Parent::new(via)))
+        });
         Self {
             forward,
             terms,
             proxy,
+            parent,
         }
+    }
+
+    /// Who is asked to reach backends; of a CONNECT proxy nobody, since those are of Services.
+    #[must_use]
+    pub fn backends_parent(&self) -> Option<&Arc<Parent>> {
+        self.parent.as_ref().filter(|_| self.proxy.is_none())
     }
 
     /// Whether everybody who may be here may be here by the other one as well.

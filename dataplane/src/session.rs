@@ -172,18 +172,19 @@ async fn relay(
     record: &mut Record,
 ) -> Ending {
     let Upstream {
-        connection: upstream,
+        channel: mut upstream,
         seat,
         early,
         _place,
     } = other;
     let timeouts = active.forward.spec.timeouts;
     let meter = Counter::new(caller, &active, seat.as_ref().map(Seat::backend));
-    let prefix = prefix(&active, early, record);
+    let prefix = prefix(&active, early, upstream.take_early(), record);
     // Nothing of the forward's state is held while the relay lasts, which may be for days.
     drop(active);
     let mut cut = ticket.cut();
-    let mut relay = Relay::new(&downstream, &upstream, timeouts, &meter, prefix);
+    let (socket, tls) = upstream.parts();
+    let mut relay = Relay::new(&downstream, socket, timeouts, &meter, prefix).in_tls(tls);
     let ended = tokio::select! {
         ended = relay.run() => Ok(ended),
         ending = &mut cut => Err(ending),
@@ -236,8 +237,9 @@ async fn identify(
     }
 }
 
-/// What the backend gets first: a PROXY header if it wants one, then what has been read already.
-fn prefix(active: &Active, early: Vec<u8>, record: &mut Record) -> Prefix {
+/// What the backend gets first: a PROXY header if it wants one, then what has been read already; and
+/// what its client gets first.
+fn prefix(active: &Active, early: Vec<u8>, down: Vec<u8>, record: &mut Record) -> Prefix {
     let version = active.forward.spec.relay.proxy_protocol;
     if version == Some(ProxyVersion::V2) {
         record
@@ -251,7 +253,7 @@ fn prefix(active: &Active, early: Vec<u8>, record: &mut Record) -> Prefix {
     Prefix {
         header: header.unwrap_or_default(),
         up: early,
-        down: Vec::new(),
+        down,
     }
 }
 

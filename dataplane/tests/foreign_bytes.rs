@@ -7,6 +7,7 @@ use proptest::sample::select;
 mod properties {
     pub(crate) mod connect_head;
     pub(crate) mod expect;
+    pub(crate) mod parent_answer;
     pub(crate) mod proxy_header;
 }
 
@@ -112,9 +113,19 @@ proptest! {
     }
 
     #[test]
+    fn answers_of_parents(
+        parts in vec(select(HEADS.to_vec()), 0..12),
+        filler in select(vec![0_usize, 8000, 17_000]),
+    ) {
+        let answer = parts.concat() + &"x".repeat(filler) + &parts.concat();
+        properties::parent_answer::holds(answer.as_bytes());
+    }
+
+    #[test]
     fn any_bytes(data in vec(any::<u8>(), 0..300)) {
         properties::connect_head::holds(&data);
         properties::expect::holds(&data);
+        properties::parent_answer::holds(&data);
         properties::proxy_header::holds(&data);
     }
 }

@@ -59,6 +59,7 @@ fn refused(forward: &ForwardName) -> Line<'_> {
         upstream_target: None,
         upstream: None,
         upstream_local: None,
+        parent: None,
         attempts: 0,
         queued: Duration::ZERO,
         dial: Duration::ZERO,

@@ -1,5 +1,6 @@
 //! Edge. From a target that was asked for to its other end, as far as the rules allow.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,12 @@ use super::refusal::Refusal;
 use super::target::{Host, Target};
 use super::tunnel::Client;
 use crate::access_log::Asked;
+use crate::channel::Channel;
 use crate::dial::queue::Seat;
 use crate::dial::{self, Cause, Dialling};
 use crate::served::DialResult;
-use crate::socket::Connection;
+
+mod through;
 
 /// How long it may take to reach one of a name's addresses: the kernel sends a lost SYN again after
 /// one, three and seven seconds.
@@ -30,8 +33,8 @@ const NO_SUCH_NAME: u16 = 3;
 
 /// The other end of a tunnel.
 pub(super) struct Reached {
-    pub(super) connection: Connection,
-    pub(super) address: SocketAddr,
+    pub(super) channel: Channel,
+    pub(super) address: Option<SocketAddr>,
     pub(super) attempts: u32,
     pub(super) seat: Option<Seat>,
     pub(super) way: Way,
@@ -58,7 +61,11 @@ pub(super) async fn reach(
             }
             Err(Refusal::Denied)
         }
-        ByName::Denied(_) | ByName::Addresses => by_address(client, &ask, asked).await,
+        ByName::Denied(_) | ByName::Addresses => match client.active.parent.as_deref() {
+            None => by_address(client, &ask, asked).await,
+            // In a box, so that those who go directly don't carry it.
+            Some(parent) => Box::pin(through::reach(client, parent, &ask, asked)).await,
+        },
     }
 }
 
@@ -88,8 +95,8 @@ async fn through_service(
         Refusal::from(error)
     })?;
     Ok(Reached {
-        address: dialled.seat.backend().address,
-        connection: dialled.connection,
+        address: Some(dialled.seat.backend().address),
+        channel: dialled.channel,
         attempts: dialled.attempts,
         seat: Some(dialled.seat),
         way: Way::Service(service),
@@ -101,14 +108,7 @@ async fn by_address(
     ask: &Ask<'_>,
     asked: &mut Asked,
 ) -> Result<Reached, Refusal> {
-    let found = match &ask.target.host {
-        Host::Address(ip) => Ok(Arc::from([*ip])),
-        Host::Name(name) => client.context.shared.names.lookup(name).await,
-    };
-    let found = found.map_err(|error| {
-        asked.why = Some(error.to_string());
-        Refusal::from(error)
-    })?;
+    let found = found(client, ask.target, asked).await?;
     let allowed = judged(client, ask, &found, asked)?;
     let addresses: Vec<SocketAddr> = allowed.iter().map(|(address, _)| *address).collect();
     let settings = &client.active.terms.settings;
@@ -125,8 +125,8 @@ async fn by_address(
             let rule = chosen.and_then(|(_, rule)| *rule);
             asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule).to_owned());
             Ok(Reached {
-                connection: reached.connection,
-                address: reached.address,
+                channel: reached.connection.into(),
+                address: Some(reached.address),
                 attempts: reached.attempts,
                 seat: None,
                 way: Way::Address(reached.address.ip()),
@@ -143,6 +143,22 @@ async fn by_address(
             }
         }
     }
+}
+
+/// The addresses of a target, none judged.
+async fn found(
+    client: Client<'_>,
+    target: &Target,
+    asked: &mut Asked,
+) -> Result<Arc<[IpAddr]>, Refusal> {
+    let found = match &target.host {
+        Host::Address(ip) => Ok(Arc::from([*ip])),
+        Host::Name(name) => client.context.shared.names.lookup(name).await,
+    };
+    found.map_err(|error| {
+        asked.why = Some(error.to_string());
+        Refusal::from(error)
+    })
 }
 
 /// The addresses that may be dialled, each with the rule that says so; none: the rules don't, but
@@ -169,10 +185,7 @@ fn judged(
         }
     }
     if let Some(why) = reported {
-        client.served.would_deny(client.context.worker);
-        tracing::info!(forward = %client.served.name, client = %client.source,
-            connect_target = %ask.target, subject = asked.subject, why = %why,
-            "a tunnel that the rules refuse is let through, because they only report");
+        self::reported(client, ask, asked, &why);
     }
     if allowed.is_empty() {
         if let Some(AddressRefused::Denied(Some(rule))) = refused {
@@ -190,6 +203,13 @@ fn judged(
         decided(client, rule, asked);
     }
     Ok(allowed)
+}
+
+fn reported(client: Client<'_>, ask: &Ask<'_>, asked: &Asked, why: &dyn Display) {
+    client.served.would_deny(client.context.worker);
+    tracing::info!(forward = %client.served.name, client = %client.source,
+        connect_target = %ask.target, subject = asked.subject, why = %why,
+        "a tunnel that the rules refuse is let through, because they only report");
 }
 
 /// What a client is told of a name that leads nowhere.
@@ -212,6 +232,7 @@ impl From<&Cause> for Refusal {
         match (cause, cause.result()) {
             (Cause::Own, _) => Self::Loop,
             (Cause::Forbidden(_), _) => Self::AddressProhibited,
+            (Cause::Parent(trouble), _) => Self::from(trouble),
             (_, DialResult::Failed(DialError::Refused)) => Self::ConnectionRefused,
             (_, DialResult::Failed(DialError::Timeout)) => Self::ConnectionTimeout,
             (_, DialResult::Failed(DialError::Unreachable)) => Self::Unroutable,

@@ -75,6 +75,17 @@ pub enum ByName {
     },
 }
 
+/// What the rules say of a name whose addresses nobody here will know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByNameAlone {
+    /// Yes, by that rule.
+    Allowed(RuleId),
+    /// No, whatever the address.
+    Denied,
+    /// A rule that holds but for its `cidrs` comes first.
+    Unknown,
+}
+
 /// Why an address is not dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressRefused {
@@ -175,6 +186,19 @@ impl Policy {
             ByName::Addresses
         } else {
             ByName::Denied(None)
+        }
+    }
+
+    /// Judges a name that is no Service for a parent proxy, which will look it up. There is no address
+    /// that could be private: what is reached is up to the parent.
+    #[must_use]
+    pub fn by_name_alone(&self, ask: &Ask<'_>) -> ByNameAlone {
+        let service = self.service(ask);
+        let first = self.candidates(ask, service.as_ref()).next();
+        match first.map(|(id, rule)| (id, rule.action, &rule.ranges)) {
+            Some((id, Action::Allow, None)) => ByNameAlone::Allowed(id),
+            Some((_, Action::Deny, None)) | None => ByNameAlone::Denied,
+            Some((_, _, Some(_))) => ByNameAlone::Unknown,
         }
     }
 

@@ -9,7 +9,7 @@ use tcpforward_protocol::snapshot::{
     HttpConnect, PolicyMode, ServiceName, Settings, Subject, TunnelLimits,
 };
 
-use crate::connect::policy::{AddressRefused, Ask, ByName, Policy, RuleId};
+use crate::connect::policy::{AddressRefused, Ask, ByName, ByNameAlone, Policy, RuleId};
 use crate::connect::target::Target;
 use crate::connect::users::Users;
 
@@ -56,6 +56,8 @@ pub struct Grounds {
 pub enum Way {
     /// To an address.
     Address(IpAddr),
+    /// To what a parent proxy takes the name for.
+    Name,
     /// To a backend of that Service.
     Service(ServiceName),
 }
@@ -152,11 +154,17 @@ impl Proxy {
             && match (way, self.policy.by_name(&ask)) {
                 (Way::Service(there), ByName::Service { service, .. }) => *there == service,
                 (Way::Service(_), _) => false,
-                (Way::Address(_), ByName::Denied(_) | ByName::Service { .. })
+                (Way::Address(_) | Way::Name, ByName::Denied(_) | ByName::Service { .. })
                     if !self.only_reports() =>
                 {
                     false
                 }
+                // If a rule wants to see addresses now: it can't.
+                (Way::Name, _) => match self.policy.by_name_alone(&ask) {
+                    ByNameAlone::Allowed(_) => true,
+                    ByNameAlone::Denied => self.only_reports(),
+                    ByNameAlone::Unknown => false,
+                },
                 (Way::Address(ip), _) => {
                     !matches!(self.judge(&ask, *ip, settings), Verdict::Refused(_))
                 }

@@ -107,6 +107,48 @@ refusals! {
     NoHealthyBackend 503 DestinationUnavailable
         "No backend of the Service is well"
         "Try again in a moment; if it stays, look at its pods.";
+    ParentBroke 502 ConnectionTerminated
+        "The parent proxy ended the connection before it answered"
+        "Try again; if it stays, look at the parent proxy.";
+    ParentBusy 503 ConnectionLimitReached
+        "The parent proxy takes no more requests at present"
+        "Try again in a moment.";
+    ParentCertificate 502 TlsCertificateError
+        "The certificate of the parent proxy is not trusted"
+        "The owner of the proxy has to look at via.caSecretRef and via.proxy.host; the log says more.";
+    ParentDenied 403 HttpRequestDenied
+        "The parent proxy does not allow this target"
+        "Ask the owner of the parent proxy to allow host and port.";
+    ParentFailed 502 DestinationUnavailable
+        "The parent proxy could not reach the target"
+        "Check host and port, as the parent proxy sees them.";
+    ParentGarbled 502 HttpProtocolError
+        "What the parent proxy answered is no answer"
+        "The owner of the proxy has to look at via.proxy: scheme and port first.";
+    ParentLogin 502 ProxyConfigurationError
+        "The parent proxy does not accept our user and password, or wants some"
+        "The owner of the proxy has to look at via.credentials; yours are fine.";
+    ParentLoop 502 ProxyLoopDetected
+        "The parent proxy is the proxy itself"
+        "The owner of the proxy has to look at via.proxy.";
+    ParentSilent 504 HttpResponseTimeout
+        "The parent proxy did not answer in time"
+        "Check that the target runs; if others work no better, look at the parent proxy.";
+    ParentTimeout 504 ConnectionTimeout
+        "Behind the parent proxy, the target did not answer in time"
+        "Check that it runs, and that no firewall is between it and the parent proxy.";
+    ParentTls 502 TlsProtocolError
+        "There is no TLS with the parent proxy"
+        "The owner of the proxy has to look at via.proxy: scheme and port first.";
+    ParentUnavailable 503 DestinationUnavailable
+        "The parent proxy says that the target, or itself, is unavailable"
+        "Try again in a moment.";
+    ParentUnfit 502 ProxyConfigurationError
+        "The parent proxy does not take CONNECT, or can not be used as it is set up"
+        "The owner of the proxy has to look at via; the log says more.";
+    ParentUnreachable 503 DestinationUnavailable
+        "The parent proxy was not reached"
+        "Try again in a moment; if it stays, look at the parent proxy.";
     SourceTunnels 429 ConnectionLimitReached
         "Your address has as many tunnels open as it may"
         "Close some, or raise limits.tunnelsPerSource.";
@@ -162,7 +204,25 @@ impl Refusal {
     /// some.
     #[must_use]
     pub fn is_failure(&self) -> bool {
-        *self != Self::CredentialsMissing && matches!(self.status(), 403 | 407 | 502 | 504)
+        !self.is_of_parent()
+            && *self != Self::CredentialsMissing
+            && matches!(self.status(), 403 | 407 | 502 | 504)
+    }
+
+    /// Whether it is the parent proxy's own trouble, whatever the target.
+    fn is_of_parent(&self) -> bool {
+        matches!(
+            self,
+            Self::ParentBroke
+                | Self::ParentBusy
+                | Self::ParentCertificate
+                | Self::ParentGarbled
+                | Self::ParentLogin
+                | Self::ParentLoop
+                | Self::ParentTls
+                | Self::ParentUnfit
+                | Self::ParentUnreachable
+        )
     }
 
     fn status_line(&self) -> &'static str {

@@ -2,7 +2,7 @@
 //! could read it in two ways.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tcpforward_protocol::snapshot::ServiceName;
 
@@ -152,6 +152,15 @@ impl Host {
 /// As RFC 1123 has it; the length is a label's already.
 fn is_dns_label(text: &str) -> bool {
     !text.contains('_') && !text.starts_with('-') && !text.ends_with('-')
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: Host::Address(address.ip()),
+            port: address.port(),
+        }
+    }
 }
 
 /// As a client writes it in a request.

@@ -15,6 +15,7 @@ use super::proxy::{Grounds, Identity, Proxy};
 use super::refusal::Refusal;
 use super::users;
 use crate::access_log::Asked;
+use crate::channel::Channel;
 use crate::dial::queue::Seat;
 use crate::relay::copy::Source;
 use crate::relay::ending::Ending;
@@ -50,10 +51,10 @@ pub struct Client<'a> {
 /// A tunnel that has its other end.
 #[derive(Debug)]
 pub struct Opened {
-    /// That end.
-    pub connection: Connection,
-    /// Its address.
-    pub address: SocketAddr,
+    /// The way to it.
+    pub channel: Channel,
+    /// Its address; absent: a parent proxy alone knows.
+    pub address: Option<SocketAddr>,
     /// Attempts to reach one, this one included.
     pub attempts: u32,
     /// The place on a Service's backend; absent: it leads to an address.
@@ -132,7 +133,7 @@ async fn after_head(
         ending = left(downstream, &mut early) => return Err(Closed::Left(ending)),
     };
     let Reached {
-        connection,
+        channel,
         address,
         attempts,
         seat,
@@ -155,7 +156,7 @@ async fn after_head(
         return Err(Refusal::Denied.into());
     }
     Ok(Opened {
-        connection,
+        channel,
         address,
         attempts,
         seat,

@@ -9,6 +9,10 @@ use tcpforward_protocol::guard::{self, Forbidden};
 use tcpforward_protocol::snapshot::Settings;
 use tokio::time::{Instant, timeout_at};
 
+use crate::channel::Channel;
+use crate::connect::target::Target;
+use crate::parent::Parent;
+use crate::parent::trouble::Trouble;
 use crate::served::DialResult;
 use crate::shared::Shared;
 use crate::socket::{self, Connection};
@@ -41,6 +45,9 @@ pub enum Cause {
     /// One of our own listeners.
     #[error("this data plane itself listens there, so sessions would go in circles")]
     Own,
+    /// The parent proxy didn't lead there.
+    #[error(transparent)]
+    Parent(#[from] Trouble),
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -57,6 +64,7 @@ impl Cause {
             Self::Forbidden(_) | Self::NoPort(_) | Self::Own => DialError::Other,
             Self::Itself => DialError::Refused,
             Self::Late(_) => return DialResult::Local,
+            Self::Parent(trouble) => return trouble.result(),
             Self::Outraced(_) | Self::Timeout(_) => DialError::Timeout,
             Self::Io(error) if socket::is_local(error) => return DialResult::Local,
             Self::Io(error) => match error.kind() {
@@ -74,7 +82,8 @@ impl Cause {
     /// at each of them must not get anybody ejected.
     pub(super) fn tells_of_backend(&self, offset: u16) -> bool {
         match (self, self.result()) {
-            (Self::NoPort(_), _) | (_, DialResult::Local | DialResult::Reached) => false,
+            (Self::NoPort(_), _) => false,
+            (_, DialResult::Local | DialResult::Parent | DialResult::Reached) => false,
             (_, DialResult::Failed(error)) => offset == 0 || error != DialError::Refused,
         }
     }
@@ -89,7 +98,7 @@ impl Cause {
     }
 
     /// Nobody answered until then, which is known only now.
-    pub(super) fn no_answer(start: Instant, until: Instant, now: Instant) -> Self {
+    pub(crate) fn no_answer(start: Instant, until: Instant, now: Instant) -> Self {
         let late = now.saturating_duration_since(until);
         if late > LATE {
             Self::Late(late)
@@ -123,6 +132,27 @@ pub async fn connect(
     } else {
         Ok(connection)
     }
+}
+
+/// The same, through a parent proxy if there is one. It leads nowhere where we would not go ourselves.
+pub async fn reach(
+    address: SocketAddr,
+    parent: Option<&Parent>,
+    settings: &Settings,
+    until: Instant,
+    shared: &Shared,
+) -> Result<Channel, Cause> {
+    let Some(parent) = parent else {
+        return Ok(connect(address, settings, until, shared).await?.into());
+    };
+    guard::check(address.ip(), settings)?;
+    if shared.is_own(address) {
+        return Err(Cause::Own);
+    }
+    let target = Target::from(address);
+    // In a box, so that those who go directly don't carry it.
+    let opened = Box::pin(parent.open(&target, settings, until, shared)).await;
+    Ok(opened?)
 }
 
 /// A backend's address for a client of the port that is so far from the first one of its range.

@@ -12,12 +12,12 @@ use super::{Dialling, unix_ms};
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Failure, Observed, Outcome};
 use crate::balancer::request::Candidates;
+use crate::channel::Channel;
 use crate::served::DialResult;
-use crate::socket::Connection;
 
 /// A backend that answered.
 pub(super) struct Reached {
-    pub(super) connection: Connection,
+    pub(super) channel: Channel,
     pub(super) seat: Seat,
 }
 
@@ -133,7 +133,10 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
     let start = Instant::now();
     let settings = &dialling.active.terms.settings;
     let outcome = match attempt::moved(seat.backend().address, dialling.offset) {
-        Ok(address) => attempt::connect(address, settings, until, &dialling.context.shared).await,
+        Ok(address) => {
+            let parent = dialling.active.backends_parent().map(Arc::as_ref);
+            attempt::reach(address, parent, settings, until, &dialling.context.shared).await
+        }
         Err(cause) => Err(cause),
     };
     observe(dialling, seat.backend(), start.elapsed(), &outcome);
@@ -143,7 +146,7 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
         dialling.served.queue().serve(dialling.served, now);
     }
     match outcome {
-        Ok(connection) => Ok(Reached { connection, seat }),
+        Ok(channel) => Ok(Reached { channel, seat }),
         Err(cause) => Err(Failed {
             backend: Arc::clone(seat.backend()),
             cause,
@@ -155,7 +158,7 @@ fn observe(
     dialling: Dialling<'_>,
     backend: &Arc<Backend>,
     connect: Duration,
-    outcome: &Result<Connection, Cause>,
+    outcome: &Result<Channel, Cause>,
 ) {
     let Dialling {
         served, context, ..

@@ -145,7 +145,7 @@ async fn each_attempt_goes_to_another_backend() {
     let served = served(times(3, LONG, None), &[closed(), closed(), address]);
     for _ in 0..6 {
         let dialled = dial_once(&served).await.unwrap();
-        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        assert_eq!(dialled.channel.peer_addr().unwrap(), address);
         assert!(dialled.attempts <= 3);
     }
     assert_eq!(failures(&served, address), (0, 0));
@@ -168,7 +168,7 @@ async fn a_silent_backend_is_left_after_its_time() {
     // On a busy machine the end of the time is noticed late, which is no failure: once more then.
     while failures(&served, silent.address) == (0, 0) {
         let dialled = dial_once(&served).await.unwrap();
-        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        assert_eq!(dialled.channel.peer_addr().unwrap(), address);
         assert!(dialled.attempts <= 2);
     }
 }
@@ -194,7 +194,7 @@ async fn a_slow_answer_is_raced_and_fails_no_session_but_is_remembered() {
     // On a busy machine the wait is noticed late, which is no failure: once more then.
     while failures(&served, silent.address) == (0, 0) && start.elapsed() < LONG {
         let dialled = dial_once(&served).await.unwrap();
-        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        assert_eq!(dialled.channel.peer_addr().unwrap(), address);
         assert_eq!(dialled.attempts, 1);
     }
     assert!((SHORT..LONG).contains(&start.elapsed()));
@@ -236,7 +236,7 @@ async fn one_that_always_loses_its_races_is_ejected() {
     while !is_ejected() {
         assert!(start.elapsed() < LONG);
         let dialled = dial_once(&served).await.unwrap();
-        assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+        assert_eq!(dialled.channel.peer_addr().unwrap(), address);
     }
 }
 
@@ -281,7 +281,7 @@ async fn a_client_of_another_port_of_the_range_is_led_as_far() {
     let first = SocketAddr::new(address.ip(), address.port() - 3);
     let served = served(times(1, LONG, None), &[first]);
     let dialled = dial_at(&served, 3).await.unwrap();
-    assert_eq!(dialled.connection.peer_addr().unwrap(), address);
+    assert_eq!(dialled.channel.peer_addr().unwrap(), address);
     let error = dial_at(&served, NonZeroU16::MAX.get()).await.unwrap_err();
     assert!(error.to_string().contains("listener.endPort"), "{error}");
     assert_eq!(failures(&served, first).0, 0);

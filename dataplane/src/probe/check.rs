@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use tcpforward_protocol::answer::DialError;
 use tcpforward_protocol::snapshot::{ActiveCheck, Probe, ProxyVersion, Settings};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::expect::{Expect, Verdict};
 use super::http;
 use crate::balancer::outcome::{Failure, Outcome};
 use crate::dial::{self, Cause};
+use crate::parent::Parent;
 use crate::proxy_protocol;
 use crate::served::DialResult;
 use crate::shared::Shared;
-use crate::socket::{self, Connection};
+use crate::socket;
 
 /// What is read at a time.
 const SCRATCH: usize = 1 << 10;
@@ -34,6 +34,8 @@ pub(super) struct Check {
     pub(super) address: SocketAddr,
     /// What may be dialled.
     pub(super) settings: Settings,
+    /// Through whom, as sessions go.
+    pub(super) parent: Option<Arc<Parent>>,
 }
 
 /// Why a check did not pass.
@@ -74,7 +76,8 @@ async fn talk(
     until: Instant,
     shared: &Shared,
 ) -> Result<(), Trouble> {
-    let mut connection = dial::connect(check.address, &check.settings, until, shared).await?;
+    let (parent, settings) = (check.parent.as_deref(), &check.settings);
+    let mut channel = dial::reach(check.address, parent, settings, until, shared).await?;
     let mut request = match check.proxy_protocol {
         Some(version) => proxy_protocol::encode(version, None, None),
         None => Vec::new(),
@@ -83,12 +86,12 @@ async fn talk(
         Probe::Http(http) => request.extend(http::request(http, check.address).bytes()),
         Probe::Tcp(tcp) => request.extend(&tcp.send),
     }
-    let written = connection.write_all(&request).await;
+    let written = channel.write_all(&request).await;
     written.map_err(|error| broken(&error, expect))?;
     let mut verdict = expect.begin();
     let mut scratch = [0; SCRATCH];
     while verdict == Verdict::More {
-        let read = connection.read(&mut scratch).await;
+        let read = channel.read(&mut scratch).await;
         let length = read.map_err(|error| broken(&error, expect))?;
         if length == 0 {
             let message = format!(
@@ -103,7 +106,7 @@ async fn talk(
         Verdict::Failed(message) => Err(Trouble::Failed(DialError::Unexpected, message)),
         Verdict::More | Verdict::Passed => {
             // Not by a reset: many servers log one as an error of a client.
-            Connection::finish(connection);
+            channel.finish().await;
             Ok(())
         }
     }
@@ -125,7 +128,7 @@ impl From<Cause> for Trouble {
     fn from(cause: Cause) -> Self {
         match cause.result() {
             DialResult::Failed(reason) => Self::Failed(reason, cause.to_string()),
-            DialResult::Local | DialResult::Reached => Self::Ours,
+            DialResult::Local | DialResult::Parent | DialResult::Reached => Self::Ours,
         }
     }
 }

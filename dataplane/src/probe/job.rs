@@ -78,6 +78,7 @@ pub(super) fn checks(served: &Served, active: &Active) -> Vec<(Arc<Backend>, Che
             proxy_protocol: relay.proxy_protocol,
             address,
             settings: active.terms.settings,
+            parent: active.backends_parent().cloned(),
         };
         Some((Arc::clone(record), check))
     });

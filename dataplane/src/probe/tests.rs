@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::balancer::outcome::Failure;
+use crate::parent::Parent;
+use crate::parent::scripted::{self, accept_tls, in_tls, papers, parent};
 use crate::sync::samples;
 use crate::view::Row;
 
@@ -51,6 +53,7 @@ fn check(probe: Probe, address: SocketAddr) -> Check {
         settings: Settings {
             local_targets: LocalTargets::Allow,
         },
+        parent: None,
     }
 }
 
@@ -97,6 +100,32 @@ async fn what_is_sent_is_answered_as_expected() {
     let (address, mut server) = server(6, b"hm +PONG\r\n").await;
     passes(&check(tcp("PING\r\n", "+PONG"), address)).await;
     assert_eq!(server.join_next().await.unwrap().unwrap(), b"PING\r\n");
+}
+
+#[tokio::test]
+async fn a_check_goes_through_the_parent_and_never_blames_a_backend_for_it() {
+    let papers = papers("127.0.0.1");
+    let (listener, via) = parent().await;
+    let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
+    let check = Check {
+        parent: Some(Arc::new(Parent::new(&in_tls(via, &papers)))),
+        ..check(tcp("PING", "+PONG"), address)
+    };
+    let serving = async {
+        let mut stream = accept_tls(&listener, &papers).await;
+        let asked = scripted::request(&mut stream).await;
+        let answer = b"HTTP/1.1 200 OK\r\n\r\n+PO";
+        stream.write_all(answer).await.unwrap();
+        let mut got = [0; 4];
+        stream.read_exact(&mut got).await.unwrap();
+        stream.write_all(b"NG").await.unwrap();
+        assert_eq!(stream.read(&mut got).await.unwrap(), 0);
+        asked
+    };
+    let ((), asked) = tokio::join!(passes(&check), serving);
+    assert!(asked.starts_with("CONNECT 192.0.2.1:80 "), "{asked}");
+    drop(listener);
+    assert_eq!(check::run(&check, &Shared::new(1000, 1)).await, None);
 }
 
 #[tokio::test]

@@ -91,10 +91,14 @@ endings! {
         "New sessions have gone back to a better priority, and old ones may not stay so long.";
     HalfClosedTimeout "half_closed_timeout"
         "One side had ended, and then all was silent for as long as `timeouts.halfClosed`.";
+    HttpProtocolError "http_protocol_error"
+        "A CONNECT was refused: what the parent proxy answered is no answer.";
     HttpRequestDenied "http_request_denied"
-        "A CONNECT was refused: no rule allows it, a rule denies it, or user and password are missing or wrong.";
+        "A CONNECT was refused: no rule allows it, a rule or the parent proxy denies it, or user and password are missing or wrong.";
     HttpRequestError "http_request_error"
         "A client of a CONNECT proxy sent something else than a well-formed CONNECT request, or not in time.";
+    HttpResponseTimeout "http_response_timeout"
+        "A CONNECT was refused: the parent proxy did not answer in time.";
     IdleTimeout "idle_timeout"
         "All was silent for as long as `timeouts.idle`.";
     LocalError "local_error"
@@ -107,6 +111,10 @@ endings! {
         "No backend that takes new sessions is well.";
     NotReady "not_ready"
         "The backend is not ready, and sessions may not stay so long.";
+    ParentFailed "parent_failed"
+        "The parent proxy was not reached, or does not lead to the backend; no backend is to blame.";
+    ProxyConfigurationError "proxy_configuration_error"
+        "A CONNECT was refused: the parent proxy does not accept our credentials, or can't be used as it is set up.";
     ProxyHeaderInvalid "proxy_header_invalid"
         "A trusted source sent a broken PROXY header, or none though one is required.";
     ProxyHeaderTimeout "proxy_header_timeout"
@@ -133,6 +141,10 @@ endings! {
         "The client's address is in none of the source ranges.";
     Terminating "terminating"
         "The backend is on its way out, and sessions may not stay so long.";
+    TlsCertificateError "tls_certificate_error"
+        "A CONNECT was refused: the certificate of the parent proxy is not trusted.";
+    TlsProtocolError "tls_protocol_error"
+        "A CONNECT was refused: there is no TLS with the parent proxy.";
     Unhealthy "unhealthy"
         "The backend is left out, and sessions may not stay so long.";
     UpstreamDead "upstream_dead"

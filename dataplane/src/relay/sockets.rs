@@ -3,15 +3,21 @@
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::channel::Channel;
 use crate::relay::Ended;
 use crate::relay::copy::{Sink, Source};
 use crate::relay::ending::{Ending, Side};
 use crate::socket::Connection;
+
+/// How long the last bytes of TLS may wait for room.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Completes when the socket has broken, with the reason.
 pub(crate) async fn broke(socket: &TcpStream) -> ErrorKind {
@@ -31,9 +37,10 @@ pub(crate) fn pass_fin(sink: &TcpStream) {
 ///
 /// A side that has had its FIN is not reset for what broke later: that would take back bytes that
 /// came before the FIN. It learns of the break when it sends more.
-pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
+pub async fn close(ended: Ended, downstream: Connection, upstream: Channel) {
     match (ended.ending, ended.broken) {
         (_, Some(broken)) => {
+            let upstream = upstream.into_connection();
             let (gone, told) = match broken.side {
                 Side::Downstream => (downstream, upstream),
                 Side::Upstream => (upstream, downstream),
@@ -47,7 +54,8 @@ pub async fn close(ended: Ended, downstream: Connection, upstream: Connection) {
         }
         (Ending::DownstreamFin | Ending::UpstreamFin, None) => {
             downstream.finish();
-            upstream.finish();
+            // Past the limit it is reset.
+            let _ = timeout(PATIENCE, upstream.finish()).await;
         }
         (_, None) => {}
     }

@@ -64,7 +64,7 @@ async fn rig_of(timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
         let mut relay = relay.within(limits);
         let ended = relay.run().await;
         drop(relay);
-        close(ended, downstream, upstream).await;
+        close(ended, downstream, upstream.into()).await;
         ended
     });
     Rig {

@@ -16,13 +16,15 @@ pub enum DialResult {
     Failed(DialError),
     /// Trouble of this host, which says nothing about the backend.
     Local,
+    /// Trouble of the parent proxy, which says nothing about the backend.
+    Parent,
     /// Connected.
     Reached,
 }
 
 impl DialResult {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Failed(DialError::Other),
         Self::Failed(DialError::Refused),
         Self::Failed(DialError::Reset),
@@ -30,6 +32,7 @@ impl DialResult {
         Self::Failed(DialError::Unexpected),
         Self::Failed(DialError::Unreachable),
         Self::Local,
+        Self::Parent,
         Self::Reached,
     ];
 
@@ -44,6 +47,7 @@ impl DialResult {
             Self::Failed(DialError::Unexpected) => "unexpected",
             Self::Failed(DialError::Unreachable) => "unreachable",
             Self::Local => "local",
+            Self::Parent => "parent",
             Self::Reached => "ok",
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::access_log::{self, Asked, Line, Sockets};
 use crate::balancer::backend::Backend;
+use crate::channel::Channel;
 use crate::dial::{self, Dialled};
 use crate::proxy_protocol::inbound::Origin;
 use crate::proxy_protocol::{Endpoints, UniqueId};
@@ -30,6 +31,7 @@ pub(super) struct Record {
     upstream_target: Option<Arc<str>>,
     upstream: Option<SocketAddr>,
     upstream_local: Option<SocketAddr>,
+    parent: Option<SocketAddr>,
     attempts: u32,
     queued: Duration,
     dial: Duration,
@@ -54,6 +56,7 @@ impl Record {
             upstream_target: None,
             upstream: None,
             upstream_local: None,
+            parent: None,
             attempts: 0,
             queued: Duration::ZERO,
             dial: Duration::ZERO,
@@ -91,7 +94,7 @@ impl Record {
                 let backend = dialled.seat.backend();
                 self.queued = dialled.queued;
                 self.through(Some(backend));
-                self.reached(&dialled.connection, backend.address, dialled.attempts);
+                self.reached(&dialled.channel, Some(backend.address), dialled.attempts);
             }
             Err(error) => {
                 self.attempts = error.attempts();
@@ -100,11 +103,17 @@ impl Record {
         }
     }
 
-    /// That address was reached.
-    pub(super) fn reached(&mut self, upstream: &TcpStream, address: SocketAddr, attempts: u32) {
+    /// That address was reached, or one that only a parent proxy knows.
+    pub(super) fn reached(
+        &mut self,
+        upstream: &Channel,
+        address: Option<SocketAddr>,
+        attempts: u32,
+    ) {
         self.dial = self.start.elapsed();
         self.attempts = attempts;
-        self.upstream = Some(address);
+        self.parent = upstream.parent();
+        self.upstream = address;
         self.upstream_local = upstream.local_addr().ok().map(socket::canonical);
     }
 
@@ -133,6 +142,7 @@ impl Record {
             upstream_target: self.upstream_target.as_deref(),
             upstream: self.upstream,
             upstream_local: self.upstream_local,
+            parent: self.parent,
             attempts: self.attempts,
             queued: self.queued,
             dial: self.dial,

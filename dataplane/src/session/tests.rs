@@ -17,6 +17,7 @@ use crate::proxy_protocol::{Parsed, Parser};
 use crate::shared::Shared;
 use crate::sync::samples;
 
+mod parent;
 mod tunnel;
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -28,12 +28,12 @@ pub(super) async fn serve(
     let outcome = match opened {
         Ok(opened) => {
             asked.status = Some(200);
-            record.reached(&opened.connection, opened.address, opened.attempts);
+            record.reached(&opened.channel, opened.address, opened.attempts);
             record.through(opened.seat.as_ref().map(|seat| seat.backend()));
             let told = answer::established(downstream).await;
             told.map_err(|error| Unserved::Reset(Ending::broken(Side::Downstream, error.kind())))
                 .map(|()| Upstream {
-                    connection: opened.connection,
+                    channel: opened.channel,
                     seat: opened.seat,
                     early: opened.early,
                     _place: Some(opened.place),

@@ -4,6 +4,7 @@ use tokio::io::Interest;
 
 use super::Caller;
 use super::record::Record;
+use crate::channel::Channel;
 use crate::connect::answer;
 use crate::connect::refusal::Refusal;
 use crate::connect::tunnel::Place;
@@ -16,7 +17,7 @@ use crate::socket::Connection;
 
 /// The other side of a session.
 pub(super) struct Upstream {
-    pub(super) connection: Connection,
+    pub(super) channel: Channel,
     /// The place on a backend; absent: it is nobody's.
     pub(super) seat: Option<Seat>,
     /// What the client has sent already.
@@ -85,7 +86,7 @@ pub(super) async fn reach(
     let dialled = dialled.map_err(|error| Unserved::Reset(error.ending()))?;
     ticket.on(dialled.seat.backend(), dialled.seat.since());
     Ok(Upstream {
-        connection: dialled.connection,
+        channel: dialled.channel,
         seat: Some(dialled.seat),
         early,
         _place: None,

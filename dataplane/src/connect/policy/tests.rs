@@ -385,6 +385,47 @@ fn a_no_that_no_address_can_change_is_said_at_once() {
     check(&["deny 9.0.0.0/8"], &[("b.example:443", "no: none")]);
 }
 
+/// What becomes of a name that a parent proxy will look up.
+#[test]
+fn a_name_alone_is_judged_until_a_rule_wants_to_see_addresses() {
+    let cases: [(&[&str], &str, &str); 8] = [
+        (
+            &["allow *.example"],
+            "a.example:443",
+            "yes: allow *.example",
+        ),
+        (&["allow *.example"], "a.test:443", "no"),
+        (&["allow *.example"], "a.example:80", "no"),
+        (&["deny a.example", "allow *"], "a.example:443", "no"),
+        (
+            &["deny a.example", "allow *"],
+            "b.example:443",
+            "yes: allow *",
+        ),
+        (&["deny 10.0.0.0/8", "allow *"], "b.example:443", "unknown"),
+        (
+            &["allow *", "deny 10.0.0.0/8"],
+            "b.example:443",
+            "yes: allow *",
+        ),
+        (&["allow a.example 10.0.0.0/8"], "a.example:443", "unknown"),
+    ];
+    for (rules, target, expected) in cases {
+        let policy = Policy::new(&connect(rules.iter().map(|text| rule(text)).collect()));
+        let target = Target::parse(target.as_bytes()).unwrap();
+        let ask = Ask {
+            target: &target,
+            subject: None,
+        };
+        let said = match policy.by_name_alone(&ask) {
+            ByNameAlone::Allowed(rule) => format!("yes: {}", policy.rule_name(rule)),
+            ByNameAlone::Denied => "no".to_owned(),
+            ByNameAlone::Unknown => "unknown".to_owned(),
+        };
+        assert_eq!(said, expected, "{rules:?} {target}");
+    }
+}
+
 #[test]
 fn rules_beyond_the_last_one_never_hold() {
     let mut rules: Vec<Rule> = (0..300)

@@ -2,7 +2,7 @@ use super::*;
 use crate::connect::target::NotATarget;
 
 /// Refusal, status line, error of Proxy-Status, what else stands in the head.
-const ROWS: [(Refusal, &str, &str, &str); 26] = {
+const ROWS: [(Refusal, &str, &str, &str); 40] = {
     use Refusal::*;
     const CHALLENGE: &str = "Proxy-Authenticate: Basic realm=\"tcpforward\", charset=\"UTF-8\"";
     const RETRY: &str = "Retry-After: 1";
@@ -103,6 +103,65 @@ const ROWS: [(Refusal, &str, &str, &str); 26] = {
         ),
         (
             NoHealthyBackend,
+            "503 Service Unavailable",
+            "destination_unavailable",
+            RETRY,
+        ),
+        (ParentBroke, "502 Bad Gateway", "connection_terminated", ""),
+        (
+            ParentBusy,
+            "503 Service Unavailable",
+            "connection_limit_reached",
+            RETRY,
+        ),
+        (
+            ParentCertificate,
+            "502 Bad Gateway",
+            "tls_certificate_error",
+            "",
+        ),
+        (ParentDenied, "403 Forbidden", "http_request_denied", ""),
+        (
+            ParentFailed,
+            "502 Bad Gateway",
+            "destination_unavailable",
+            "",
+        ),
+        (ParentGarbled, "502 Bad Gateway", "http_protocol_error", ""),
+        (
+            ParentLogin,
+            "502 Bad Gateway",
+            "proxy_configuration_error",
+            "",
+        ),
+        (ParentLoop, "502 Bad Gateway", "proxy_loop_detected", ""),
+        (
+            ParentSilent,
+            "504 Gateway Timeout",
+            "http_response_timeout",
+            "",
+        ),
+        (
+            ParentTimeout,
+            "504 Gateway Timeout",
+            "connection_timeout",
+            "",
+        ),
+        (ParentTls, "502 Bad Gateway", "tls_protocol_error", ""),
+        (
+            ParentUnavailable,
+            "503 Service Unavailable",
+            "destination_unavailable",
+            RETRY,
+        ),
+        (
+            ParentUnfit,
+            "502 Bad Gateway",
+            "proxy_configuration_error",
+            "",
+        ),
+        (
+            ParentUnreachable,
             "503 Service Unavailable",
             "destination_unavailable",
             RETRY,

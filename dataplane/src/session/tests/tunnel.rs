@@ -15,7 +15,7 @@ use crate::connect::refusal::ESTABLISHED;
 const SECRET: &str = "$2y$04$maKejbLqb1fvqobzYp9TW.jgzUlhfMK4cF1MPpMYKb94rtkOdB5Ki";
 
 /// Loopback, on those ports.
-fn local(name: &str, ports: &[u16]) -> Rule {
+pub(super) fn local(name: &str, ports: &[u16]) -> Rule {
     Rule {
         cidrs: vec!["127.0.0.0/8".parse().unwrap()],
         ports: ports.to_vec(),
@@ -23,19 +23,19 @@ fn local(name: &str, ports: &[u16]) -> Rule {
     }
 }
 
-fn proxy_with(connect: HttpConnect) -> Arc<Served> {
+pub(super) fn proxy_with(connect: HttpConnect) -> Arc<Served> {
     let mut forward = samples::forward("f", 1, &[]);
     forward.spec.relay.targets.clear();
     forward.spec.connect = Some(connect);
     samples::served(forward)
 }
 
-fn proxy(rules: Vec<Rule>) -> Arc<Served> {
+pub(super) fn proxy(rules: Vec<Rule>) -> Arc<Served> {
     proxy_with(testing::connect(rules))
 }
 
 /// Another configuration, and the time to look what it means for open tunnels.
-async fn change(served: &Arc<Served>, edit: impl FnOnce(&mut HttpConnect)) {
+pub(super) async fn change(served: &Arc<Served>, edit: impl FnOnce(&mut HttpConnect)) {
     let mut forward = Forward::clone(&served.active().forward);
     edit(forward.spec.connect.as_mut().unwrap());
     let now = Instant::now().into_std();
@@ -43,7 +43,7 @@ async fn change(served: &Arc<Served>, edit: impl FnOnce(&mut HttpConnect)) {
 }
 
 /// Looks until that many sessions have ended.
-async fn closed(served: &Served, ending: Ending, sessions: u64) {
+pub(super) async fn closed(served: &Served, ending: Ending, sessions: u64) {
     let closing = async {
         while finished(served, ending) < sessions {
             tokio::task::yield_now().await;
@@ -54,18 +54,22 @@ async fn closed(served: &Served, ending: Ending, sessions: u64) {
     timeout(Duration::from_secs(5), closing).await.unwrap();
 }
 
-async fn server() -> (TcpListener, u16) {
+pub(super) async fn server() -> (TcpListener, u16) {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
     (server, port)
 }
 
-fn connect(target: &str, more: &str) -> Vec<u8> {
+pub(super) fn connect(target: &str, more: &str) -> Vec<u8> {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{more}\r\n").into_bytes()
 }
 
 /// A client that has sent this, and its session under way.
-async fn asks(served: &Arc<Served>, request: &[u8], running: &mut JoinSet<()>) -> TcpStream {
+pub(super) async fn asks(
+    served: &Arc<Served>,
+    request: &[u8],
+    running: &mut JoinSet<()>,
+) -> TcpStream {
     let (session, mut client) = session(served).await;
     running.spawn(run(session));
     client.write_all(request).await.unwrap();
@@ -73,7 +77,7 @@ async fn asks(served: &Arc<Served>, request: &[u8], running: &mut JoinSet<()>) -
 }
 
 /// The whole answer to somebody who is refused, to the clean end.
-async fn refused(served: &Arc<Served>, request: &[u8]) -> String {
+pub(super) async fn refused(served: &Arc<Served>, request: &[u8]) -> String {
     let mut running = JoinSet::new();
     let mut client = asks(served, request, &mut running).await;
     let mut answer = Vec::new();
@@ -84,7 +88,7 @@ async fn refused(served: &Arc<Served>, request: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-fn assert_answer(answer: &str, status: &str, error: &str) {
+pub(super) fn assert_answer(answer: &str, status: &str, error: &str) {
     let line = format!("HTTP/1.1 {status} ");
     assert!(answer.starts_with(&line), "{answer}");
     assert!(answer.contains(&format!("error={error}")), "{answer}");
@@ -111,7 +115,7 @@ async fn tunnel(
 }
 
 /// Both ways, then each end by itself.
-async fn use_up(mut client: TcpStream, mut accepted: TcpStream) {
+pub(super) async fn use_up(mut client: TcpStream, mut accepted: TcpStream) {
     let mut byte = [0; 1];
     client.write_all(b"q").await.unwrap();
     accepted.read_exact(&mut byte).await.unwrap();
