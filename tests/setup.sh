@@ -12,11 +12,14 @@ missing() { # what, how to get it
 }
 
 package() { # program, Debian package that has it
-  command -v "$1" >/dev/null && return
+  command -v "$1" >/dev/null || install "$1" "$2"
+  command -v "$1" >/dev/null || missing "$1" "'apt-get install $2' did not bring it"
+}
+
+install() { # what is missing, Debian package that has it
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || missing "$1" "'sudo apt-get install $2'"
   echo "setup: installing $2" >&2
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qqy "$2"; } </dev/null >&2
-  command -v "$1" >/dev/null || missing "$1" "'apt-get install $2' did not bring it"
 }
 
 package cc gcc
@@ -46,6 +49,12 @@ cargo fmt --version >/dev/null 2>&1 || missing rustfmt "'rustup component add ru
 cargo clippy --version >/dev/null 2>&1 || missing clippy "'rustup component add clippy'"
 package flock util-linux
 package go golang-go
+# Clients of a CONNECT proxy.
+package git git
+package node nodejs
+package socat socat
+package ssh openssh-client
+/usr/bin/python3 -c 'import requests' 2>/dev/null || install "requests of /usr/bin/python3" python3-requests
 # From 1.21 on, Go fetches the toolchain that a go.mod asks for.
 IFS=. read -r major minor _ <<<"$(go env GOVERSION | tr -d 'a-z')"
 [ "$major" -gt 1 ] || [ "${minor%%[^0-9]*}" -ge 21 ] || missing "Go 1.21 or newer (found 1.$minor)" "install it from go.dev/dl"

@@ -15,10 +15,12 @@
 
 pub mod client;
 pub mod cluster;
+pub mod dns;
 pub mod echo;
 pub mod eventually;
 pub mod fixtures;
 pub mod forwarder;
+pub mod https;
 pub mod lab;
 pub mod measure;
 pub mod netns;
@@ -30,4 +32,5 @@ pub mod reference;
 pub mod repository;
 pub mod stage;
 pub mod torture;
+pub mod tunnel;
 pub mod walkthrough;

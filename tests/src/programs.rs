@@ -98,18 +98,30 @@ fn build_kube() -> Result<PathBuf> {
 /// # Errors
 /// Go is missing, or they don't build.
 pub fn nettest(lab: &Lab) -> Result<Program> {
-    let path = lab.folder().join("nettest.test");
+    built_by_go(lab, "nettest", &["test", "-c"], ".")
+}
+
+/// `tests/clients/fetch.go`, built into the folder of a lab.
+///
+/// # Errors
+/// Go is missing, or it doesn't build.
+pub fn fetch(lab: &Lab) -> Result<Program> {
+    built_by_go(lab, "clients", &["build"], "fetch.go")
+}
+
+fn built_by_go(lab: &Lab, folder: &str, command: &[&str], what: &str) -> Result<Program> {
+    let path = lab.folder().join(format!("{folder}.built"));
     // With the environment of the test: it says where Go's caches are.
     let output = Command::new("go")
-        .args(["test", "-c", "-o"])
-        .arg(&path)
-        .arg(".")
-        .current_dir(workspace_root().join("tests/nettest"))
+        .args(command)
+        .arg("-o")
+        .args([path.as_os_str(), what.as_ref()])
+        .current_dir(workspace_root().join("tests").join(folder))
         .stdin(Stdio::null())
         .output()
         .context("can't run `go`: install it with `apt-get install golang-go` (1.21 or newer)")?;
     let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "go test -c: {error}");
+    ensure!(output.status.success(), "go {command:?}: {error}");
     Ok(Program::new(path))
 }
 
