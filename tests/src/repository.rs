@@ -8,7 +8,14 @@ use anyhow::{Context, Result};
 use crate::programs::workspace_root;
 
 /// What builds and tools put into the tree.
-const NOT_OURS: [&str; 4] = [".git", ".cache", "target", "node_modules"];
+const NOT_OURS: [&str; 6] = [
+    ".cache",
+    ".git",
+    "artifacts",
+    "corpus",
+    "node_modules",
+    "target",
+];
 
 /// A file of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
