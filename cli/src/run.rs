@@ -21,7 +21,7 @@ use tcpforward_operator::forward;
 use tcpforward_operator::index::Object;
 use tcpforward_operator::manifest::{self, Finding};
 use tcpforward_operator::validate::metadata::is_label;
-use tcpforward_process::signal;
+use tcpforward_process::{duration, signal};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -52,10 +52,10 @@ pub(crate) struct Args {
     #[arg(long = "dns-server")]
     dns_servers: Vec<SocketAddr>,
     /// After SIGTERM: how long connections are still accepted.
-    #[arg(long, default_value = "0s", value_parser = tcpforward_dataplane::config::duration)]
+    #[arg(long, default_value = "0s", value_parser = duration::parse)]
     drain_delay: Duration,
     /// How long sessions may go on after that; a second signal ends them at once.
-    #[arg(long, default_value = "30s", value_parser = tcpforward_dataplane::config::duration)]
+    #[arg(long, default_value = "30s", value_parser = duration::parse)]
     drain_timeout: Duration,
 }
 

@@ -145,34 +145,3 @@ impl FromStr for HostPort {
         })
     }
 }
-
-/// Reads a Gateway API duration: up to four numbers of at most five digits, each with h, m, s or ms.
-///
-/// # Errors
-/// What a duration looks like.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a duration like 5s, 1m30s or 500ms".to_owned();
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    for _ in 0..4 {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .ok_or_else(expected)?;
-        let (number, tail) = rest.split_at(digits);
-        let amount: u64 = number.parse().map_err(|_| expected())?;
-        if number.len() > 5 {
-            return Err(expected());
-        }
-        let units = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-        let (after, unit) = units
-            .into_iter()
-            .find_map(|(name, millis)| Some((tail.strip_prefix(name)?, millis)))
-            .ok_or_else(expected)?;
-        total += Duration::from_millis(amount * unit);
-        rest = after;
-        if rest.is_empty() {
-            return Ok(total);
-        }
-    }
-    Err(expected())
-}

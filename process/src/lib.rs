@@ -2,6 +2,7 @@
 //! people and probes how it is.
 
 pub mod causes;
+pub mod duration;
 pub mod log;
 pub mod metric;
 pub mod pages;
