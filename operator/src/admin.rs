@@ -11,6 +11,7 @@ use tcpforward_protocol::snapshot::{Backend, BackendState, ForwardName, TakesNew
 use tokio::sync::watch;
 
 use crate::controller::{ForwardView, Forwards, Pulse};
+use crate::identity::Serving;
 use crate::lease::{LeaseView, now};
 use crate::metrics::Metrics;
 use crate::push::{Published, Roster};
@@ -27,6 +28,8 @@ pub struct Insight {
     pub(crate) lease: watch::Receiver<LeaseView>,
     /// Its namespace and name, if there is one.
     pub(crate) lease_name: Option<(String, String)>,
+    /// What is shown to data planes, unless they are spoken with in plain text.
+    pub(crate) serving: Option<Arc<Serving>>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) metrics: Metrics,
 }
@@ -53,7 +56,8 @@ impl Insight {
         ))
     }
 
-    /// Whether every cache is filled, the first whole pass is published and the Lease was met.
+    /// Whether every cache is filled, the first whole pass is published, the Lease was met and
+    /// there is a certificate to show.
     ///
     /// # Errors
     /// What is waited for, for people.
@@ -70,7 +74,13 @@ impl Insight {
                 "the Lease {namespace}/{name} was not read yet; check that the operator may get, \
                  create and update leases.coordination.k8s.io in namespace {namespace}"
             )),
-            _ => Ok(()),
+            _ => self.serving.as_ref().map_or(Ok(()), |serving| {
+                let missing = "there is no certificate to show to data planes; the log says why";
+                serving
+                    .is_ready()
+                    .then_some(())
+                    .ok_or_else(|| missing.to_owned())
+            }),
         }
     }
 
@@ -172,6 +182,7 @@ mod tests {
             pulse: beats,
             lease: view,
             lease_name: Some(("sys".to_owned(), "op".to_owned())),
+            serving: Some(Arc::default()),
             roster: Arc::default(),
             metrics: Metrics::new(&Registry::new()).unwrap(),
         };
@@ -186,6 +197,11 @@ mod tests {
         let text = waits();
         assert!(text.contains("sys/op") && text.contains("update"), "{text}");
         lease.send_replace(LeaseView::seen(7, None, Some(now())));
+        assert!(waits().contains("certificate"));
+        let insight = Insight {
+            serving: None,
+            ..insight
+        };
         assert_eq!(insight.ready(), Ok(()));
     }
 }

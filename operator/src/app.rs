@@ -15,13 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Insight;
 use crate::compile::Rules;
 use crate::config::Config;
+use crate::config::transport::Transport;
 use crate::controller::{Controller, Forwards, Outputs, Pulse, Writing};
 use crate::files;
+use crate::identity::{Identity, serving};
 use crate::index::Key;
 use crate::lease::{Election, LeaseView, Timing, now};
 use crate::metrics::Metrics;
 use crate::patch::{Queue, Writer};
-use crate::push::{self, Roster, Shared};
+use crate::push::{self, Reach, Roster, Shared};
 use crate::watch as kubernetes;
 
 mod local;
@@ -52,6 +54,9 @@ pub enum Error {
     /// The manifests can't be read.
     #[error(transparent)]
     Files(#[from] files::Error),
+    /// The host offers no TLS 1.3.
+    #[error("can't speak TLS")]
+    Identity(#[from] rustls::Error),
     /// Two operators share a registry.
     #[error("metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
@@ -74,7 +79,11 @@ pub enum Error {
 /// # Errors
 /// It can't start, or a part of it has failed.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let push = push::bind(config.push).await?;
+    let reach = match config.transport {
+        Transport::Identity(_) => Reach::Anywhere,
+        Transport::Insecure => Reach::Loopback,
+    };
+    let push = push::bind(config.push, reach).await?;
     let health = bind("--health", config.health).await?;
     let admin = bind("--admin", config.admin).await?;
     let client = connect().await?;
@@ -88,13 +97,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         "operator starts"
     );
     let mut tasks = Tasks::default();
-    let (shared, insight) = lead(client, config, identity, &mut tasks)?;
+    let (shared, insight, identity) = lead(client, config, identity, &mut tasks)?;
     let stop = shared.shutdown.clone();
     tasks.serve(health, insight.health_pages(), &stop);
     tasks.serve(admin, insight.debug_pages(), &stop);
-    tasks.spawn("the push", async move {
-        Ok(push::serve_tcp(shared, push).await?)
-    });
+    tasks.spawn("the push", serve(shared, push, identity));
     let ended = tasks.until(shutdown).await;
     tracing::info!("operator ends");
     stop.cancel();
@@ -108,7 +115,7 @@ fn lead(
     config: Config,
     identity: String,
     tasks: &mut Tasks,
-) -> Result<(Arc<Shared>, Insight), Error> {
+) -> Result<(Arc<Shared>, Insight, Option<Identity>), Error> {
     let metrics = Metrics::new(&Registry::new())?;
     let (election, lease) = Election::new(
         client.clone(),
@@ -138,10 +145,19 @@ fn lead(
         rules,
         writing,
         Some(secrets),
-        lease,
+        lease.clone(),
         identity,
         metrics.clone(),
     );
+    let identity = match config.transport {
+        Transport::Identity(options) => {
+            let namespace = &config.lease_namespace;
+            let identity = Identity::new(&client, namespace, options, lease, &metrics)?;
+            core.insight.serving = Some(Arc::clone(&identity.serving));
+            Some(identity)
+        }
+        Transport::Insecure => None,
+    };
     core.insight.lease_name = Some((config.lease_namespace, config.lease_name));
     let stop = &core.shared.shutdown;
     let (events, inbox) = mpsc::channel(EVENTS);
@@ -151,7 +167,31 @@ fn lead(
     let controller = core.controller.run(inbox, stop.clone());
     tasks.spawn("the controller", done(controller));
     tasks.spawn("the writer", done(writer.run(stop.clone())));
-    Ok((core.shared, core.insight))
+    Ok((core.shared, core.insight, identity))
+}
+
+/// Serves data planes: those that show who they are, or, without identity, those of this machine.
+async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    identity: Option<Identity>,
+) -> Result<(), Error> {
+    let Some(identity) = identity else {
+        tracing::warn!(
+            "--insecure-transport: data planes are spoken with in plain text, unchecked"
+        );
+        return Ok(push::serve_tcp(shared, listener).await?);
+    };
+    let Identity {
+        gate,
+        keeper,
+        config,
+        ..
+    } = identity;
+    let incoming = serving::incoming(listener, config, shared.metrics.clone());
+    let stop = shared.shutdown.clone();
+    let (served, ()) = tokio::join!(push::serve(shared, incoming, gate), keeper.run(stop));
+    Ok(served?)
 }
 
 /// What an operator has with and without a cluster.
@@ -207,6 +247,7 @@ impl Core {
                 pulse: beats,
                 lease,
                 lease_name: None,
+                serving: None,
                 roster,
                 metrics,
             },

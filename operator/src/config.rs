@@ -8,6 +8,10 @@ use tcpforward_protocol::snapshot::{HostPattern, NotAHostPattern};
 use crate::validate::metadata::is_word;
 use crate::watch::Scope;
 
+pub mod transport;
+
+use transport::Transport;
+
 /// The domain of a cluster that was given no other one, and of `tcpforward run`.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
@@ -19,7 +23,7 @@ pub const CLUSTER_DOMAIN: &str = "cluster.local";
     about = "Tells data planes what TcpForwards ask for"
 )]
 pub struct Args {
-    /// Address that data planes dial; a loopback one until there is TLS.
+    /// Address that data planes dial; a loopback one with --insecure-transport.
     #[arg(long, default_value = "127.0.0.1:9900", env = "TCPFORWARD_PUSH")]
     pub push: SocketAddr,
     /// Address of /livez, /readyz and /metrics.
@@ -35,7 +39,7 @@ pub struct Args {
     /// as NAME.NAMESPACE.svc.DOMAIN.
     #[arg(long, default_value = CLUSTER_DOMAIN, env = "TCPFORWARD_CLUSTER_DOMAIN")]
     pub cluster_domain: String,
-    /// Namespace of the Lease.
+    /// Namespace of the Lease and of the Secret with the certificates.
     #[arg(long, default_value = "default", env = "POD_NAMESPACE")]
     pub lease_namespace: String,
     /// Name of the Lease; replicas that share it share the work.
@@ -48,6 +52,9 @@ pub struct Args {
     /// Name of this replica in the Lease; absent: the host's name and a random part.
     #[arg(long, env = "TCPFORWARD_IDENTITY")]
     pub identity: Option<String>,
+    /// Who the operator is to data planes, and they to it.
+    #[command(flatten)]
+    pub transport: transport::Args,
     /// Logs.
     #[command(flatten)]
     pub log: log::Options,
@@ -72,6 +79,8 @@ pub struct Config {
     pub lease_name: String,
     /// Name of this replica; absent: made at the start.
     pub identity: Option<String>,
+    /// How data planes are spoken with.
+    pub transport: Transport,
 }
 
 /// A value that can't be used.
@@ -113,6 +122,9 @@ pub enum Error {
         /// What both say.
         address: SocketAddr,
     },
+    /// Options about identity that don't go together.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
 }
 
 impl TryFrom<Args> for Config {
@@ -161,6 +173,7 @@ impl TryFrom<Args> for Config {
             lease_namespace: args.lease_namespace,
             lease_name: args.lease_name,
             identity: args.identity,
+            transport: args.transport.try_into()?,
         })
     }
 }
@@ -194,7 +207,8 @@ mod tests {
     use super::*;
 
     fn config(arguments: &[&str]) -> Result<Config, String> {
-        let all = ["operator"].iter().chain(arguments);
+        let all = ["operator", "--insecure-transport"];
+        let all = all.iter().chain(arguments);
         let args = Args::try_parse_from(all).map_err(|error| error.to_string())?;
         Config::try_from(args).map_err(|error| error.to_string())
     }

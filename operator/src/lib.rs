@@ -21,6 +21,7 @@ pub mod crd;
 pub mod files;
 pub mod forward;
 pub mod htpasswd;
+pub mod identity;
 pub mod index;
 pub mod lease;
 pub mod manifest;

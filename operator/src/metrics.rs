@@ -14,6 +14,11 @@ const CACHE_READY: Metric = Metric::gauge(
     &["kind"],
     "1 once every object of the kind was read",
 );
+const CERTIFICATE_EXPIRY: Metric = Metric::gauge(
+    "tcpforward_operator_certificate_expiry_timestamp_seconds",
+    &[],
+    "When the certificate that data planes see ends, in seconds since 1970; 0 without one",
+);
 const COMPILED: Metric = Metric::counter(
     "tcpforward_operator_compiled_forwards_total",
     &[],
@@ -43,6 +48,11 @@ const FORWARDS: Metric = Metric::gauge(
     "tcpforward_operator_forwards",
     &["state"],
     "TcpForwards by state: served or rejected",
+);
+const IDENTITY_REFUSALS: Metric = Metric::counter(
+    "tcpforward_operator_identity_refusals_total",
+    &["reason"],
+    "Who was turned away before anything was said: account, audience, busy, handshake, hello, no_token, token, unavailable or unbound",
 );
 const LEADER: Metric = Metric::gauge(
     "tcpforward_operator_leader",
@@ -87,7 +97,12 @@ const PASSES: Metric = Metric::counter(
 const STREAMS_REFUSED: Metric = Metric::counter(
     "tcpforward_operator_streams_refused_total",
     &["reason"],
-    "Streams that were ended for what the other side did: limit, protocol, replaced or timeout",
+    "Streams that were ended for what the other side did: identity, limit, protocol, replaced or timeout",
+);
+const TOKEN_REVIEWS: Metric = Metric::counter(
+    "tcpforward_operator_token_reviews_total",
+    &["result"],
+    "Tokens that the API server was asked about: good, refused or failed",
 );
 const WATCH_ERRORS: Metric = Metric::counter(
     "tcpforward_operator_watch_errors_total",
@@ -102,12 +117,14 @@ const PUSH_BOUNDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0
 pub const ALL: &[Metric] = &[
     BUILD_INFO,
     CACHE_READY,
+    CERTIFICATE_EXPIRY,
     COMPILED,
     CONNECTED,
     EPOCH,
     EVENTS,
     FILE_ERRORS,
     FORWARDS,
+    IDENTITY_REFUSALS,
     LEADER,
     LEASE_ERRORS,
     NACKS,
@@ -117,6 +134,7 @@ pub const ALL: &[Metric] = &[
     PUSHES,
     PATCHES,
     STREAMS_REFUSED,
+    TOKEN_REVIEWS,
     WATCH_ERRORS,
 ];
 
@@ -126,12 +144,14 @@ pub struct Metrics {
     /// Where they are gathered from.
     pub registry: Registry,
     pub(crate) cache_ready: IntGaugeVec,
+    pub(crate) certificate_expiry: IntGauge,
     pub(crate) compiled: IntCounter,
     pub(crate) connected: IntGaugeVec,
     pub(crate) epoch: IntGauge,
     pub(crate) events: IntCounterVec,
     pub(crate) file_errors: IntCounter,
     pub(crate) forwards: IntGaugeVec,
+    pub(crate) identity_refusals: IntCounterVec,
     pub(crate) leader: IntGauge,
     pub(crate) lease_errors: IntCounter,
     pub(crate) nacks: IntCounterVec,
@@ -141,6 +161,7 @@ pub struct Metrics {
     pub(crate) push_seconds: Histogram,
     pub(crate) push_timeouts: IntCounter,
     pub(crate) streams_refused: IntCounterVec,
+    pub(crate) token_reviews: IntCounterVec,
     pub(crate) watch_errors: IntCounterVec,
 }
 
@@ -178,12 +199,14 @@ impl Metrics {
         Ok(Self {
             registry: registry.clone(),
             cache_ready: gauges(CACHE_READY)?,
+            certificate_expiry: gauge(CERTIFICATE_EXPIRY)?,
             compiled: counter(COMPILED)?,
             connected: gauges(CONNECTED)?,
             epoch: gauge(EPOCH)?,
             events: counters(EVENTS)?,
             file_errors: counter(FILE_ERRORS)?,
             forwards: gauges(FORWARDS)?,
+            identity_refusals: counters(IDENTITY_REFUSALS)?,
             leader: gauge(LEADER)?,
             lease_errors: counter(LEASE_ERRORS)?,
             nacks: counters(NACKS)?,
@@ -193,6 +216,7 @@ impl Metrics {
             push_seconds,
             push_timeouts: counter(PUSH_TIMEOUTS)?,
             streams_refused: counters(STREAMS_REFUSED)?,
+            token_reviews: counters(TOKEN_REVIEWS)?,
             watch_errors: counters(WATCH_ERRORS)?,
         })
     }

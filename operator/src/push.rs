@@ -25,6 +25,8 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::identity::gate::Gate;
+use crate::identity::verdict::Peer;
 use crate::lease::LeaseView;
 use crate::metrics::Metrics;
 
@@ -128,7 +130,7 @@ pub enum Error {
     },
     /// Anyone who reaches the address could pose as a data plane and read every forward.
     #[error(
-        "--push is {address}: there is no TLS yet, so only a loopback address is served; use 127.0.0.1:{port}",
+        "--push is {address}: with --insecure-transport only a loopback address is served; use 127.0.0.1:{port}",
         port = address.port()
     )]
     NotLoopback {
@@ -140,12 +142,21 @@ pub enum Error {
     Serve(#[from] tonic::transport::Error),
 }
 
+/// From where data planes may dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Who they are is checked.
+    Anywhere,
+    /// It isn't.
+    Loopback,
+}
+
 /// Binds the address that data planes dial.
 ///
 /// # Errors
-/// It is not a loopback address, or it is taken.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    if !address.ip().is_loopback() {
+/// It is not within reach, or it is taken.
+pub async fn bind(address: SocketAddr, reach: Reach) -> Result<TcpListener, Error> {
+    if reach == Reach::Loopback && !address.ip().is_loopback() {
         return Err(Error::NotLoopback { address });
     }
     TcpListener::bind(address)
@@ -166,10 +177,10 @@ pub(crate) struct Shared {
     pub(crate) behind: Once,
 }
 
-/// Serves data planes that dial over TCP, until shutdown.
+/// Serves data planes that dial over TCP in plain text, until shutdown.
 pub(crate) async fn serve_tcp(shared: Arc<Shared>, listener: TcpListener) -> Result<(), Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    serve(shared, incoming).await
+    serve(shared, incoming, Gate::Open).await
 }
 
 /// Serves data planes of the same process, until shutdown.
@@ -180,13 +191,16 @@ pub(crate) async fn serve_local(
     serve(
         shared,
         ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
+        Gate::Open,
     )
     .await
 }
 
-async fn serve<IO>(
+/// Serves whom the gate lets through, until shutdown.
+pub(crate) async fn serve<IO>(
     shared: Arc<Shared>,
     incoming: impl Incoming<Item = io::Result<IO>>,
+    gate: Gate,
 ) -> Result<(), Error>
 where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
@@ -203,6 +217,7 @@ where
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .layer(gate)
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, shared.shutdown.cancelled());
     let deadline = async {
@@ -250,10 +265,11 @@ impl ForwardSync for Subscriptions {
         };
         let (outgoing, messages) = mpsc::channel(QUEUE);
         let shared = Arc::clone(&self.shared);
+        let peer = request.extensions().get::<Peer>().cloned();
         let mut conversations = lock(&self.conversations);
         while conversations.try_join_next().is_some() {}
         conversations.spawn(async move {
-            conversation::run(shared, request.into_inner(), outgoing).await;
+            conversation::run(shared, peer, request.into_inner(), outgoing).await;
             drop(permit);
         });
         drop(conversations);

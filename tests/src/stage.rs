@@ -93,6 +93,14 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// It ends, or isn't ready in time.
     pub async fn operator(&self, n: u16) -> Result<Operator> {
+        self.operator_with(n, &["--insecure-transport"]).await
+    }
+
+    /// The same with other options about its transport.
+    ///
+    /// # Errors
+    /// It ends, or isn't ready in time.
+    pub async fn operator_with(&self, n: u16, transport: &[&str]) -> Result<Operator> {
         let (push, health, admin) = (
             loopback(9000 + n * 10),
             loopback(9002 + n * 10),
@@ -100,6 +108,7 @@ impl<'a> Stage<'a> {
         );
         let program = programs::operator()?
             .env("KUBECONFIG", self.cluster.kubeconfig())
+            .args(transport.iter().copied())
             .args(["--push", &push.to_string(), "--health", &health.to_string()])
             .args([
                 "--admin",

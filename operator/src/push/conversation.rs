@@ -16,6 +16,8 @@ use tonic::{Code, Status, Streaming};
 use super::Shared;
 use super::roster::Seat;
 use super::stream::{ACK_TIMEOUT, Close, Lease, Stream, Wanted, World};
+use crate::identity::gate::refusal_counted;
+use crate::identity::verdict::Peer;
 use crate::lease::now;
 
 /// A peer that opens a stream and says nothing holds a place that others need.
@@ -24,14 +26,24 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 pub(super) type Outgoing = mpsc::Sender<Result<ToDataPlane, Status>>;
 
 /// Talks until one side ends it; the place in the roster is given back whatever happens.
-pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<ToOperator>, outgoing: Outgoing) {
-    let Err(close) = talk(&shared, incoming, &outgoing).await else {
+/// `peer` is who the gate has let through, if there is one.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    peer: Option<Peer>,
+    incoming: Streaming<ToOperator>,
+    outgoing: Outgoing,
+) {
+    let Err(close) = talk(&shared, peer, incoming, &outgoing).await else {
         return;
     };
     let reason = match &close {
         Close::NoAnswer { .. } => {
             shared.metrics.push_timeouts.inc();
             "timeout"
+        }
+        Close::Refused(refusal) => {
+            refusal_counted(&shared.metrics, refusal);
+            "identity"
         }
         Close::Replaced => "replaced",
         Close::ShuttingDown => "shutdown",
@@ -55,6 +67,7 @@ fn code(close: &Close) -> Code {
         Close::Invalid(_) | Close::NotAHello | Close::OtherIdentity { .. } => Code::InvalidArgument,
         Close::NoAnswer { .. } | Close::NoHello => Code::DeadlineExceeded,
         Close::OtherContent { .. } => Code::DataLoss,
+        Close::Refused(refusal) => refusal.code(),
         Close::Replaced => Code::Aborted,
         Close::ShuttingDown => Code::Unavailable,
     }
@@ -76,6 +89,7 @@ impl Drop for Seated<'_> {
 
 async fn talk(
     shared: &Shared,
+    peer: Option<Peer>,
     mut incoming: Streaming<ToOperator>,
     outgoing: &Outgoing,
 ) -> Result<(), Close> {
@@ -89,7 +103,10 @@ async fn talk(
     let Some(Up::Hello(hello)) = first.message else {
         return Err(Close::NotAHello);
     };
-    let mut stream = Stream::new(wire::hello_from_proto(hello)?);
+    let hello = wire::hello_from_proto(hello)?;
+    // Later hellos of the stream can't name another pod or pool.
+    peer.map_or(Ok(()), |peer| peer.says(&hello))?;
+    let mut stream = Stream::new(hello);
     let seat = shared.roster.join(stream.hello());
     let place = Seated { shared, seat };
     shared.roster.count(&shared.metrics.connected);

@@ -13,6 +13,8 @@ use tcpforward_protocol::snapshot::Snapshot;
 use tcpforward_protocol::version::Version;
 use tcpforward_protocol::wire::Invalid;
 
+use crate::identity::verdict::Refusal;
+
 /// A data plane that has not answered a change for this long is not there, or stuck.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -96,6 +98,8 @@ pub(crate) enum Close {
     ShuttingDown,
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// What is to be sent, and of which size it is, for the metrics.

@@ -252,11 +252,17 @@ async fn shutdown_ends_streams_and_the_server() {
 
 #[tokio::test]
 async fn plain_text_is_served_on_loopback_only() {
-    let refused = bind("0.0.0.0:9900".parse().unwrap()).await.unwrap_err();
+    let refused = bind("0.0.0.0:9900".parse().unwrap(), Reach::Loopback)
+        .await
+        .unwrap_err();
     let text = refused.to_string();
     assert!(text.starts_with("--push is 0.0.0.0:9900"), "{text}");
     assert!(text.ends_with("use 127.0.0.1:9900"), "{text}");
-    let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let taken = bind(bound.local_addr().unwrap()).await.unwrap_err();
+    let bound = bind("127.0.0.1:0".parse().unwrap(), Reach::Loopback)
+        .await
+        .unwrap();
+    let taken = bind(bound.local_addr().unwrap(), Reach::Anywhere)
+        .await
+        .unwrap_err();
     assert!(matches!(taken, Error::Bind { .. }));
 }
