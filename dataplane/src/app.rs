@@ -167,6 +167,7 @@ impl App {
         let identity = identity(&config);
         streams.spawn(sync::run(
             config.operators,
+            config.transport,
             identity,
             config.state_dir,
             held,

@@ -16,6 +16,8 @@ pub mod args;
 pub struct Config {
     /// Where operators are.
     pub operators: Vec<OperatorAddress>,
+    /// How those of other processes are spoken with.
+    pub transport: Transport,
     /// Whose forwards are served.
     pub pool: String,
     /// Name of the pod; absent: the host's name.
@@ -50,6 +52,7 @@ impl Config {
     pub fn new(operators: Vec<OperatorAddress>) -> Self {
         Self {
             operators,
+            transport: Transport::Insecure,
             pool: "default".to_owned(),
             pod: None,
             pod_uid: None,
@@ -80,6 +83,25 @@ impl Config {
             .chain(self.reserved.iter().copied())
             .collect()
     }
+}
+
+/// How an operator of another process is spoken with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By TLS, with a token that says who we are.
+    Identity(Credentials),
+    /// In plain text, so with loopback addresses only.
+    Insecure,
+}
+
+/// Files that say who the operator is and who we are; read at each connect, so that a rotation
+/// needs no restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The authorities that sign the operator's certificate, in PEM.
+    pub operator_ca: PathBuf,
+    /// A projected token of the ServiceAccount.
+    pub token: PathBuf,
 }
 
 /// An address that the program itself listens on.

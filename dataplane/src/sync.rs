@@ -15,7 +15,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::config::OperatorAddress;
+use crate::config::{OperatorAddress, Transport};
 use crate::last_good::LastGood;
 use crate::place::{Place, Share};
 use owner::Sync;
@@ -32,6 +32,7 @@ pub(crate) mod scripted;
 mod source;
 mod storing;
 mod stream;
+mod transport;
 
 /// Takes one end of a pipe for each connection to an operator in this process.
 pub type InProcess = mpsc::Sender<DuplexStream>;
@@ -146,6 +147,7 @@ const EVENTS: usize = 64;
 /// as the first `Wanted`.
 pub(crate) async fn run(
     addresses: Vec<OperatorAddress>,
+    transport: Transport,
     identity: Identity,
     state_dir: Option<PathBuf>,
     held: Option<LastGood>,
@@ -153,7 +155,7 @@ pub(crate) async fn run(
 ) {
     let (sender, mut events) = mpsc::channel(EVENTS);
     let mut streams = JoinSet::new();
-    streams.spawn(operators::keep_all(addresses, sender));
+    streams.spawn(operators::keep_all(addresses, transport, sender));
     let mut sync = Sync::new(identity, state_dir, held, channels);
     loop {
         tokio::select! {

@@ -144,16 +144,25 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// It isn't built.
     pub fn dataplane_without_waiting(&self, n: u16, operators: &[SocketAddr]) -> Result<DataPlane> {
+        let pod = format!("--pod=dataplane-{n}");
+        let mut transport = vec!["--insecure-transport".to_owned(), pod];
+        for operator in operators {
+            transport.extend(["--operator".to_owned(), operator.to_string()]);
+        }
+        self.dataplane_with(n, &transport)
+    }
+
+    /// Starts data plane number `n` with these options about operators and itself.
+    ///
+    /// # Errors
+    /// It isn't built.
+    pub fn dataplane_with(&self, n: u16, transport: &[String]) -> Result<DataPlane> {
         let ip = IpAddr::from([10, 77, 0, 100 + u8::try_from(n)?]);
         let (health, admin) = (loopback(9504 + n * 10), loopback(9505 + n * 10));
         let state = format!("state-{n}");
-        let mut program = programs::dataplane()?
-            .args([
-                "--bind",
-                &ip.to_string(),
-                "--pod",
-                &format!("dataplane-{n}"),
-            ])
+        let program = programs::dataplane()?
+            .args(transport.iter().cloned())
+            .args(["--bind", &ip.to_string()])
             .args([
                 "--health",
                 &health.to_string(),
@@ -168,9 +177,6 @@ impl<'a> Stage<'a> {
                 "--drain-delay",
                 "0s",
             ]);
-        for operator in operators {
-            program = program.args(["--operator", &operator.to_string()]);
-        }
         let process = self.lab.start(&format!("dataplane-{n}"), &program)?;
         Ok(DataPlane {
             process,

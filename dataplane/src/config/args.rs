@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tcpforward_process::{duration, log};
 
-use super::{Config, HostPort, OperatorAddress};
+use super::{Config, Credentials, HostPort, OperatorAddress, Transport};
 
 /// The command line of the data plane.
 #[derive(Clone, Debug, clap::Parser)]
@@ -25,6 +25,16 @@ pub struct Args {
         required = true
     )]
     pub operators: Vec<HostPort>,
+    /// File with the authorities that sign the operator's certificate, in PEM; read at each connect.
+    /// The certificate must be for the name in --operator.
+    #[arg(long, env = "TCPFORWARD_OPERATOR_CA")]
+    pub operator_ca: Option<PathBuf>,
+    /// File with a projected ServiceAccount token for the audience tcpforward; read at each connect.
+    #[arg(long, env = "TCPFORWARD_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Speak with operators in plain text, on loopback addresses; for development only.
+    #[arg(long, env = "TCPFORWARD_INSECURE_TRANSPORT")]
+    pub insecure_transport: bool,
     /// Whose forwards are served.
     #[arg(long, default_value = "default", env = "TCPFORWARD_POOL")]
     pub pool: String,
@@ -87,11 +97,7 @@ impl TryFrom<Args> for Config {
         {
             return Err(Error::Length { key: "--pod-uid" });
         }
-        if let Some(operator) = args.operators.iter().find(|o| o.is_remote_literal()) {
-            return Err(Error::PlainText {
-                operator: operator.clone(),
-            });
-        }
+        let transport = transport(&args)?;
         if args.health == args.admin {
             return Err(Error::SameAddress {
                 address: args.health,
@@ -103,6 +109,7 @@ impl TryFrom<Args> for Config {
                 .into_iter()
                 .map(OperatorAddress::Name)
                 .collect(),
+            transport,
             pool: args.pool,
             pod: args.pod,
             pod_uid: args.pod_uid,
@@ -120,9 +127,51 @@ impl TryFrom<Args> for Config {
     }
 }
 
+fn transport(args: &Args) -> Result<Transport, Error> {
+    let insecure = args.insecure_transport;
+    match (&args.operator_ca, &args.token_file) {
+        (None, None) if insecure => match args.operators.iter().find(|o| o.is_remote_literal()) {
+            Some(operator) => Err(Error::PlainText {
+                operator: operator.clone(),
+            }),
+            None => Ok(Transport::Insecure),
+        },
+        _ if insecure => Err(Error::Insecure),
+        (Some(operator_ca), Some(token)) => {
+            if args.pod_uid.is_none() {
+                return Err(Error::NoUid);
+            }
+            Ok(Transport::Identity(Credentials {
+                operator_ca: operator_ca.clone(),
+                token: token.clone(),
+            }))
+        }
+        (None, _) => Err(Error::NoIdentity {
+            missing: "--operator-ca",
+        }),
+        (_, None) => Err(Error::NoIdentity {
+            missing: "--token-file",
+        }),
+    }
+}
+
 /// A command line that can't work.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
+    /// Plain text was asked for, and what only makes sense without it.
+    #[error("--insecure-transport and --operator-ca or --token-file: choose one")]
+    Insecure,
+    /// Neither could tell who the other is.
+    #[error(
+        "{missing} is missing: operators are spoken with by TLS and a token; for development on one machine, say --insecure-transport"
+    )]
+    NoIdentity {
+        /// The option.
+        missing: &'static str,
+    },
+    /// A token is bound to a pod, and only that one may use it.
+    #[error("--token-file needs --pod-uid: set it by the downward API, from metadata.uid")]
+    NoUid,
     /// A name that is empty or too long.
     #[error("{key}: expected 1 to 253 characters")]
     Length {
@@ -131,7 +180,7 @@ pub enum Error {
     },
     /// An operator elsewhere, without TLS.
     #[error(
-        "--operator is {operator}: plain text is spoken with loopback addresses only, and there is no TLS yet"
+        "--operator is {operator}: with --insecure-transport only loopback addresses are dialled"
     )]
     PlainText {
         /// As given.
@@ -168,7 +217,8 @@ mod tests {
 
     #[test]
     fn defaults_are_as_documented() {
-        let config = config(&["--operator", "localhost:9900"]).unwrap();
+        let config = config(&["--operator", "localhost:9900", "--insecure-transport"]).unwrap();
+        assert_eq!(config.transport, Transport::Insecure);
         assert_eq!(config.pool, "default");
         assert_eq!(config.bind, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         assert_eq!(config.health, Some("[::]:9904".parse().unwrap()));
@@ -180,12 +230,15 @@ mod tests {
 
     #[test]
     fn a_bad_option_is_named() {
-        let ok = ["--operator", "localhost:9900"];
+        let ok = ["--operator", "localhost:9900", "--insecure-transport"];
         let cases: [(&[&str], &str); 9] = [
             (&[], "--operator"),
             (&["--operator", "x"], "--operator"),
             (&["--operator", "::1:9900"], "--operator"),
-            (&["--operator", "10.0.0.1:9900"], "plain text"),
+            (
+                &["--operator", "10.0.0.1:9900", "--insecure-transport"],
+                "loopback",
+            ),
             (&["--dns-server", "localhost:53"], "--dns-server"),
             (&["--drain-delay", "5"], "--drain-delay"),
             (&["--threads", "0"], "--threads"),
@@ -199,6 +252,31 @@ mod tests {
                 [&ok[..], options].concat()
             };
             let text = config(&all).unwrap_err();
+            assert!(text.contains(name), "{options:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn identity_is_the_default_and_whole() {
+        let with =
+            |options: &[&str]| config(&[&["--operator", "op.sys.svc:9900"], options].concat());
+        let (ca, token) = (["--operator-ca", "ca"], ["--token-file", "t"]);
+        let uid = ["--pod-uid", "u"];
+        let whole = with(&[ca, token, uid].concat()).unwrap();
+        let expected = Credentials {
+            operator_ca: "ca".into(),
+            token: "t".into(),
+        };
+        assert_eq!(whole.transport, Transport::Identity(expected));
+        let plain = ["--insecure-transport"];
+        for (options, name) in [
+            (vec![], "--insecure-transport"),
+            (token.to_vec(), "--operator-ca is missing"),
+            (ca.to_vec(), "--token-file is missing"),
+            ([ca, token].concat(), "--pod-uid"),
+            ([&ca[..], &plain].concat(), "choose one"),
+        ] {
+            let text = with(&options).unwrap_err();
             assert!(text.contains(name), "{options:?}: {text}");
         }
     }

@@ -15,16 +15,21 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request};
 use tower::service_fn;
 
 use super::InProcess;
 use super::assemble::Assembler;
 use super::source::StreamId;
+use super::transport::{self, Checked};
 
 /// Where a stream leads.
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
+    /// In plain text.
     Address(SocketAddr),
+    /// Encrypted, and each side knows the other.
+    Checked(Checked),
     InProcess(InProcess),
 }
 
@@ -92,6 +97,7 @@ pub(crate) async fn keep(
     unwanted: CancellationToken,
 ) {
     let mut wait = BACKOFF.0;
+    let mut told = None;
     loop {
         let stream = ids.next();
         let started = tokio::time::Instant::now();
@@ -105,9 +111,18 @@ pub(crate) async fn keep(
         let operator = peer.to_string();
         match ended {
             Ok(()) => tracing::debug!(operator, "stream ended"),
-            Err(error) => tracing::debug!(operator, error = %chain(&error), "stream failed"),
+            Err(error) => {
+                let text = chain(&error);
+                if error.concerns_people() && told.as_ref() != Some(&text) {
+                    tracing::warn!(operator, error = text, "an operator can't be spoken with");
+                    told = Some(text);
+                } else {
+                    tracing::debug!(operator, error = text, "stream failed");
+                }
+            }
         }
         if started.elapsed() > GOOD {
+            told = None;
             wait = BACKOFF.0;
         }
         tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -132,11 +147,15 @@ async fn one_life(
     if events.send(opening).await.is_err() {
         return Ok(());
     }
+    let mut request = Request::new(ReceiverStream::new(queue));
+    if let Peer::Checked(checked) = peer {
+        let authorization = checked.authorization()?;
+        request
+            .metadata_mut()
+            .insert("authorization", authorization);
+    }
     let talk = async {
-        let mut inbound = client
-            .subscribe(ReceiverStream::new(queue))
-            .await?
-            .into_inner();
+        let mut inbound = client.subscribe(request).await?.into_inner();
         while let Some(ToDataPlane { message }) = inbound.message().await? {
             let Some(message) = message else { continue };
             if events.send(Event::Said { stream, message }).await.is_err() {
@@ -156,11 +175,38 @@ enum Error {
     #[error("can't connect")]
     Connect(#[from] tonic::transport::Error),
     #[error(
-        "{address} is not a loopback address: plain text is spoken with loopback only, and there is no TLS yet"
+        "{address} is not a loopback address, and with --insecure-transport no other one is dialled"
     )]
     PlainText { address: SocketAddr },
     #[error("the operator ended the stream")]
     Status(#[from] tonic::Status),
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+}
+
+impl Error {
+    /// Whether it lasts until someone does something; replicas that come and go are no news.
+    fn concerns_people(&self) -> bool {
+        match self {
+            Self::Connect(error) => {
+                let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+                while let Some(error) = cause {
+                    if let Some(error) = error.downcast_ref::<transport::Error>() {
+                        return !error.is_absence();
+                    }
+                    cause = error.source();
+                }
+                false
+            }
+            Self::PlainText { .. } | Self::Transport(_) => true,
+            Self::Status(status) => {
+                matches!(
+                    status.code(),
+                    Code::Unauthenticated | Code::PermissionDenied
+                )
+            }
+        }
+    }
 }
 
 async fn connect(peer: &Peer) -> Result<Channel, Error> {
@@ -169,6 +215,7 @@ async fn connect(peer: &Peer) -> Result<Channel, Error> {
             return Err(Error::PlainText { address: *address });
         }
         Peer::Address(address) => address.to_string(),
+        Peer::Checked(checked) => checked.address.to_string(),
         Peer::InProcess(_) => "in-process".to_owned(),
     };
     let endpoint = Endpoint::from_shared(format!("http://{authority}"))?
@@ -179,6 +226,14 @@ async fn connect(peer: &Peer) -> Result<Channel, Error> {
         .keep_alive_while_idle(true);
     let channel = match peer {
         Peer::Address(_) => endpoint.connect().await?,
+        Peer::Checked(checked) => {
+            let checked = checked.clone();
+            let connector = service_fn(move |_: Uri| {
+                let checked = checked.clone();
+                async move { checked.connect().await }
+            });
+            endpoint.connect_with_connector(connector).await?
+        }
         Peer::InProcess(operator) => {
             let operator = operator.clone();
             let connector = service_fn(move |_: Uri| pipe(operator.clone()));
@@ -202,6 +257,7 @@ impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::Checked(checked) => checked.address.fmt(f),
             Self::InProcess(_) => f.write_str("in-process"),
         }
     }

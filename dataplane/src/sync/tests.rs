@@ -44,7 +44,14 @@ fn start(operators: Vec<OperatorAddress>, dir: Option<PathBuf>) -> Applier {
         view: view_in,
     };
     let mut sync = JoinSet::new();
-    sync.spawn(run(operators, identity(), dir, held, channels));
+    sync.spawn(run(
+        operators,
+        Transport::Insecure,
+        identity(),
+        dir,
+        held,
+        channels,
+    ));
     Applier {
         wanted,
         applied,
