@@ -30,6 +30,7 @@ pub mod process;
 pub mod programs;
 pub mod reference;
 pub mod repository;
+pub mod secure;
 pub mod stage;
 pub mod torture;
 pub mod tunnel;
