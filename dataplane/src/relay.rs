@@ -27,13 +27,17 @@ use crate::relay::timers::{Alive, Silence};
 use crate::tls::Tls;
 
 pub mod copy;
+mod ended;
 pub mod ending;
 mod ends;
+mod prefix;
 mod pulse;
 pub mod sockets;
 mod tally;
 mod timers;
 
+pub use ended::{Broken, Ended};
+pub use prefix::Prefix;
 pub use tally::Meter;
 
 /// Bytes that one read takes at most, and so what a direction holds at most when its sink is slow.
@@ -58,39 +62,8 @@ impl Default for Limits {
     }
 }
 
-/// Bytes that go first.
-#[derive(Debug, Default)]
-pub struct Prefix {
-    /// To upstream, before everything else, and not counted: a PROXY header.
-    pub header: Vec<u8>,
-    /// To upstream: what downstream sent before the relay began.
-    pub up: Vec<u8>,
-    /// To downstream.
-    pub down: Vec<u8>,
-}
-
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
-}
-
-/// How a relay ended: its word, and which side broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The word for it.
-    pub ending: Ending,
-    /// Whose socket broke; absent: none.
-    pub broken: Option<Broken>,
-}
-
-/// What the other side of a broken socket has to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// The side that broke.
-    pub side: Side,
-    /// It had ended cleanly before, and the other side has been told so.
-    pub fin_passed: bool,
-    /// When the other side has had enough time to read what came before.
-    pub until: Instant,
 }
 
 /// A session's two sockets and what is on its way between them.

@@ -20,6 +20,7 @@ use crate::watch::{self as kinds, Zones};
 
 mod batch;
 mod outputs;
+mod secrets;
 mod statuses;
 mod views;
 
@@ -217,20 +218,6 @@ impl Controller {
         self.publish();
         self.look_at(&look_at);
         self.count();
-    }
-
-    /// Says which Secrets are needed; names the forwards whose Secret was not read yet.
-    fn ask_for_secrets(&self) -> BTreeSet<ForwardName> {
-        let Some(secrets) = &self.outputs.secrets else {
-            return BTreeSet::new();
-        };
-        let needed = self.index.secrets_in_use();
-        secrets.send_if_modified(|asked| {
-            let changed = *asked != needed;
-            *asked = needed;
-            changed
-        });
-        self.index.waiting_for_secrets()
     }
 
     fn compile(&mut self, affected: &BTreeSet<ForwardName>) -> BTreeSet<ForwardName> {

@@ -4,13 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use tcpforward_protocol::snapshot::Target;
+
 use crate::balancer::account::Account;
+use crate::hosts::found::Found;
 use crate::limits::InUse;
 use crate::relay::ending::Ending;
 use crate::served::Served;
 use crate::sessions::Doomed;
 
 impl Served {
+    /// What the name of each target that has one leads to, in the order of the targets.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<(Target, Option<Found>)> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.active().terms.settings;
+        let targets = given.forward.spec.relay.targets.iter();
+        let named = targets.filter(|target| target.host.is_some());
+        let found = |target| Some(given.hosts.of(target)?.permitted(&settings));
+        named
+            .map(|target| (target.clone(), found(target)))
+            .collect()
+    }
+
     /// All backends as the balancer sees them, in the order of target and address.
     #[must_use]
     pub fn accounts(&self, now: Instant) -> Vec<Account> {

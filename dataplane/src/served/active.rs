@@ -1,0 +1,69 @@
+//! Pure. A forward's configuration in the form in which it is used.
+
+use std::sync::Arc;
+
+use tcpforward_protocol::snapshot::Forward;
+
+use crate::connect::proxy::Proxy;
+use crate::parent::Parent;
+use crate::place::Terms;
+
+/// A forward's configuration, as a session sees it from its beginning to its end.
+#[derive(Debug)]
+pub struct Active {
+    /// What the operator said, with the addresses of its names among the backends.
+    pub forward: Arc<Forward>,
+    /// What holds for all forwards.
+    pub terms: Terms,
+    /// The forward as a CONNECT proxy; absent: it is none.
+    pub proxy: Option<Arc<Proxy>>,
+    /// Who is asked to reach what is not reached directly; absent: nobody.
+    pub parent: Option<Arc<Parent>>,
+}
+
+impl Active {
+    /// Compiles what `before` doesn't have compiled already.
+    #[must_use]
+    pub fn new(forward: Arc<Forward>, terms: Terms, before: Option<&Self>) -> Self {
+        let proxy = forward.spec.connect.as_ref().map(|connect| {
+            let same = before.and_then(|before| before.proxy.clone());
+            let same = same.filter(|proxy| proxy.is_of(connect));
+            same.unwrap_or_else(|| Arc::new(Proxy::new(connect)))
+        });
+        let parent = forward.spec.via.as_ref().map(|via| {
+            let same = before.and_then(|before| before.parent.clone());
+            let same = same.filter(|parent| parent.is_of(via));
+            same.unwrap_or_else(|| Arc::new(Parent::new(via)))
+        });
+        Self {
+            forward,
+            terms,
+            proxy,
+            parent,
+        }
+    }
+
+    /// Who is asked to reach backends; of a CONNECT proxy nobody, since those are of Services.
+    #[must_use]
+    pub fn backends_parent(&self) -> Option<&Arc<Parent>> {
+        self.parent.as_ref().filter(|_| self.proxy.is_none())
+    }
+
+    /// Whether everybody who may be here may be here by the other one as well.
+    pub(super) fn has_the_rights_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.forward, &other.forward);
+        let (one, two) = (&ours.spec.listener, &theirs.spec.listener);
+        let same_proxy = match (&self.proxy, &other.proxy) {
+            (None, None) => true,
+            (Some(one), Some(two)) => {
+                Arc::ptr_eq(one, two)
+                    && self.terms.settings == other.terms.settings
+                    && ours.backends == theirs.backends
+            }
+            _ => false,
+        };
+        one.source_ranges == two.source_ranges
+            && one.proxy_protocol == two.proxy_protocol
+            && same_proxy
+    }
+}
