@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::programs::workspace_root;
 
-/// What builds and tools put into the tree.
+/// What builds and tools put into the tree, but not into the sources of a crate: a module may have
+/// such a name.
 const NOT_OURS: [&str; 6] = [
     ".cache",
     ".git",
@@ -53,9 +54,11 @@ pub fn rust() -> Result<Vec<Source>> {
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    let mut within = folder.strip_prefix(workspace_root())?.iter();
+    let is_source = within.any(|name| name == "src");
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let entry = entry?;
-        if NOT_OURS.iter().any(|name| entry.file_name() == *name) {
+        if !is_source && NOT_OURS.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
         match entry.file_type()? {

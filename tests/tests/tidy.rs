@@ -6,6 +6,8 @@ mod crates;
 mod documents;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/pitfalls.rs"]
+mod pitfalls;
 #[path = "tidy/schema.rs"]
 mod schema;
 #[path = "tidy/words.rs"]

@@ -8,7 +8,7 @@ const LAPTOP: Settings = Settings {
 };
 
 #[test]
-fn addresses_are_judged_in_every_spelling() {
+fn pitfall_9_addresses_are_judged_in_every_spelling() {
     use Forbidden::{LinkLocal, Loopback, Metadata, Multicast, Unspecified};
     let cases = [
         ("172.16.100.101", None),

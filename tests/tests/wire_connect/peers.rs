@@ -1,14 +1,17 @@
 //! Clients with ways of their own: the API server's, and those who leave.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use tcpforward_tests::client;
 use tcpforward_tests::echo::{Behaviour, BlackHole, Server};
-use tcpforward_tests::eventually::eventually;
+use tcpforward_tests::eventually::{eventually, pass};
 use tcpforward_tests::measure::descriptors;
-use tcpforward_tests::tunnel::head;
+use tcpforward_tests::tunnel::{ask, head};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 
 use super::{Proxy, SOON, place, rule, without_users};
 
@@ -87,5 +90,48 @@ fn pitfall_7_a_thousand_who_leave_a_black_hole_leave_nothing_behind() -> Result<
             Ok(())
         })
         .await
+    })
+}
+
+/// A server that sends a byte now and then for longer than `timeouts` have it, to a client that says
+/// nothing, or can't any more.
+fn one_way(
+    timeouts: &str,
+    end: impl AsyncFnOnce(&mut TcpStream) -> Result<()> + Send,
+) -> Result<()> {
+    place(async |lab| {
+        let server = TcpListener::bind("10.77.0.1:7000").await?;
+        let rules = rule("a", "cidrs: [10.77.0.1/32], ports: [7000]");
+        let manifest = without_users(&rules)
+            .replace("  httpConnect:", &format!("  {timeouts}\n  httpConnect:"));
+        let proxy = Proxy::start(lab, &manifest, |_: &str| None).await?;
+        let (asked, accepted) = tokio::join!(
+            ask(proxy.address, "10.77.0.1:7000", ""),
+            timeout(SOON, server.accept()),
+        );
+        let (mut client, (mut stream, _)) = (asked?.tunnel()?, accepted??);
+        end(&mut client).await?;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) {
+            stream.write_all(b"x").await?;
+            timeout(SOON, client.read_exact(&mut [0])).await??;
+            pass(Duration::from_millis(200)).await;
+        }
+        stream.shutdown().await?;
+        let n_more = timeout(SOON, client.read(&mut [0])).await??;
+        ensure!(n_more == 0, "{n_more} more");
+        Ok(())
+    })
+}
+
+#[test]
+fn pitfall_32_silence_is_that_of_both_directions() -> Result<()> {
+    one_way("timeouts: {idle: 1s}", async |_| Ok(()))
+}
+
+#[test]
+fn pitfall_33_an_answer_after_a_half_close_may_take_its_time() -> Result<()> {
+    one_way("timeouts: {halfClosed: 1s}", async |client| {
+        Ok(client.shutdown().await?)
     })
 }

@@ -32,7 +32,7 @@ fn refused(head: &[u8], expected: HeadError) {
 }
 
 #[test]
-fn heads_that_are_served() {
+fn pitfalls_15_and_25_heads_that_are_served() {
     let cases = [
         ("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", "h:443"),
         ("CONNECT h:443 HTTP/1.0\r\n\r\n", "h:443"),
@@ -173,7 +173,7 @@ const FIRST_LINES: [(&[u8], HeadError); 46] = {
 };
 
 #[test]
-fn first_lines_that_are_refused() {
+fn pitfalls_17_and_26_first_lines_that_are_refused() {
     for (head, expected) in FIRST_LINES {
         refused(head, expected);
     }
@@ -250,7 +250,7 @@ const FIELDS: [(&str, HeadError); 42] = {
 };
 
 #[test]
-fn fields_that_are_refused() {
+fn pitfalls_16_and_17_fields_that_are_refused() {
     for (fields, expected) in FIELDS {
         refused(format!("{LINE}{fields}").as_bytes(), expected);
     }

@@ -148,9 +148,9 @@ fn the_first_rule_that_holds_decides() {
     );
 }
 
-/// Pitfall 8: the verdict is about the address that is dialled, each time.
+/// The verdict is about the address that is dialled, each time.
 #[test]
-fn a_name_does_not_lend_its_right_to_every_address() {
+fn pitfall_8_a_name_does_not_lend_its_right_to_every_address() {
     let rules = [
         "allow *.example 8.8.0.0/16",
         "deny 9.9.9.0/24",
@@ -170,9 +170,8 @@ fn a_name_does_not_lend_its_right_to_every_address() {
     );
 }
 
-/// Pitfall 9.
 #[test]
-fn no_spelling_of_an_address_goes_around_a_rule() {
+fn pitfall_9_no_spelling_of_an_address_goes_around_a_rule() {
     let rules = [
         "deny 10.0.0.0/8 7.7.7.7/32",
         "allow 0.0.0.0/0 2000::/3 fd00::/8",
@@ -225,9 +224,9 @@ fn no_spelling_of_an_address_goes_around_a_rule() {
     );
 }
 
-/// Pitfalls 10, 11, 13 and 14 never become a target; an address is no name for any pattern.
+/// Those never become a target; an address is no name for any pattern.
 #[test]
-fn patterns_match_names_and_never_addresses() {
+fn pitfalls_10_to_14_patterns_match_names_and_never_addresses() {
     for text in [
         "127.1:443",
         "[a.example]:443",
@@ -259,9 +258,9 @@ fn patterns_match_names_and_never_addresses() {
     );
 }
 
-/// Pitfall 30: nothing but the order decides.
+/// Nothing but the order decides.
 #[test]
-fn a_deny_before_an_allow_wins_and_behind_it_does_not() {
+fn pitfall_30_a_deny_before_an_allow_wins_and_behind_it_does_not() {
     let deny = "deny *.a.example 9.9.9.9/32";
     let allow = "allow x.a.example 9.9.9.0/24";
     check(
@@ -278,9 +277,8 @@ fn a_deny_before_an_allow_wins_and_behind_it_does_not() {
     );
 }
 
-/// Pitfall 31.
 #[test]
-fn private_addresses_need_an_entry_and_protected_ones_the_pools_leave() {
+fn pitfall_31_private_addresses_need_an_entry_and_protected_ones_the_pools_leave() {
     let rules = [
         "allow *.corp.example 10.0.0.0/8 127.0.0.0/8 fd00::/8 169.254.0.0/16",
         "allow *",

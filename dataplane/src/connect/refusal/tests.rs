@@ -255,9 +255,8 @@ fn errors_of_a_head_have_their_status() {
     }
 }
 
-/// Pitfall 22.
 #[test]
-fn what_a_client_sent_is_not_repeated() {
+fn pitfall_22_what_a_client_sent_is_not_repeated() {
     use crate::connect::head::{Read, read};
     let requests: [&[u8]; 5] = [
         b"CONNECT user:hunter2@h:443 HTTP/1.1\r\n",

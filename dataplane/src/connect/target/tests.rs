@@ -102,7 +102,7 @@ const REFUSED: [(&str, NotATarget); 62] = {
 };
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn pitfalls_10_to_14_and_27_what_could_be_read_in_two_ways_is_refused() {
     for (text, expected) in REFUSED {
         assert_eq!(Target::parse(text.as_bytes()), Err(expected), "{text:?}");
     }

@@ -124,9 +124,8 @@ async fn names_go_to_the_parent_as_they_are_and_its_first_bytes_to_the_client() 
     assert_answer(&answer, "403", "http_request_denied");
 }
 
-/// Pitfalls 2, 22, 23 and 24.
 #[tokio::test]
-async fn nothing_of_a_client_s_reaches_a_parent_that_says_no() {
+async fn pitfalls_2_and_22_to_24_nothing_of_a_client_s_reaches_a_parent_that_says_no() {
     for (answer, status, word) in [
         ("403 No", "403", "http_request_denied"),
         ("407 Who are you", "502", "proxy_configuration_error"),

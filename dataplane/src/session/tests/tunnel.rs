@@ -196,7 +196,7 @@ async fn pitfall_6_a_target_that_refuses_is_told_before_any_200() {
 }
 
 #[tokio::test]
-async fn what_is_no_connect_is_told_what_this_is() {
+async fn pitfalls_29_and_34_what_is_no_connect_is_told_what_this_is() {
     let served = proxy(vec![]);
     for (request, status, error) in [
         (
@@ -214,6 +214,7 @@ async fn what_is_no_connect_is_told_what_this_is() {
             "400",
             "http_request_error",
         ),
+        ("\x16\x03\x01\x02\0\x01", "400", "http_request_error"),
         (
             "CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n",
             "403",
@@ -225,7 +226,7 @@ async fn what_is_no_connect_is_told_what_this_is() {
         assert_eq!(answer.contains("Allow: CONNECT\r\n"), status == "405");
     }
     let statuses: Vec<u64> = served.totals().answers.into();
-    assert_eq!(statuses, [0, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(statuses, [0, 3, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[tokio::test]
