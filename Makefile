@@ -38,7 +38,7 @@ build: ## Builds the programs for use, into target/release
 	tests/setup.sh build
 	cargo build --release --locked --workspace --bins
 
-run: ## Starts the quickstart: three demo servers and a forwarder over them
+run: ## Starts the quickstart: three demo servers, a forwarder over them and a CONNECT proxy
 	tests/setup.sh build
 	cargo build --release --locked --package tcpforward
 	./examples/quickstart.sh

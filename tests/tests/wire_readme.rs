@@ -20,6 +20,9 @@ fn the_commands_without_a_cluster_work() -> Result<()> {
             }
             for line in &block.lines {
                 let printed = walkthrough.run(line).await?;
+                if line.contains("127.0.0.1:9002") {
+                    ensure!(printed == "server-2\n", "{line}: {printed}");
+                }
                 if let Step::Shell(line) = Step::read(line)?
                     && line.starts_with("for ")
                 {
