@@ -20,6 +20,7 @@ pub mod figure;
 pub mod flow;
 pub mod leaving;
 pub mod load;
+pub mod manifest;
 pub mod nft;
 pub mod ports;
 pub mod relay;
@@ -28,6 +29,7 @@ pub mod rows;
 pub mod silence;
 pub mod stalled;
 pub mod table;
+pub mod tunnels;
 pub mod urgent;
 
 /// Who is under test.

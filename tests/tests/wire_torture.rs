@@ -125,3 +125,28 @@ fn wedged_sessions_cost_no_processor_time() -> Result<()> {
 fn a_flood_in_little_memory_is_survived() -> Result<()> {
     holds("R31")
 }
+
+#[test]
+fn a_direction_of_a_tunnel_that_ended_leaves_the_other_one_alone() -> Result<()> {
+    holds("R3t")
+}
+
+#[test]
+fn every_ending_of_a_tunnel_is_reproduced_after_the_bytes() -> Result<()> {
+    holds("R5t")
+}
+
+#[test]
+fn tunnels_to_a_backend_that_its_service_loses_are_reset() -> Result<()> {
+    holds("R7t")
+}
+
+#[test]
+fn silent_dns_does_no_harm_to_a_relay() -> Result<()> {
+    holds("R32")
+}
+
+#[test]
+fn heads_that_mean_no_good_reach_nobody() -> Result<()> {
+    holds("R33")
+}

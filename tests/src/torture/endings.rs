@@ -31,8 +31,8 @@ struct HalfClosed {
 ///
 /// # Errors
 /// A session can't be opened.
-pub async fn half_close(place: &Place<'_>) -> Result<Vec<Figure>> {
-    let link = Link::start(place, Setup::default()).await?;
+pub async fn half_close(place: &Place<'_>, setup: Setup) -> Result<Vec<Figure>> {
+    let link = Link::start(place, setup).await?;
     let wait = Duration::from_secs(place.scaled(1, 5, |_| 5));
     let silence = Duration::from_secs(place.scaled(2, 60, |_| 60));
     let bulk = place.scaled(8 << 20, 100 << 20, |_| 100 << 20);
@@ -155,8 +155,8 @@ const SLOW_AT_ONCE: usize = 20;
 ///
 /// # Errors
 /// A session can't be opened.
-pub async fn resets(place: &Place<'_>) -> Result<Vec<Figure>> {
-    let link = Link::start(place, Setup::default()).await?;
+pub async fn resets(place: &Place<'_>, setup: Setup) -> Result<Vec<Figure>> {
+    let link = Link::start(place, setup).await?;
     let runs = place.scaled(3, 20, |lengths| lengths.runs as usize);
     let mut figures = Vec::new();
     for (ending, reader, ends, bytes) in CASES {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The name of a figure that stands for each of a side that can't do the row at all.
+pub const EVERYTHING: &str = "all of it";
+
 /// One measured value of one side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {

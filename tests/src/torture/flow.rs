@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::client;
 use crate::echo::listen;
 use crate::torture::relay::{Relay, Setup};
 use crate::torture::{Place, Side};
@@ -63,7 +62,8 @@ impl Link {
     /// # Errors
     /// It doesn't reach the server in time.
     pub async fn flow(&self) -> Result<Flow> {
-        let down = client::dial(self.relay.listener).await?;
+        let target = self.backend.local_addr()?.to_string();
+        let down = self.relay.session(&target).await?;
         let (up, _) = timeout(SOON, self.backend.accept())
             .await
             .context("no session came")??;

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::client;
 use crate::eventually::eventually;
-use crate::forwarder::target;
 use crate::lab::Lab;
 use crate::process::{Process, Program};
 use crate::programs;
 use crate::torture::Side;
+use crate::tunnel;
 
 /// Where clients connect: the namespace is the row's own.
 pub const LISTENER: &str = "127.0.0.1:7000";
@@ -34,6 +34,12 @@ pub struct Setup {
     pub spec: String,
     /// Lines under `spec.relay`, indented by four.
     pub relay: String,
+    /// Whether ours is a CONNECT proxy that leads to the servers, instead of a relay.
+    pub tunnels: bool,
+    /// Lines under `spec.httpConnect` then, indented by four.
+    pub connect: String,
+    /// Manifests of ours beside it.
+    pub beside: String,
     /// Whether ours finds the servers by one Service instead of a target each.
     pub service: bool,
     /// Fields of every target, each with a comma in front.
@@ -68,6 +74,7 @@ pub struct Relay {
     /// The file that it reads.
     pub file: PathBuf,
     side: Side,
+    tunnels: bool,
     control: PathBuf,
 }
 
@@ -79,53 +86,6 @@ impl Setup {
             backends: backends.to_vec(),
             ..Self::default()
         }
-    }
-
-    /// Our manifest.
-    #[must_use]
-    pub fn manifest(&self) -> String {
-        let last = self.backends.len().saturating_sub(1);
-        let more = |i: usize| match &self.last_target {
-            Some(fields) if i == last => fields.as_str(),
-            _ => self.target.as_str(),
-        };
-        let targets = self.backends.iter().enumerate();
-        let mut targets: String = targets
-            .map(|(i, address)| target(&format!("b{i}"), *address, more(i)))
-            .collect();
-        let mut objects = String::new();
-        if self.service {
-            targets = "    - {name: all, service: {name: all, port: 8000}}\n".to_owned();
-            objects = self.service_objects();
-        }
-        let port = LISTENER.rsplit(':').next().unwrap_or_default();
-        // A listener may be said once: a row that says its own replaces the plain one.
-        let listener = match self.spec.contains("  listener:") {
-            true => String::new(),
-            false => format!("  listener: {{port: {port}}}\n"),
-        };
-        format!(
-            "apiVersion: tcpforward.dev/v1alpha1\nkind: TcpForward\nmetadata: {{name: torture}}\n\
-             spec:\n{listener}{}  relay:\n{}    targets:\n{targets}{objects}",
-            self.spec, self.relay
-        )
-    }
-
-    /// A Service and its endpoints.
-    fn service_objects(&self) -> String {
-        let endpoints = self.backends.iter().map(|address| {
-            format!(
-                "- {{addresses: [\"{}\"], conditions: {{ready: true}}}}\n",
-                address.ip()
-            )
-        });
-        let endpoints: String = endpoints.collect();
-        format!(
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: all}}\nspec:\n  ports:\n  - {{port: 8000}}\n\
-             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: all-1\n  \
-             labels: {{kubernetes.io/service-name: all}}\naddressType: IPv4\nports:\n\
-             - {{name: \"\", port: 8000, protocol: TCP}}\nendpoints:\n{endpoints}"
-        )
     }
 
     /// HAProxy's configuration. It has to name its timeouts; where a row says none, they are as long
@@ -205,6 +165,7 @@ impl Relay {
             pages: PAGES.parse()?,
             file,
             side,
+            tunnels: setup.tunnels,
             control,
         };
         let ready = eventually("the side under test to be ready", START, async || {
@@ -234,6 +195,17 @@ impl Relay {
             ensure!(n_serving >= 1.0, "it serves nothing");
         }
         Ok(())
+    }
+
+    /// A client's connection; through a proxy, a tunnel to `target`.
+    ///
+    /// # Errors
+    /// Refused, or no answer in time.
+    pub async fn session(&self, target: &str) -> Result<TcpStream> {
+        if self.tunnels {
+            return tunnel::ask(self.listener, target, "").await?.tunnel();
+        }
+        client::dial(self.listener).await
     }
 
     /// Which one it is.

@@ -1,8 +1,9 @@
 //! Edge. The list of faults.
 
+use crate::torture::relay::Setup;
 use crate::torture::{
     Kind, Row, checks, churn, dead, endings, failover, leaving, ports, resources, silence, stalled,
-    urgent,
+    tunnels, urgent,
 };
 
 /// Every row, in the order of the table.
@@ -17,7 +18,13 @@ pub const ROWS: &[Row] = &[
         number: "R3",
         what: "one direction ends, the other goes on",
         kind: Kind::Waits,
-        run: |place| Box::pin(endings::half_close(place)),
+        run: |place| Box::pin(endings::half_close(place, Setup::default())),
+    },
+    Row {
+        number: "R3t",
+        what: "the same through tunnels",
+        kind: Kind::Waits,
+        run: |place| Box::pin(tunnels::half_close(place)),
     },
     Row {
         number: "R4",
@@ -29,7 +36,13 @@ pub const ROWS: &[Row] = &[
         number: "R5",
         what: "a server ends what it sent in three ways",
         kind: Kind::Works,
-        run: |place| Box::pin(endings::resets(place)),
+        run: |place| Box::pin(endings::resets(place, Setup::default())),
+    },
+    Row {
+        number: "R5t",
+        what: "the same through tunnels",
+        kind: Kind::Works,
+        run: |place| Box::pin(tunnels::resets(place)),
     },
     Row {
         number: "R6",
@@ -42,6 +55,12 @@ pub const ROWS: &[Row] = &[
         what: "one of three servers is taken out",
         kind: Kind::Waits,
         run: |place| Box::pin(leaving::removed(place)),
+    },
+    Row {
+        number: "R7t",
+        what: "the same, a Service behind tunnels",
+        kind: Kind::Waits,
+        run: |place| Box::pin(tunnels::removed(place)),
     },
     Row {
         number: "R8",
@@ -144,5 +163,17 @@ pub const ROWS: &[Row] = &[
         what: "a flood in 128 MiB",
         kind: Kind::Works,
         run: |place| Box::pin(resources::overload(place)),
+    },
+    Row {
+        number: "R32",
+        what: "DNS is silent to those who ask for tunnels",
+        kind: Kind::Works,
+        run: |place| Box::pin(tunnels::silent_dns(place)),
+    },
+    Row {
+        number: "R33",
+        what: "heads that mean no good",
+        kind: Kind::Waits,
+        run: |place| Box::pin(tunnels::heads(place)),
     },
 ];

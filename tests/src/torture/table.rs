@@ -1,6 +1,6 @@
 //! Pure. Both sides' figures as one table for people.
 
-use crate::torture::figure::{Figure, Verdict};
+use crate::torture::figure::{EVERYTHING, Figure, Verdict};
 
 /// What one side's run of a row came to.
 pub type Measured = Result<Vec<Figure>, String>;
@@ -61,14 +61,16 @@ impl Table {
             }
         };
         for figure in ours {
-            let other = theirs.iter().find(|other| other.name == figure.name);
+            let is_for = |other: &&Figure| [figure.name, EVERYTHING].contains(&other.name);
+            let other = theirs.iter().find(is_for);
             let verdict = figure.judge(other);
             self.failing += usize::from(verdict != Verdict::Pass);
             let theirs = other.map_or_else(|| "-".to_owned(), Figure::shown);
             let (wanted, ours, verdict) = (figure.wanted(), figure.shown(), verdict.to_string());
             self.line(["", figure.name, &wanted, &ours, &theirs, &verdict]);
         }
-        let is_theirs_alone = |f: &&Figure| ours.iter().all(|o| o.name != f.name);
+        let is_theirs_alone =
+            |f: &&Figure| f.name != EVERYTHING && ours.iter().all(|o| o.name != f.name);
         for figure in theirs.iter().filter(is_theirs_alone) {
             self.failing += 1;
             let (wanted, theirs) = (figure.wanted(), figure.shown());
@@ -117,6 +119,14 @@ mod tests {
         let words: Vec<_> = line.split_whitespace().collect();
         let expected = "bytes that arrive >= 100 % 100 % 50 % pass";
         assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn a_side_that_can_t_do_a_row_says_why_once() {
+        let none = vec![Figure::cannot(EVERYTHING, "it is too old")];
+        let table = Table::of(&[entry(whole(100.0), Ok(none))]);
+        assert_eq!(table.failing, 0);
+        assert!(table.text.contains("100 %            can't: it is too old"));
     }
 
     #[test]
