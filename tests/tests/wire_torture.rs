@@ -22,6 +22,11 @@ fn without_descriptors_clients_wait_and_nothing_spins() -> Result<()> {
 }
 
 #[test]
+fn a_limit_that_descriptors_cannot_carry_is_told_at_the_start() -> Result<()> {
+    holds("R2")
+}
+
+#[test]
 fn a_direction_that_ended_leaves_the_other_one_alone() -> Result<()> {
     holds("R3")
 }

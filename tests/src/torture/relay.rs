@@ -141,6 +141,21 @@ impl Relay {
     /// # Errors
     /// It ends, or isn't ready in time.
     pub async fn start(lab: &Lab, side: Side, setup: &Setup) -> Result<Self> {
+        let relay = Self::launch(lab, side, setup)?;
+        let ready = eventually("the side under test to be ready", START, async || {
+            relay.serves().await
+        });
+        ready
+            .await
+            .with_context(|| relay.process.log().unwrap_or_default())?;
+        Ok(relay)
+    }
+
+    /// Starts a side that need not come to serve anything.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn launch(lab: &Lab, side: Side, setup: &Setup) -> Result<Self> {
         let control = lab.folder().join("control");
         let (file, program) = match side {
             Side::Ours => {
@@ -159,7 +174,7 @@ impl Relay {
             Some(limit) => program.with_descriptors(limit),
             None => program,
         };
-        let relay = Self {
+        Ok(Self {
             process: lab.start(side.name(), &program)?,
             listener: LISTENER.parse()?,
             pages: PAGES.parse()?,
@@ -167,14 +182,7 @@ impl Relay {
             side,
             tunnels: setup.tunnels,
             control,
-        };
-        let ready = eventually("the side under test to be ready", START, async || {
-            relay.serves().await
-        });
-        ready
-            .await
-            .with_context(|| relay.process.log().unwrap_or_default())?;
-        Ok(relay)
+        })
     }
 
     /// Whether it says that it is ready.

@@ -73,6 +73,34 @@ fn beside(name: &'static str, disturbed: &[Duration], calm: &[Duration]) -> Figu
         .noise(5.0)
 }
 
+/// R2. A limit of connections that the descriptors can't carry.
+///
+/// # Errors
+/// The side can't be started.
+pub async fn beyond_descriptors(place: &Place<'_>) -> Result<Vec<Figure>> {
+    let limits = "    limits: {connections: 1000}\n";
+    let setup = Setup {
+        spec: format!("  listener:\n    port: 7000\n{limits}"),
+        global: vec!["maxconn 1000".to_owned()],
+        descriptors: Some(DESCRIPTORS),
+        ..Setup::over(&[SocketAddr::from(([10, 77, 0, 11], 8000))])
+    };
+    let mut relay = Relay::launch(place.lab, place.side, &setup)?;
+    let start = Instant::now();
+    // Each says what it needs in its own words, and what it has.
+    let word = place.by_side("this process may open 128", "limit is 128");
+    let told = relay.process.says(word, SOON).await;
+    let after = start.elapsed();
+    let needs = place.by_side("1000 needs 2032 descriptors", "FD limit to 20");
+    let both = told.as_ref().is_ok_and(|line| line.contains(needs));
+    Ok(vec![
+        Figure::yes("told what it needs and what it has", both),
+        Figure::new("told after the start", after.as_secs_f64(), "s")
+            .at_most(5.0)
+            .noise(2.0),
+    ])
+}
+
 /// R1. More clients than descriptors.
 ///
 /// # Errors

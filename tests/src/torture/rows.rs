@@ -15,6 +15,12 @@ pub const ROWS: &[Row] = &[
         run: |place| Box::pin(resources::out_of_descriptors(place)),
     },
     Row {
+        number: "R2",
+        what: "a limit beyond what descriptors carry",
+        kind: Kind::Works,
+        run: |place| Box::pin(resources::beyond_descriptors(place)),
+    },
+    Row {
         number: "R3",
         what: "one direction ends, the other goes on",
         kind: Kind::Waits,
