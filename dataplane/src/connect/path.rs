@@ -8,11 +8,10 @@ use std::time::Duration;
 use tcpforward_protocol::snapshot::ServiceName;
 use tokio::time::Instant;
 
-use super::names::NameError;
 use super::policy::{AddressRefused, Ask, ByName, RuleId};
-use super::proxy::{Identity, Verdict, Way};
+use super::proxy::{Identity, Way};
 use super::race;
-use super::refusal::Refusal;
+use super::refusal::{NO_ERROR, Refusal};
 use super::target::{Host, Target};
 use super::tunnel::Client;
 use crate::access_log::Asked;
@@ -26,10 +25,6 @@ mod through;
 /// How long it may take to reach one of a name's addresses: the kernel sends a lost SYN again after
 /// one, three and seven seconds.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Answers of DNS (RFC 1035 §4.1.1).
-const NO_ERROR: u16 = 0;
-const NO_SUCH_NAME: u16 = 3;
 
 /// The other end of a tunnel.
 pub(super) struct Reached {
@@ -50,18 +45,18 @@ pub(super) async fn reach(
         target,
         subject: identity.map(|identity| &identity.subject),
     };
-    match client.proxy.policy().by_name(&ask) {
+    match client.proxy.by_name(&ask) {
         ByName::Service { rule, service } => {
             decided(client, rule, asked);
             through_service(client, service, target.port, asked).await
         }
-        ByName::Denied(rule) if !client.proxy.only_reports() => {
+        ByName::Denied(rule) => {
             if let Some(rule) = rule {
                 decided(client, rule, asked);
             }
             Err(Refusal::Denied)
         }
-        ByName::Denied(_) | ByName::Addresses => match client.active.parent.as_deref() {
+        ByName::Addresses => match client.active.parent.as_deref() {
             None => by_address(client, &ask, asked).await,
             // In a box, so that those who go directly don't carry it.
             Some(parent) => Box::pin(through::reach(client, parent, &ask, asked)).await,
@@ -157,7 +152,7 @@ async fn found(
     };
     found.map_err(|error| {
         asked.why = Some(error.to_string());
-        Refusal::from(error)
+        Refusal::from(&error)
     })
 }
 
@@ -170,34 +165,21 @@ fn judged(
     asked: &mut Asked,
 ) -> Result<Vec<(SocketAddr, Option<RuleId>)>, Refusal> {
     let settings = &client.active.terms.settings;
-    let mut allowed = Vec::new();
-    let mut refused = None;
-    let mut reported = None;
-    for ip in found.iter().copied() {
-        let address = SocketAddr::new(ip, ask.target.port);
-        match client.proxy.judge(ask, ip, settings) {
-            Verdict::Allowed(rule) => allowed.push((address, Some(rule))),
-            Verdict::Reported(why) => {
-                reported = Some(why);
-                allowed.push((address, None));
-            }
-            Verdict::Refused(why) => refused = Some(why),
-        }
+    let judged = client.proxy.judge_all(ask, found, settings);
+    if let Some(why) = judged.reported() {
+        reported(client, ask, asked, &why);
     }
-    if let Some(why) = reported {
-        self::reported(client, ask, asked, &why);
-    }
-    if allowed.is_empty() {
-        if let Some(AddressRefused::Denied(Some(rule))) = refused {
+    if let Some(refusal) = judged.refusal(&ask.target.host) {
+        let why = judged.refused();
+        if let Some(AddressRefused::Denied(Some(rule))) = why {
             decided(client, rule, asked);
         }
-        asked.why = refused.map(|why| why.to_string());
-        return Err(match (&ask.target.host, refused) {
-            (_, None) => Refusal::DnsError(Some(NO_ERROR)),
-            (Host::Address(_), Some(AddressRefused::Denied(_))) => Refusal::Denied,
-            _ => Refusal::AddressProhibited,
-        });
+        asked.why = why.map(|why| why.to_string());
+        return Err(refusal);
     }
+    let address = |ip| SocketAddr::new(ip, ask.target.port);
+    let allowed = judged.allowed();
+    let allowed: Vec<_> = allowed.map(|(ip, rule)| (address(ip), rule)).collect();
     // Whatever becomes of the dial. Of another address it may be another rule.
     if let Some(rule) = allowed.iter().find_map(|(_, rule)| *rule) {
         decided(client, rule, asked);
@@ -210,19 +192,6 @@ fn reported(client: Client<'_>, ask: &Ask<'_>, asked: &Asked, why: &dyn Display)
     tracing::info!(forward = %client.served.name, client = %client.source,
         connect_target = %ask.target, subject = asked.subject, why = %why,
         "a tunnel that the rules refuse is let through, because they only report");
-}
-
-/// What a client is told of a name that leads nowhere.
-impl From<NameError> for Refusal {
-    fn from(error: NameError) -> Self {
-        match error {
-            NameError::Busy => Self::Busy,
-            NameError::Failed(_) | NameError::NotAName(_) => Self::DnsError(None),
-            NameError::NoAddress => Self::DnsError(Some(NO_ERROR)),
-            NameError::NotFound => Self::DnsError(Some(NO_SUCH_NAME)),
-            NameError::Timeout(_) => Self::DnsTimeout,
-        }
-    }
 }
 
 /// What a client is told of a dial that failed.

@@ -95,18 +95,18 @@ pub enum AddressRefused {
     /// Never, or without the pool's leave.
     #[error("the address must not be dialled: {0}")]
     Forbidden(Forbidden),
-    /// A rule would allow it, had it an entry in `cidrs`.
+    /// That rule would allow it, had it an entry in `cidrs`.
     #[error(
         "the address is private, and the rule that allows its name has no entry in cidrs for it"
     )]
-    Private,
+    Private(RuleId),
 }
 
 /// What the rules alone say of an address.
 enum Verdict {
     Allowed(RuleId),
     Denied(Option<RuleId>),
-    Private,
+    Private(RuleId),
 }
 
 impl Policy {
@@ -162,7 +162,7 @@ impl Policy {
         if let Host::Address(address) = ask.target.host {
             return match self.judge(ask, address) {
                 Verdict::Denied(rule) => ByName::Denied(rule),
-                Verdict::Allowed(_) | Verdict::Private => ByName::Addresses,
+                Verdict::Allowed(_) | Verdict::Private(_) => ByName::Addresses,
             };
         }
         let service = self.service(ask);
@@ -215,7 +215,7 @@ impl Policy {
         let verdict = match self.judge(ask, address) {
             Verdict::Allowed(id) => Ok(id),
             Verdict::Denied(id) => return Err(AddressRefused::Denied(id)),
-            Verdict::Private => Err(AddressRefused::Private),
+            Verdict::Private(id) => Err(AddressRefused::Private(id)),
         };
         guard::check(address, settings).map_err(AddressRefused::Forbidden)?;
         verdict
@@ -229,7 +229,11 @@ impl Policy {
         for (id, rule) in self.candidates(ask, service.as_ref()) {
             match (rule.action, &rule.ranges) {
                 (Action::Allow, None) if is_public => return Verdict::Allowed(id),
-                (Action::Allow, None) => otherwise = Verdict::Private,
+                (Action::Allow, None) => {
+                    if let Verdict::Denied(_) = otherwise {
+                        otherwise = Verdict::Private(id);
+                    }
+                }
                 // No reading gets around it, …
                 (Action::Allow, Some(ranges)) if readings.iter().all(|r| ranges.contains(*r)) => {
                     return Verdict::Allowed(id);

@@ -10,7 +10,8 @@ use tcpforward_protocol::snapshot::{
 };
 
 use crate::connect::policy::{AddressRefused, Ask, ByName, ByNameAlone, Policy, RuleId};
-use crate::connect::target::Target;
+use crate::connect::refusal::{NO_ERROR, Refusal};
+use crate::connect::target::{Host, Target};
 use crate::connect::users::Users;
 
 /// A proxy's configuration, compiled.
@@ -73,6 +74,63 @@ pub enum Verdict {
     Refused(AddressRefused),
 }
 
+/// The addresses that a target leads to, each with what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged(Vec<(IpAddr, Verdict)>);
+
+impl Judged {
+    /// All of them.
+    #[must_use]
+    pub fn verdicts(&self) -> &[(IpAddr, Verdict)] {
+        &self.0
+    }
+
+    /// Those that may be dialled, each with the rule that says so; none: the rules don't, but are only
+    /// asked.
+    pub fn allowed(&self) -> impl Iterator<Item = (IpAddr, Option<RuleId>)> {
+        self.0.iter().filter_map(|(ip, verdict)| match verdict {
+            Verdict::Allowed(rule) => Some((*ip, Some(*rule))),
+            Verdict::Reported(_) => Some((*ip, None)),
+            Verdict::Refused(_) => None,
+        })
+    }
+
+    /// Why the rules would have refused the last of those that they only report.
+    #[must_use]
+    pub fn reported(&self) -> Option<AddressRefused> {
+        self.last(|verdict| match verdict {
+            Verdict::Reported(why) => Some(why),
+            Verdict::Allowed(_) | Verdict::Refused(_) => None,
+        })
+    }
+
+    /// Why the last of those that are refused is.
+    #[must_use]
+    pub fn refused(&self) -> Option<AddressRefused> {
+        self.last(|verdict| match verdict {
+            Verdict::Refused(why) => Some(why),
+            Verdict::Allowed(_) | Verdict::Reported(_) => None,
+        })
+    }
+
+    /// What the client is told if none of them may be dialled.
+    #[must_use]
+    pub fn refusal(&self, host: &Host) -> Option<Refusal> {
+        if self.allowed().next().is_some() {
+            return None;
+        }
+        Some(match (host, self.refused()) {
+            (_, None) => Refusal::DnsError(Some(NO_ERROR)),
+            (Host::Address(_), Some(AddressRefused::Denied(_))) => Refusal::Denied,
+            _ => Refusal::AddressProhibited,
+        })
+    }
+
+    fn last(&self, why: impl Fn(Verdict) -> Option<AddressRefused>) -> Option<AddressRefused> {
+        self.0.iter().rev().find_map(|(_, verdict)| why(*verdict))
+    }
+}
+
 impl Proxy {
     /// Compiles it.
     #[must_use]
@@ -112,6 +170,23 @@ impl Proxy {
     #[must_use]
     pub fn only_reports(&self) -> bool {
         self.connect.mode == PolicyMode::Report
+    }
+
+    /// What becomes of a request before anything is looked up. What rules refuse and only report is
+    /// for its addresses to tell.
+    #[must_use]
+    pub fn by_name(&self, ask: &Ask<'_>) -> ByName {
+        match self.policy.by_name(ask) {
+            ByName::Denied(_) if self.only_reports() => ByName::Addresses,
+            decided => decided,
+        }
+    }
+
+    /// What becomes of all addresses that a target leads to.
+    #[must_use]
+    pub fn judge_all(&self, ask: &Ask<'_>, found: &[IpAddr], settings: &Settings) -> Judged {
+        let all = found.iter().copied();
+        Judged(all.map(|ip| (ip, self.judge(ask, ip, settings))).collect())
     }
 
     /// What becomes of an address that was asked for.

@@ -7,6 +7,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::connect::head::HeadError;
+use crate::connect::names::NameError;
 use crate::relay::ending::Ending;
 
 /// The answer to a CONNECT whose target is connected.
@@ -21,6 +22,16 @@ macro_rules! refusals {
         pub enum Refusal {
             $(#[doc = $what] $name $(($field))?,)*
         }
+
+        /// Every refusal, in the order of their names.
+        pub const ALL: &[Described] = &[
+            $(Described {
+                status: $status,
+                ending: Ending::$ending,
+                what: $what,
+                remedy: $remedy,
+            },)*
+        ];
 
         impl Refusal {
             /// Of HTTP.
@@ -40,7 +51,8 @@ macro_rules! refusals {
             }
 
             /// What happened, and what to do about it.
-            fn texts(&self) -> (&'static str, &'static str) {
+            #[must_use]
+            pub fn texts(&self) -> (&'static str, &'static str) {
                 match self {
                     $(Self::$name { .. } => ($what, $remedy),)*
                 }
@@ -169,6 +181,23 @@ refusals! {
         "A target has at most 253 characters and a port.";
 }
 
+/// A refusal as the reference shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Of HTTP.
+    pub status: u16,
+    /// Its word is the error's type by RFC 9209.
+    pub ending: Ending,
+    /// What happened.
+    pub what: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// Answers of DNS (RFC 1035 §4.1.1).
+pub(super) const NO_ERROR: u16 = 0;
+const NO_SUCH_NAME: u16 = 3;
+
 /// What stays behind a full limit is tried again after so many seconds.
 const RETRY_AFTER: &str = "Retry-After: 1\r\n";
 
@@ -180,15 +209,7 @@ impl Refusal {
         let detail = self.to_string();
         let body = format!("{detail}.\n{remedy}\n");
         let mut head = format!("HTTP/1.1 {}\r\n", self.status_line());
-        let _ = write!(
-            head,
-            "Proxy-Status: tcpforward; error={}",
-            self.ending().word()
-        );
-        if let Some(rcode) = self.rcode() {
-            let _ = write!(head, "; rcode=\"{rcode}\"");
-        }
-        let _ = write!(head, "; details=\"{detail}\"\r\n");
+        let _ = write!(head, "Proxy-Status: {}\r\n", self.proxy_status());
         head.push_str(self.fields());
         let _ = write!(
             head,
@@ -197,6 +218,17 @@ impl Refusal {
             body.len()
         );
         head.into_bytes()
+    }
+
+    /// The field `Proxy-Status` of RFC 9209.
+    #[must_use]
+    pub fn proxy_status(&self) -> String {
+        let mut field = format!("tcpforward; error={}", self.ending().word());
+        if let Some(rcode) = self.rcode() {
+            let _ = write!(field, "; rcode=\"{rcode}\"");
+        }
+        let _ = write!(field, "; details=\"{self}\"");
+        field
     }
 
     /// Whether it says something of what the client asks for, and so counts against who tries out
@@ -225,7 +257,9 @@ impl Refusal {
         )
     }
 
-    fn status_line(&self) -> &'static str {
+    /// Number and phrase.
+    #[must_use]
+    pub fn status_line(&self) -> &'static str {
         match self.status() {
             400 => "400 Bad Request",
             403 => "403 Forbidden",
@@ -273,6 +307,19 @@ impl fmt::Display for Refusal {
         match self {
             Self::BadRequest(error) => write!(f, "{what}: {error}"),
             _ => f.write_str(what),
+        }
+    }
+}
+
+/// What a client is told of a name that leads nowhere.
+impl From<&NameError> for Refusal {
+    fn from(error: &NameError) -> Self {
+        match error {
+            NameError::Busy => Self::Busy,
+            NameError::Failed(_) | NameError::NotAName(_) => Self::DnsError(None),
+            NameError::NoAddress => Self::DnsError(Some(NO_ERROR)),
+            NameError::NotFound => Self::DnsError(Some(NO_SUCH_NAME)),
+            NameError::Timeout(_) => Self::DnsTimeout,
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Reached, decided, found, judged, reported};
 use crate::access_log::Asked;
 use crate::channel::Channel;
-use crate::connect::policy::{Ask, ByNameAlone, RuleId};
+use crate::connect::policy::{Ask, ByNameAlone};
 use crate::connect::proxy::Way;
 use crate::connect::refusal::Refusal;
 use crate::connect::target::Host;
@@ -50,7 +50,10 @@ pub(super) async fn reach(
             let opened = parent.open(ask.target, settings, until, shared).await;
             let opened = opened.map_err(Cause::from);
             count(client, start, &opened);
-            return told(client, opened, rule, asked).map(|channel| reached(channel, None, 1));
+            if let Some(rule) = rule {
+                decided(client, rule, asked);
+            }
+            return told(opened, asked).map(|channel| reached(channel, None, 1));
         }
     }
     let found = found(client, ask.target, asked).await?;
@@ -63,8 +66,8 @@ pub(super) async fn reach(
             Err(Cause::Parent(trouble)) => trouble.is_of_target(),
             Err(_) => true,
         };
-        last = told(client, opened, rule, asked)
-            .map(|channel| reached(channel, Some(address), attempts));
+        asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule).to_owned());
+        last = told(opened, asked).map(|channel| reached(channel, Some(address), attempts));
         if !may_go_on || Instant::now() >= until {
             break;
         }
@@ -98,24 +101,11 @@ fn count(client: Client<'_>, start: Instant, opened: &Result<Channel, Cause>) {
     }
 }
 
-fn told(
-    client: Client<'_>,
-    opened: Result<Channel, Cause>,
-    rule: Option<RuleId>,
-    asked: &mut Asked,
-) -> Result<Channel, Refusal> {
-    match opened {
-        Ok(channel) => {
-            if let Some(rule) = rule {
-                decided(client, rule, asked);
-            }
-            Ok(channel)
-        }
-        Err(cause) => {
-            asked.why = Some(cause.to_string());
-            Err(Refusal::from(&cause))
-        }
-    }
+fn told(opened: Result<Channel, Cause>, asked: &mut Asked) -> Result<Channel, Refusal> {
+    opened.map_err(|cause| {
+        asked.why = Some(cause.to_string());
+        Refusal::from(&cause)
+    })
 }
 
 fn reached(channel: Channel, address: Option<SocketAddr>, attempts: u32) -> Reached {

@@ -86,7 +86,7 @@ fn says(rules: &[&str], target: &str, settings: &Settings) -> String {
             Ok(rule) => format!("yes: {}", by(Some(rule))),
             Err(AddressRefused::Denied(rule)) => format!("no: {}", by(rule)),
             Err(AddressRefused::Forbidden(kind)) => format!("{kind:?}"),
-            Err(AddressRefused::Private) => "private".to_owned(),
+            Err(AddressRefused::Private(_)) => "private".to_owned(),
         };
     }
     match policy.by_name(&ask) {

@@ -97,8 +97,11 @@ fn by_address(rules: &[Rule], ask: &Ask<'_>, address: IpAddr) -> Result<usize, A
                 if !guard::is_private(address) && forbidden.is_ok() {
                     return Ok(i);
                 }
-                refused =
-                    forbidden.map_or_else(AddressRefused::Forbidden, |()| AddressRefused::Private);
+                if let AddressRefused::Denied(_) = refused {
+                    let id = RuleId(u8::try_from(i).unwrap());
+                    let private = |()| AddressRefused::Private(id);
+                    refused = forbidden.map_or_else(AddressRefused::Forbidden, private);
+                }
             }
             Action::Allow => {
                 if readings.into_iter().all(|a| is_in(rule, a)) {
