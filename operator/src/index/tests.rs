@@ -80,7 +80,7 @@ pub(crate) fn secret_is(name: &str, contents: Contents) -> Event {
     Event::Applied(Object::Secret(Secret::of("shop", name, contents)))
 }
 
-pub(crate) const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
+pub(crate) const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01232";
 
 pub(crate) fn gone(kind: Kind, name: &str) -> Event {
     Event::Deleted {

@@ -15,7 +15,7 @@ const LIST: &str = "GET /api/v1/namespaces/shop/secrets";
 
 /// `ci:` and a hash of bcrypt, in base64.
 const AUTH: &str =
-    "Y2k6JDJ5JDA1JGFiY2RlZmdoaWprbG1ub3BxcnN0dXVBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWjAxMjM0";
+    "Y2k6JDJ5JDA1JGFiY2RlZmdoaWprbG1ub3BxcnN0dXVBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWjAxMjMy";
 
 struct Follower {
     wanted: watch::Sender<BTreeSet<Key>>,
