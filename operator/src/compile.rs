@@ -65,6 +65,21 @@ pub struct Compiler {
     snapshots: BTreeMap<String, Arc<Snapshot>>,
 }
 
+/// The backends of one target of a TcpForward, and what is wrong with it; absent: there is no such
+/// target.
+#[must_use]
+pub fn target(
+    index: &Index,
+    name: &ForwardName,
+    target: &str,
+    settings: &Settings,
+) -> Option<Resolved> {
+    let draft = index.known(name)?.draft.as_ref().ok()?;
+    let mut targets = draft.spec.relay.targets.iter();
+    let place = targets.position(|found| found.name == target)?;
+    backends::of_target(index, name, draft, place, settings)
+}
+
 impl Compiler {
     /// Nothing compiled yet.
     #[must_use]

@@ -20,6 +20,7 @@ pub mod controller;
 pub mod crd;
 pub mod files;
 pub mod forward;
+pub mod glance;
 pub mod htpasswd;
 pub mod identity;
 pub mod index;

@@ -28,10 +28,11 @@ mod secrets;
 mod zones;
 
 use gathering::Gathering;
+pub(crate) use secrets::contents;
 pub(crate) use zones::Zones;
 
 /// EndpointSlices of a Service; those without it belong to nobody that we could name.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -121,7 +122,7 @@ fn apis<K>(scope: &Scope, api: impl Fn(Option<&str>) -> Api<K>) -> Vec<Api<K>> {
 }
 
 /// As it is: what can't be decoded becomes a visible rejection, not an error of the watch.
-fn tcp_forward(object: DynamicObject) -> Option<Object> {
+pub(crate) fn tcp_forward(object: DynamicObject) -> Option<Object> {
     let resource = ApiResource::erase::<TcpForward>(&());
     let mut raw = serde_json::to_value(object).ok()?;
     let map = raw.as_object_mut()?;

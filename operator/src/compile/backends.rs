@@ -18,26 +18,10 @@ pub(super) fn all_of(
 ) -> Resolved {
     let mut all = Resolved::default();
     let mut troubles = Vec::new();
-    let targets = draft.spec.relay.targets.iter().zip(&draft.places);
-    for ((target, place), destination) in targets.zip(&draft.destinations) {
-        let target = target.name.as_str();
-        let mut resolved = match destination {
-            Destination::Address(address) => resolve::address(target, place, *address, settings),
-            // Data planes resolve it: the answer may differ by where it is asked.
-            Destination::Host => Resolved::default(),
-            Destination::Service(reference) if reference.namespace != name.namespace() => {
-                resolve::other_namespace(place, reference, name.namespace())
-            }
-            Destination::Service(reference) => resolve::service(
-                target,
-                place,
-                reference,
-                index.service(&reference.namespace, &reference.name),
-                index.slices(&reference.namespace, &reference.name),
-                settings,
-            ),
+    for (i, destination) in draft.destinations.iter().enumerate() {
+        let Some(resolved) = of_target(index, name, draft, i, settings) else {
+            continue;
         };
-        keep_reachable(&mut resolved, place, &draft.spec.listener);
         all.backends.extend(resolved.backends);
         troubles.push((destination, resolved.unresolved));
     }
@@ -46,6 +30,36 @@ pub(super) fn all_of(
         Some(_) => worst(&troubles).cloned(),
     };
     all
+}
+
+/// Of one of its targets, by its place among them.
+pub(super) fn of_target(
+    index: &Index,
+    name: &ForwardName,
+    draft: &Draft,
+    place: usize,
+    settings: &Settings,
+) -> Option<Resolved> {
+    let target = draft.spec.relay.targets.get(place)?.name.as_str();
+    let (destination, place) = (draft.destinations.get(place)?, draft.places.get(place)?);
+    let mut resolved = match destination {
+        Destination::Address(address) => resolve::address(target, place, *address, settings),
+        // Data planes resolve it: the answer may differ by where it is asked.
+        Destination::Host => Resolved::default(),
+        Destination::Service(reference) if reference.namespace != name.namespace() => {
+            resolve::other_namespace(place, reference, name.namespace())
+        }
+        Destination::Service(reference) => resolve::service(
+            target,
+            place,
+            reference,
+            index.service(&reference.namespace, &reference.name),
+            index.slices(&reference.namespace, &reference.name),
+            settings,
+        ),
+    };
+    keep_reachable(&mut resolved, place, &draft.spec.listener);
+    Some(resolved)
 }
 
 /// The first trouble of a proxy. Each of a rule's ports is looked for in each of its Services, which

@@ -179,7 +179,8 @@ fn is((namespace, name): &Key, contents: Contents) -> Event {
     Event::Applied(Object::Secret(Secret::of(namespace, name, contents)))
 }
 
-fn contents(secret: &core::Secret) -> Contents {
+/// What is kept of a Secret.
+pub(crate) fn contents(secret: &core::Secret) -> Contents {
     let data = secret.data.iter().flatten();
     let data = data.map(|(key, ByteString(bytes))| (key.as_str(), bytes.as_slice()));
     Contents::of(data)
