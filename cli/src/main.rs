@@ -2,6 +2,7 @@
 
 mod check;
 mod demo_server;
+mod explain;
 mod run;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Run(run::Args),
     /// Say what is wrong with manifests; exit 1 if anything is.
     Check(check::Args),
+    /// Say what a CONNECT proxy would answer to a request, and why: exit 0 for a tunnel, 1 for none.
+    Explain(explain::Args),
     /// Answer HTTP requests with a name: something to forward to.
     DemoServer(demo_server::Args),
 }
@@ -47,6 +50,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             runtime.block_on(async { run::run(args, signal::termination()?).await })
         }
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => Ok(runtime.block_on(explain::run(args))),
         Command::DemoServer(args) => runtime.block_on(async {
             demo_server::run(args, signal::termination()?)
                 .await

@@ -1,0 +1,204 @@
+//! Edge. Says what a proxy would answer to a CONNECT, and why. Names may be looked up; nothing is sent
+//! to the target.
+
+mod case;
+mod explanation;
+mod show;
+mod world;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use tcpforward_dataplane::connect::names::{self, Answer};
+use tcpforward_dataplane::connect::proxy::Proxy;
+use tcpforward_dataplane::connect::target::{Host, Target};
+use tcpforward_dataplane::shared::Shared;
+use tcpforward_operator::compile::{self, Outcome};
+use tcpforward_process::causes::chain;
+use tcpforward_process::start::USAGE;
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tokio::task::JoinSet;
+
+use case::{Case, Next};
+use explanation::{Explanation, not_served};
+use show::{Head, json, text};
+use world::World;
+
+/// `EX_UNAVAILABLE` of sysexits.h: nothing was found out, which is neither a yes nor a no.
+const UNAVAILABLE: u8 = 69;
+
+/// What is wrong there is wrong with the Secret of users.
+const AUTHENTICATION: &str = "spec.httpConnect.authentication";
+
+/// Descriptors that questions of DNS may take.
+const DESCRIPTORS: usize = 64;
+
+/// What to explain.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The TcpForward, as NAME or NAMESPACE/NAME.
+    forward: String,
+    /// What a client asks for, as HOST:PORT.
+    #[arg(value_name = "HOST:PORT", value_parser = target)]
+    target: Target,
+    /// Manifests, or folders of them; absent: what a cluster has is read.
+    paths: Vec<PathBuf>,
+    /// User that asks, with the right password.
+    #[arg(long = "as", value_name = "USER")]
+    user: Option<String>,
+    /// Address of the client.
+    #[arg(long, value_name = "IP")]
+    from: Option<IpAddr>,
+    /// Of the cluster; absent: as kubectl finds it, or as a pod does.
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; absent: its current one.
+    #[arg(long, conflicts_with = "paths")]
+    context: Option<String>,
+    /// The cluster's domain, as the operator has it.
+    #[arg(long, default_value = tcpforward_operator::config::CLUSTER_DOMAIN)]
+    cluster_domain: String,
+    /// Judge without looking the name up.
+    #[arg(long)]
+    no_dns: bool,
+    /// A DNS server, as IP:PORT; repeatable. Absent: those of /etc/resolv.conf.
+    #[arg(long = "dns-server", conflicts_with = "no_dns")]
+    dns_servers: Vec<SocketAddr>,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For programs.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Why there is no answer.
+enum Trouble {
+    /// The question can't be asked.
+    Usage(String),
+    /// Something can't be read.
+    Unavailable(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// Prints what would be answered. Exit code 0: a tunnel, 1: none, 64: no such question, 69: nothing was
+/// found out.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    match explain(&args).await {
+        Ok(is_allowed) => ExitCode::from(u8::from(!is_allowed)),
+        Err(Trouble::Usage(text)) => {
+            eprintln!("{text}");
+            ExitCode::from(USAGE)
+        }
+        Err(Trouble::Unavailable(error)) => {
+            eprintln!("{}", chain(error.as_ref()));
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
+}
+
+async fn explain(args: &Args) -> Result<bool, Trouble> {
+    let world = match args.paths.as_slice() {
+        [] => World::in_cluster(args).await?,
+        paths => World::in_manifests(args, paths)?,
+    };
+    let outcome = world.outcome(&args.cluster_domain)?;
+    if world.is_relay() {
+        return Err(relays(&world.name));
+    }
+    let mut head = Head {
+        forward: &world.name,
+        mode: None,
+        target: &args.target,
+        user: args.user.as_deref(),
+        from: args.from,
+    };
+    let explanation = match (&outcome.accepted, &outcome.forward) {
+        (Ok(()), Some(forward)) => {
+            head.mode = forward.spec.connect.as_ref().map(|connect| connect.mode);
+            judge(args, &world, &outcome, forward).await?
+        }
+        (Err(rejection), _) => not_served(&rejection.message),
+        (Ok(()), None) => not_served("no data plane gets it"),
+    };
+    let is_allowed = explanation.answer.is_allowed();
+    match args.output {
+        Form::Json => println!("{:#}", json(&head, &explanation)),
+        Form::Text => print!("{}", text(&head, &explanation)),
+    }
+    Ok(is_allowed)
+}
+
+async fn judge(
+    args: &Args,
+    world: &World,
+    outcome: &Outcome,
+    forward: &Forward,
+) -> Result<Explanation, Trouble> {
+    let Some(connect) = &forward.spec.connect else {
+        return Err(relays(&world.name));
+    };
+    let proxy = Proxy::new(connect);
+    let trouble = outcome.unresolved.as_ref();
+    let trouble = trouble.filter(|found| found.field.starts_with(AUTHENTICATION));
+    let case = Case {
+        proxy: &proxy,
+        listener: &forward.spec.listener,
+        settings: world.settings,
+        place: world.place,
+        target: &args.target,
+        user: args.user.as_deref(),
+        from: args.from,
+        users: world.users(),
+        trouble: trouble.map(|found| found.message.as_str()),
+    };
+    let mut explanation = match case.begin() {
+        Next::Said(explanation) => explanation,
+        Next::Service { rule, service } => {
+            let name = service.target(args.target.port);
+            let found = compile::target(&world.index, &world.name, &name, &world.settings);
+            let found = world.forbidden.is_empty().then_some(found);
+            case.by_service(rule, &service, found.map(Option::unwrap_or_default))
+        }
+        Next::Addresses => match &args.target.host {
+            Host::Address(ip) => case.by_addresses(&Ok(Arc::from([*ip]))),
+            Host::Name(_) if args.no_dns => case.without_addresses(),
+            Host::Name(name) => case.by_addresses(&lookup(name, &args.dns_servers).await),
+        },
+    };
+    explanation.notes.extend(world.notes());
+    Ok(explanation)
+}
+
+/// As a data plane on this host would look it up.
+async fn lookup(name: &str, servers: &[SocketAddr]) -> Answer {
+    let shared = Arc::new(Shared::new(DESCRIPTORS, 1));
+    let mut asking = JoinSet::new();
+    asking.spawn(names::run(Arc::clone(&shared), servers.to_vec()));
+    shared.names.lookup(name).await
+}
+
+fn relays(name: &ForwardName) -> Trouble {
+    Trouble::Usage(format!(
+        "TcpForward {name} relays: its clients don't say where they want to go. What is explained is \
+         a TcpForward with httpConnect; for one with relay, `kubectl get tcpf` or /debug/forwards \
+         shows its backends"
+    ))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::parse(text.as_bytes()).map_err(|error| error.to_string())
+}

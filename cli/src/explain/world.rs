@@ -1,0 +1,155 @@
+//! Edge. What there is to know of a forward: from manifests, or from a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use tcpforward_operator::compile::{Compiler, Outcome, Rules};
+use tcpforward_operator::files;
+use tcpforward_operator::glance::Cluster;
+use tcpforward_operator::index::{Contents, Event, Index};
+use tcpforward_operator::manifest;
+use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, Settings};
+
+use super::case::{Place, Users};
+use super::{Args, Trouble};
+
+/// What is known, and where from.
+pub(super) struct World {
+    pub(super) name: ForwardName,
+    pub(super) index: Index,
+    pub(super) settings: Settings,
+    pub(super) place: Place,
+    /// What may not be read: kind and name.
+    pub(super) forbidden: Vec<String>,
+}
+
+impl World {
+    /// Of a cluster, as far as the question needs it.
+    pub(super) async fn in_cluster(args: &Args) -> Result<Self, Trouble> {
+        let cluster = Cluster::find(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+        let (namespace, name) = match args.forward.split_once('/') {
+            Some(both) => both,
+            None => (cluster.namespace(), args.forward.as_str()),
+        };
+        let name = ForwardName::new(namespace, name);
+        let service = args.target.host.service(&args.cluster_domain);
+        let seen = cluster.look(&name, service.as_ref()).await?;
+        Ok(Self {
+            name,
+            index: seen.index,
+            settings: Settings {
+                local_targets: LocalTargets::Refuse,
+            },
+            place: Place::Cluster,
+            forbidden: seen.forbidden,
+        })
+    }
+
+    /// Of manifests; what is wrong with them is printed.
+    pub(super) fn in_manifests(args: &Args, paths: &[PathBuf]) -> Result<Self, Trouble> {
+        let texts = files::read(paths)?;
+        let parsed = texts.iter().map(|(file, text)| manifest::parse(file, text));
+        let parsed = manifest::gather(parsed.collect());
+        for finding in &parsed.findings {
+            eprintln!("{finding}");
+        }
+        let mut index = Index::new();
+        for located in parsed.objects {
+            index.apply(Event::Applied(located.object));
+        }
+        Ok(Self {
+            name: name_of(&args.forward, &index)?,
+            index,
+            settings: Settings {
+                local_targets: LocalTargets::Allow,
+            },
+            place: Place::Manifests,
+            forbidden: Vec::new(),
+        })
+    }
+
+    /// Served or not, it is no proxy.
+    pub(super) fn is_relay(&self) -> bool {
+        let known = self.index.known(&self.name);
+        let draft = known.and_then(|known| known.draft.as_ref().ok());
+        draft.is_some_and(|draft| draft.spec.connect.is_none())
+    }
+
+    /// What the operator would make of it.
+    pub(super) fn outcome(&self, cluster_domain: &str) -> Result<Outcome, Trouble> {
+        let mut compiler = Compiler::new(Rules {
+            settings: self.settings,
+            reserved: BTreeMap::new(),
+            cluster_domain: cluster_domain.to_owned(),
+        });
+        let names: BTreeSet<ForwardName> = self.index.names().cloned().collect();
+        compiler.compile(&self.index, &names);
+        let outcome = compiler.outcome(&self.name).cloned();
+        outcome.ok_or_else(|| absent(&self.name.to_string(), &self.index))
+    }
+
+    /// Whether it is known who may say who they are.
+    pub(super) fn users(&self) -> Users {
+        let known = self.index.known(&self.name);
+        let secret = known.and_then(|known| known.draft.as_ref().ok()?.secret.as_deref());
+        let Some(secret) = secret else {
+            return Users::Known;
+        };
+        let namespace = self.name.namespace();
+        match self.index.secret(namespace, secret) {
+            None => Users::Unknown(format!(
+                "Secret {namespace}/{secret} is not among the manifests"
+            )),
+            Some(Contents::Forbidden) => Users::Unknown(format!(
+                "Secret {namespace}/{secret} can't be read with these rights"
+            )),
+            Some(_) => Users::Known,
+        }
+    }
+
+    /// What else there is to say of a forward in a cluster.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let unread = self.forbidden.iter();
+        let mut notes: Vec<_> = unread
+            .map(|what| format!("{what} can't be read with these rights"))
+            .collect();
+        let status = self.index.status_of(&self.name).unwrap_or_default();
+        let conditions = status.conditions.iter();
+        // What is wrong with Secret and Service was seen here.
+        let of_serving = ["Accepted", "Programmed"];
+        let failing = conditions.filter(|condition| {
+            of_serving.contains(&condition.type_.as_str()) && condition.status == "False"
+        });
+        notes.extend(failing.map(|condition| {
+            format!(
+                "its status says {}=False, {}: {}",
+                condition.type_, condition.reason, condition.message
+            )
+        }));
+        notes
+    }
+}
+
+/// A name alone is enough where only one forward has it.
+fn name_of(forward: &str, index: &Index) -> Result<ForwardName, Trouble> {
+    if let Some((namespace, name)) = forward.split_once('/') {
+        return Ok(ForwardName::new(namespace, name));
+    }
+    let mut found = index.names().filter(|known| known.name() == forward);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (Some(one), Some(other)) => Err(Trouble::Usage(format!(
+            "{forward} is the name of {one} and of {other}: say which, with its namespace"
+        ))),
+        (None, _) => Err(absent(forward, index)),
+    }
+}
+
+fn absent(forward: &str, index: &Index) -> Trouble {
+    let known: Vec<_> = index.names().map(ToString::to_string).collect();
+    let known = match known.as_slice() {
+        [] => String::new(),
+        known => format!("; there is {}", known.join(", ")),
+    };
+    Trouble::Usage(format!("there is no TcpForward {forward}{known}"))
+}
