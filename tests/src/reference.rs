@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use tcpforward_dataplane::connect::refusal::{self, Described};
 use tcpforward_dataplane::relay::ending::Ending;
 use tcpforward_process::metric::Metric;
 
@@ -22,6 +23,10 @@ pub fn pages() -> Vec<Page> {
         Page {
             path: "docs/reference/access-log.md",
             text: access_log(&tcpforward_dataplane::access_log::FIELDS),
+        },
+        Page {
+            path: "docs/reference/connect-answers.md",
+            text: connect_answers(refusal::ALL),
         },
         Page {
             path: "docs/reference/endings.md",
@@ -170,6 +175,33 @@ pub fn endings(endings: &[Ending]) -> String {
     );
     for ending in endings {
         let _ = writeln!(text, "| `{}` | {} |", ending.word(), ending.meaning());
+    }
+    text
+}
+
+/// Every answer of a CONNECT proxy, by status.
+#[must_use]
+pub fn connect_answers(refusals: &[Described]) -> String {
+    let mut text = format!(
+        "{GENERATED}\n\n# Answers of a CONNECT proxy\n\n`200` comes once the target is connected, and what \
+         follows is the target's. Every other answer is made by the proxy, has the text of this table as \
+         its body, and is the last of its connection. Its word stands in the field `Proxy-Status` \
+         (RFC 9209) as `error`, in the [access log](access-log.md) as `ending`, and in the metric \
+         `tcpforward_dataplane_sessions_finished_total` ([all endings](endings.md)). `407` comes with \
+         `Proxy-Authenticate`, `405` with `Allow: CONNECT`, `429` and `503` with `Retry-After`.\n\n\
+         | status | word | what happened | what to do |\n|---|---|---|---|\n"
+    );
+    let mut rows: Vec<_> = refusals.iter().collect();
+    rows.sort_by_key(|row| (row.status, row.ending.word()));
+    for row in rows {
+        let Described {
+            status,
+            what,
+            remedy,
+            ..
+        } = row;
+        let word = row.ending.word();
+        let _ = writeln!(text, "| {status} | `{word}` | {what}. | {remedy} |");
     }
     text
 }
