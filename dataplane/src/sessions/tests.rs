@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use tcpforward_protocol::snapshot::{
     self, BackendState, EstablishedConnections, Failback, Fate, ProxyMode, ProxyProtocolIn,
-    TakesNew,
+    ServiceName, TakesNew,
 };
 use tcpforward_protocol::testing;
 
 use super::*;
 use crate::balancer::backend::{Backend, Condition};
+use crate::connect::proxy::{Grounds, Way};
+use crate::connect::target::Target;
 use crate::sync::samples;
 
 struct Rig {
@@ -239,6 +241,35 @@ fn who_was_sent_to_a_backend_in_that_condition_may_stay() {
     late.on(&backend, rig.now);
     rig.pass(Duration::from_secs(1));
     assert_eq!(endings(&[ticket, late]), [Some(Ending::Removed); 2]);
+}
+
+#[test]
+fn a_tunnel_to_a_backend_that_was_removed_during_the_dial_is_cut() {
+    let mut rig = rig();
+    let db = ServiceName {
+        namespace: "shop".to_owned(),
+        name: "db".to_owned(),
+    };
+    let mut rule = testing::rule("db");
+    rule.services = vec![db.clone()];
+    rig.forward.spec.connect = Some(testing::connect(vec![rule]));
+    let grounds = || Grounds {
+        target: Target::parse(b"db.shop.svc:443").unwrap(),
+        identity: None,
+        way: Way::Service(db.clone()),
+    };
+    let (backend, other) = (rig.backend(1), rig.backend(2));
+    let (late, fine) = (rig.enter(1), rig.enter(2));
+    rig.turn(&backend, Condition::Removed);
+    rig.sessions.rights_changed();
+    rig.pass(Duration::from_secs(1));
+    for (ticket, backend) in [(&late, &backend), (&fine, &other)] {
+        ticket.on(backend, rig.now);
+        ticket.stands_on(grounds());
+    }
+    rig.pass(Duration::from_secs(4));
+    let expected = [Some(Ending::RightLost), None];
+    assert_eq!(endings(&[late, fine]), expected);
 }
 
 #[test]

@@ -121,6 +121,11 @@ impl Ticket {
     pub fn stands_on(&self, grounds: Grounds) -> Arc<Grounds> {
         let grounds = Arc::new(grounds);
         self.open.state().grounds = Some(Arc::clone(&grounds));
+        // Removed during the dial, as far as rights go unseen like in `on`.
+        let is_gone = |reached: Reached| reached.backend.condition().0 == Condition::Removed;
+        if self.open.reached().is_some_and(is_gone) {
+            self.sessions.rights_changed();
+        }
         grounds
     }
 
