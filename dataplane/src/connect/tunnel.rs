@@ -28,6 +28,11 @@ use crate::socket::Connection;
 /// Bytes behind the head that are kept until the tunnel is there; what comes later waits in the kernel.
 const EARLY_BYTES: usize = 64 << 10;
 
+/// Within so many bytes another protocol is told by any of them. Behind these only the end of a line
+/// or too many bytes can decide, and nobody who sends byte by byte makes us read all of it each time:
+/// a head has a hundred lines at most.
+const BEGINNING: usize = 64;
+
 /// Bytes that are asked for at a time.
 const READ_BYTES: usize = 4 << 10;
 
@@ -174,12 +179,17 @@ async fn request(
     let limits = client.proxy.limits();
     let most = usize::try_from(limits.max_header_size).unwrap_or(usize::MAX);
     let deadline = client.accepted + limits.header_timeout;
+    let mut seen = 0;
     loop {
-        match head::read(bytes, most) {
-            Read::Request(request) => return Ok(request),
-            Read::Refused(error) => return Err(Refusal::from(error).into()),
-            Read::More => {}
+        let is_news = |new: &[u8]| seen < BEGINNING || bytes.len() >= most || new.contains(&b'\n');
+        if is_news(bytes.get(seen..).unwrap_or_default()) {
+            match head::read(bytes, most) {
+                Read::Request(request) => return Ok(request),
+                Read::Refused(error) => return Err(Refusal::from(error).into()),
+                Read::More => {}
+            }
         }
+        seen = bytes.len();
         match timeout_at(deadline, read(downstream, bytes)).await {
             Err(_late) => return Err(Refusal::HeaderTimeout.into()),
             Ok(Ok(0)) if bytes.is_empty() => return Err(Closed::Left(Ending::DownstreamFin)),
