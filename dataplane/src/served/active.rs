@@ -64,6 +64,7 @@ impl Active {
         };
         one.source_ranges == two.source_ranges
             && one.proxy_protocol == two.proxy_protocol
+            && self.parent.is_some() == other.parent.is_some()
             && same_proxy
     }
 }

@@ -5,7 +5,9 @@ use tcpforward_protocol::snapshot::{HostPattern, HttpConnect, Login, Rule, Via};
 use tcpforward_protocol::testing;
 use tokio_rustls::server::TlsStream;
 
-use super::tunnel::{asks, assert_answer, connect, local, proxy, proxy_with, refused, use_up};
+use super::tunnel::{
+    asks, assert_answer, closed, connect, local, proxy, proxy_with, refused, use_up,
+};
 use super::*;
 use crate::connect::refusal::ESTABLISHED;
 use crate::parent::scripted::{self, Papers, accept_tls, answers, in_tls, papers};
@@ -122,6 +124,27 @@ async fn names_go_to_the_parent_as_they_are_and_its_first_bytes_to_the_client() 
     assert_eq!(all, [ESTABLISHED, b"SSH-2.0-x\r\n"].concat());
     let answer = refused(&served, &connect("www.example.org:443", "")).await;
     assert_answer(&answer, "403", "http_request_denied");
+}
+
+#[tokio::test]
+async fn a_tunnel_by_name_does_not_outlive_having_a_parent() {
+    let (listener, via) = scripted::parent().await;
+    let named = Rule {
+        hosts: vec![HostPattern::Any],
+        ..testing::rule("named")
+    };
+    let served = connect_via(via, vec![named]);
+    let mut running = JoinSet::new();
+    let mut client = asks(&served, &connect("www.example.com:443", ""), &mut running).await;
+    let (_stream, _) = answers(&listener, OPEN).await;
+    let mut told = vec![0; ESTABLISHED.len()];
+    let read = timeout(PATIENCE, client.read_exact(&mut told)).await;
+    read.unwrap().unwrap();
+    let mut direct = Forward::clone(&served.active().forward);
+    direct.spec.via = None;
+    let now = Instant::now().into_std();
+    served.update(Arc::new(direct), samples::terms(), now, 0);
+    closed(&served, Ending::RightLost, 1).await;
 }
 
 #[tokio::test]
