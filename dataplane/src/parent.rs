@@ -75,6 +75,11 @@ impl Parent {
         until: Instant,
         shared: &Shared,
     ) -> Result<Channel, Trouble> {
+        if let Some(why) = &self.via.unusable {
+            return Err(Trouble::Setup(format!(
+                "the parent proxy is not asked: {why}"
+            )));
+        }
         let start = Instant::now();
         let found = timeout_at(until, shared.names.lookup(&self.via.host)).await;
         let ips = found.map_err(|_| late(start, until, Trouble::Unreached))??;

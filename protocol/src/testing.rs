@@ -271,6 +271,7 @@ pub fn via(host: &str, port: u16) -> Via {
         port: NonZeroU16::new(port).unwrap(),
         credentials: None,
         ca: None,
+        unusable: None,
     }
 }
 
@@ -282,6 +283,7 @@ fn full_via() -> Via {
             password: "hunter2".to_owned(),
         }),
         ca: Some("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned()),
+        unusable: Some("Secret parent does not exist".to_owned()),
         ..via("proxy.corp", 3128)
     }
 }

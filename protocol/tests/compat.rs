@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
-use tcpforward_protocol::snapshot::{Forward, ForwardName, ForwardSpec};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, ForwardSpec, Via};
 use tcpforward_protocol::{proto, testing, wire};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -120,6 +120,19 @@ fn full(spec: ForwardSpec) -> proto::Forward {
     wire::forward_to_proto(&Forward::new(name, spec, vec![]))
 }
 
+/// Everything that a spec said before a parent proxy could be out of use.
+fn before_unusable() -> ForwardSpec {
+    let full = testing::full_spec();
+    let usable = |via| Via {
+        unusable: None,
+        ..via
+    };
+    ForwardSpec {
+        via: full.via.map(usable),
+        ..full
+    }
+}
+
 /// Everything that a spec said before it could be reached through a parent proxy.
 fn before_via() -> ForwardSpec {
     ForwardSpec {
@@ -141,7 +154,8 @@ fn a_golden_forward_means_what_it_meant() {
     for (file, spec) in [
         ("forward-2.hex", before_connect()),
         ("forward-3.hex", before_via()),
-        ("forward-4.hex", testing::full_spec()),
+        ("forward-4.hex", before_unusable()),
+        ("forward-5.hex", testing::full_spec()),
     ] {
         let decoded = proto::Forward::decode(golden(file).as_slice()).unwrap();
         assert_eq!(decoded, full(spec.clone()));
@@ -171,5 +185,5 @@ fn what_we_write_today_is_the_newest_golden() {
     assert_eq!(update().encode_to_vec(), golden("update-1.hex"));
     assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
     let full = full(testing::full_spec());
-    assert_eq!(full.encode_to_vec(), golden("forward-4.hex"));
+    assert_eq!(full.encode_to_vec(), golden("forward-5.hex"));
 }

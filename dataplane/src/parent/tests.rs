@@ -145,6 +145,12 @@ async fn a_parent_is_told_who_we_are_and_nobody_else_is() {
     let (_, (_stream, request)) = tokio::join!(open(&plain), answers(&listener, OPEN));
     assert!(!request.contains("Authorization"), "{request}");
     assert!(!format!("{:?}", Parent::new(&via)).contains("hunter2"));
+    let unusable = Via {
+        unusable: Some("Secret parent does not exist".to_owned()),
+        ..plain
+    };
+    let trouble = open(&unusable).await.unwrap_err();
+    assert!(matches!(trouble, Trouble::Setup(_)), "{trouble}");
 }
 
 #[tokio::test]

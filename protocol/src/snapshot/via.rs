@@ -16,6 +16,8 @@ pub struct Via {
     pub credentials: Option<Login>,
     /// Of whoever may have signed its certificate, as PEM; absent: the public ones. Not without TLS.
     pub ca: Option<String>,
+    /// Why it must not be asked: what belongs to it could not be read. Absent: it may.
+    pub unusable: Option<String>,
 }
 
 /// Whether a parent proxy is spoken to in the clear.

@@ -271,6 +271,7 @@ fn a_parent_that_makes_no_sense_names_the_field_and_repeats_no_secret() {
         ("via.ca", |f| {
             via(f).scheme = proto::via::Scheme::Http.into();
         }),
+        ("via.unusable", |f| via(f).unusable = "x".repeat(1025)),
         ("credentials.user", |f| login(f).user.clear()),
         ("credentials.user", |f| login(f).user.push(':')),
         ("credentials.password", |f| login(f).password.clear()),

@@ -9,6 +9,9 @@ use crate::wire::{Invalid, invalid, port};
 /// Bytes of a DNS name at most, and of a user or a password that Basic authentication is used with.
 const TEXT_BYTES: usize = 253;
 
+/// Bytes of a reason at most: a sentence with two names in it.
+const REASON_BYTES: usize = 1 << 10;
+
 pub(super) fn to_proto(via: &Via) -> proto::Via {
     let scheme = match via.scheme {
         ViaScheme::Http => Scheme::Http,
@@ -23,6 +26,7 @@ pub(super) fn to_proto(via: &Via) -> proto::Via {
             password: login.password.clone(),
         }),
         ca: via.ca.clone().unwrap_or_default(),
+        unusable: via.unusable.clone().unwrap_or_default(),
     }
 }
 
@@ -41,6 +45,9 @@ pub(super) fn from_proto(message: proto::Via) -> Result<Via, Invalid> {
     if message.ca.len() > CA_BYTES {
         return Err(invalid("via.ca", message.ca.len(), "too many bytes"));
     }
+    if message.unusable.len() > REASON_BYTES {
+        return Err(invalid("via.unusable", message.unusable, "too long"));
+    }
     if !message.ca.is_empty() && scheme == ViaScheme::Http {
         return Err(invalid("via.ca", "present", "only https has certificates"));
     }
@@ -50,6 +57,7 @@ pub(super) fn from_proto(message: proto::Via) -> Result<Via, Invalid> {
         host: message.host,
         credentials: message.credentials.map(login).transpose()?,
         ca: Some(message.ca).filter(|ca| !ca.is_empty()),
+        unusable: Some(message.unusable).filter(|why| !why.is_empty()),
     })
 }
 
