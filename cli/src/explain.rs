@@ -19,10 +19,10 @@ use tcpforward_dataplane::shared::Shared;
 use tcpforward_operator::compile::{self, Outcome};
 use tcpforward_process::causes::chain;
 use tcpforward_process::start::USAGE;
-use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Via};
 use tokio::task::JoinSet;
 
-use case::{Case, Next};
+use case::{Case, Next, parent};
 use explanation::{Explanation, not_served};
 use show::{Head, json, text};
 use world::World;
@@ -165,6 +165,7 @@ async fn judge(
         users: world.users(),
         trouble: trouble.map(|found| found.message.as_str()),
     };
+    let via = forward.spec.via.as_ref();
     let mut explanation = match case.begin() {
         Next::Said(explanation) => explanation,
         Next::Service { rule, service } => {
@@ -173,14 +174,25 @@ async fn judge(
             let found = world.forbidden.is_empty().then_some(found);
             case.by_service(rule, &service, found.map(Option::unwrap_or_default))
         }
-        Next::Addresses => match &args.target.host {
-            Host::Address(ip) => case.by_addresses(&Ok(Arc::from([*ip]))),
-            Host::Name(_) if args.no_dns => case.without_addresses(),
-            Host::Name(name) => case.by_addresses(&lookup(name, &args.dns_servers).await),
+        Next::Addresses => match via.and_then(|via| case.by_parent(via)) {
+            Some(said) => said,
+            None => by_addresses(args, &case, via).await,
         },
     };
     explanation.notes.extend(world.notes());
     Ok(explanation)
+}
+
+async fn by_addresses(args: &Args, case: &Case<'_>, via: Option<&Via>) -> Explanation {
+    let mut explanation = match &args.target.host {
+        Host::Address(ip) => case.by_addresses(&Ok(Arc::from([*ip]))),
+        Host::Name(_) if args.no_dns => case.without_addresses(),
+        Host::Name(name) => case.by_addresses(&lookup(name, &args.dns_servers).await),
+    };
+    if let Some(via) = via.filter(|_| explanation.answer.is_allowed()) {
+        explanation.notes.push(parent::note(via));
+    }
+    explanation
 }
 
 /// As a data plane on this host would look it up.

@@ -18,6 +18,8 @@ use tcpforward_protocol::snapshot::{
 
 use super::explanation::{Answer, Explanation, Kind, Way};
 
+pub(super) mod parent;
+
 /// A question, and what is known to answer it.
 pub(super) struct Case<'a> {
     pub(super) proxy: &'a Proxy,

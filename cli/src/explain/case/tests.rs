@@ -177,6 +177,24 @@ fn without_addresses_a_name_is_judged_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_name_that_a_parent_looks_up_is_not_looked_up_here() {
+    let via = testing::via("proxy.corp", 3128);
+    let asked = |asked: &str| usual().ask(asked, |case| case.by_parent(&via));
+    let said = asked("db.example.com:443").unwrap();
+    assert_eq!(
+        (said.answer, said.rule.as_deref()),
+        (Answer::Perhaps, Some("crawl"))
+    );
+    assert_eq!(
+        said.notes,
+        ["the parent proxy, proxy.corp port 3128, is asked for it and may refuse it"]
+    );
+    // A rule with cidrs comes first, or it is an address.
+    assert_eq!(asked("db.example.org:443"), None);
+    assert_eq!(asked("10.1.0.7:443"), None);
+}
+
+#[test]
 fn who_does_not_say_who_they_are_is_told_so() {
     let rig = usual().users(&["ci"]);
     let (answer, ..) = rig.says("db.example.com:443", &["93.184.215.14"]);
