@@ -14,8 +14,10 @@ use crate::resolve::{Resolved, Unresolved};
 use crate::status;
 
 mod backends;
+mod needed;
 mod ports;
 mod users;
+mod via;
 
 use ports::{Conflict, Ports, Verdicts};
 
@@ -214,7 +216,8 @@ impl Compiler {
             outcome.left_out = backends::cut(&mut backends);
             let mut spec = self.spec(draft);
             let no_users = users::sign_up(index, name, draft, &mut spec);
-            outcome.unresolved = no_users.or(unresolved);
+            let no_parent = via::equip(index, name, draft, &mut spec);
+            outcome.unresolved = no_users.or(no_parent).or(unresolved);
             let forward = Forward::new(name.clone(), spec, backends);
             outcome.forward = Some(Arc::new(forward));
         }

@@ -20,6 +20,7 @@ mod listener;
 mod relay;
 pub mod status;
 mod target;
+mod via;
 
 pub use balancing::{
     ConsistentHash, Failback, FailbackMode, Failover, HashInput, LoadBalancer, LoadBalancerType,
@@ -41,6 +42,7 @@ pub use listener::{Cidr, Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 pub use relay::{Dial, Hedge, Relay};
 pub use status::TcpForwardStatus;
 pub use target::{AddressTarget, ServicePort, ServiceTarget, Target};
+pub use via::{ParentCredentials, ParentProxy, Scheme, Via};
 
 /// Listens on a port and relays each TCP connection to one of its targets, or serves a proxy there.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -17,6 +17,9 @@ mod listener;
 mod relay;
 mod target;
 mod value;
+mod via;
+
+pub use via::ViaSecrets;
 
 /// What a valid TcpForward asks for, before its targets are resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,17 @@ pub struct Draft {
     pub places: Vec<Place>,
     /// The Secret of a proxy's users, in the forward's own namespace.
     pub secret: Option<String>,
+    /// What the parent proxy of `spec` needs, if it has one.
+    pub via: Option<ViaSecrets>,
+}
+
+impl Draft {
+    /// Names of all Secrets that it needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &String> {
+        let of_via = self.via.iter();
+        let of_via = of_via.flat_map(|via| via.credentials.iter().chain(&via.ca));
+        self.secret.iter().chain(of_via)
+    }
 }
 
 /// Where a target was written, for messages.
@@ -125,15 +139,22 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
     let timeouts = spec.timeouts.unwrap_or_default();
     let listener = listener::parse(spec.listener)?;
     let (mut proxy, mut secret) = (None, None);
+    let via;
     let (relay, targets) = match (spec.relay, spec.http_connect) {
         (Some(mut relay), None) => {
+            via = relay
+                .via
+                .take()
+                .map(|via| via::parse("spec.relay.via", via));
             let written = std::mem::take(&mut relay.targets);
             let mut targets = target::parse(written, namespace(raw))?;
             let parsed = std::mem::take(&mut targets.targets);
             let relay = relay::parse(relay, parsed, annotation(raw, crd::FAILBACK))?;
             (relay, targets)
         }
-        (None, Some(written)) => {
+        (None, Some(mut written)) => {
+            let parent = written.via.take();
+            via = parent.map(|via| via::parse("spec.httpConnect.via", via));
             let authentication = written.authentication.as_ref();
             secret = authentication.map(|by| by.basic.secret_ref.name.clone());
             let parsed = connect::parse(written, namespace(raw))?;
@@ -144,13 +165,14 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
         }
         _ => return Err(unsupported("spec", "set relay or httpConnect")),
     };
+    let (via, via_secrets) = via.transpose()?.unzip();
     let mut wanted = ForwardSpec {
         generation: generation(raw),
         requires: Vec::new(),
         listener,
         relay,
         connect: proxy,
-        via: None,
+        via,
         timeouts: Timeouts {
             idle: value::silence(timeouts.idle.as_deref(), defaults::IDLE),
             half_closed: value::silence(timeouts.half_closed.as_deref(), defaults::HALF_CLOSED),
@@ -167,6 +189,7 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
         destinations: targets.destinations,
         places: targets.places,
         secret,
+        via: via_secrets,
     })
 }
 

@@ -21,7 +21,7 @@ mod uses;
 pub use claim::{Claim, Standing};
 pub(crate) use event::Key;
 pub use event::{Event, Kind, Object};
-pub use secret::{Contents, NoUsers, Secret};
+pub use secret::{Contents, Held, NoCa, NoLogin, NoUsers, Secret};
 use uses::Uses;
 
 /// A TcpForward as it is known.
@@ -196,7 +196,7 @@ impl Index {
             raw,
         };
         self.uses_of_services.add(&name, services_of(&known));
-        self.uses_of_secrets.add(&name, secret_of(&name, &known));
+        self.uses_of_secrets.add(&name, secrets_of(&name, &known));
         touched.insert(name.clone());
         self.forwards.insert(name, known);
     }
@@ -267,20 +267,14 @@ impl Index {
     fn forget_uses(&mut self, name: &ForwardName) {
         if let Some(known) = self.forwards.get(name) {
             self.uses_of_services.remove(name, services_of(known));
-            self.uses_of_secrets.remove(name, secret_of(name, known));
+            self.uses_of_secrets.remove(name, secrets_of(name, known));
         }
     }
 }
 
-fn secret_of(name: &ForwardName, known: &Known) -> impl Iterator<Item = Key> {
-    let secret = known
-        .draft
-        .as_ref()
-        .ok()
-        .and_then(|draft| draft.secret.clone());
-    secret
-        .map(|secret| (name.namespace().to_owned(), secret))
-        .into_iter()
+fn secrets_of<'a>(name: &'a ForwardName, known: &'a Known) -> impl Iterator<Item = Key> + use<'a> {
+    let secrets = known.draft.iter().flat_map(Draft::secrets);
+    secrets.map(|secret| (name.namespace().to_owned(), secret.clone()))
 }
 
 fn services_of(known: &Known) -> impl Iterator<Item = Key> + '_ {

@@ -6,7 +6,8 @@ use tcpforward_protocol::snapshot::{ForwardName, ForwardSpec, User};
 use crate::forward::Draft;
 use crate::index::{Contents, Index};
 use crate::resolve::Unresolved;
-use crate::status;
+
+use super::needed::Needed;
 
 /// Fills in the users of a proxy; what is wrong with their Secret, if anything.
 pub(super) fn sign_up(
@@ -29,42 +30,14 @@ pub(super) fn sign_up(
 
 /// The users that a Secret holds.
 fn of(contents: Option<&Contents>, namespace: &str, secret: &str) -> Result<Vec<User>, Unresolved> {
-    let (reason, message) = match contents {
-        Some(Contents::Users(Ok(users))) => return Ok(users.clone()),
-        Some(Contents::Users(Err(why))) => (
-            status::INVALID_SECRET,
-            format!("nobody gets in: Secret {secret} of namespace {namespace} {why}"),
-        ),
-        Some(Contents::Unreadable) => (
-            status::INVALID_SECRET,
-            format!(
-                "nobody gets in: the API server does not hand out Secret {secret} of namespace \
-                 {namespace}; the operator's log says why"
-            ),
-        ),
-        None | Some(Contents::Absent) => (
-            status::SECRET_NOT_FOUND,
-            format!(
-                "nobody gets in: Secret {secret} does not exist in namespace {namespace}; create it \
-                 with the lines of htpasswd in its key auth, or correct the name"
-            ),
-        ),
-        Some(Contents::Beyond) => (
-            status::SECRET_NOT_PERMITTED,
-            format!(
-                "nobody gets in: Secret {secret} is not read, because TcpForwards name too many of \
-                 them; let several name the same one"
-            ),
-        ),
-        Some(Contents::Forbidden) => (
-            status::SECRET_NOT_PERMITTED,
-            format!(
-                "nobody gets in: the operator may not read Secret {secret}; give it a Role in \
-                 namespace {namespace} with list and watch of secrets, resourceNames [{secret}]"
-            ),
-        ),
+    let needed = Needed {
+        namespace,
+        secret,
+        without: "nobody gets in",
+        holds: "the lines of htpasswd in its key auth",
     };
-    Err(Unresolved {
+    let users = needed.of(contents, |held| held.users.clone());
+    users.map_err(|(reason, message)| Unresolved {
         reason,
         field: "spec.httpConnect.authentication.basic.secretRef.name".to_owned(),
         message,

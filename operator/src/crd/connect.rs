@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listener::Cidr;
+use super::via::Via;
 use super::{DURATION, HOST_PATTERN, LABEL, SIZE, USER_NAME};
 
 /// A proxy for HTTP CONNECT: clients say where they want to go, rules say whether they may.
@@ -33,6 +34,12 @@ pub struct HttpConnect {
     /// How much is served. Absent: no limit of tunnels, 10s and 16Ki for the head of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TunnelLimits>,
+    /// A parent proxy that is asked for what clients ask for; Services are reached directly. Names
+    /// go there as they are, judged by hosts, ports and subjects; one that a rule with cidrs could
+    /// decide about is resolved first, and its address goes there. Absent: targets are reached
+    /// directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
 }
 
 /// What becomes of a request that rules refuse.

@@ -7,6 +7,7 @@ use super::balancing::{Failover, LoadBalancer};
 use super::established::{BackendLimits, EstablishedConnections, ProxyProtocolOut};
 use super::health::HealthCheck;
 use super::target::Target;
+use super::via::Via;
 use super::{DURATION, defaults, some_time};
 
 /// Where sessions go.
@@ -36,6 +37,10 @@ pub struct Relay {
     /// What one backend gets at most. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_limits: Option<BackendLimits>,
+    /// A parent proxy that is asked for each backend by its address, and by checks as well. Absent:
+    /// backends are reached directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// The PROXY header that backends get before the first byte, from checks as well. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocolOut>,

@@ -100,5 +100,5 @@ pub struct AddressTarget {
 
 /// Labels of letters, digits and '-', the last one beginning with a letter, so that no way of writing
 /// an IP address (010.0.0.1, 0x7f.1, 2130706433) is a name; a dot at the end makes it absolute.
-const DNS_NAME: &str =
+pub(super) const DNS_NAME: &str =
     "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?[.]?$";

@@ -99,16 +99,20 @@ fn the_fields_of_this_version_are_these_and_no_others() {
         "dataPlaneName httpConnect connect.authentication connect.authentication.basic \
          connect.authentication.basic.secretRef connect.authentication.basic.secretRef.name \
          connect.limits connect.limits.headerTimeout connect.limits.maxHeaderSize \
-         connect.limits.tunnels connect.limits.tunnelsPerSource connect.limits.tunnelsPerSubject \
-         connect.mode connect.rules r.action r.cidrs r.hosts r.name r.ports r.services \
-         r.services[].name r.services[].namespace r.subjects r.subjects[].kind r.subjects[].name \
-         listener listener.address listener.endPort listener.limits \
-         listener.limits.connections listener.limits.connectionsPerSecond \
-         listener.limits.connectionsPerSource listener.port listener.proxyProtocol \
-         listener.proxyProtocol.mode listener.proxyProtocol.trustedSources listener.sourceRanges \
-         relay relay.backendLimits relay.backendLimits.connections \
-         relay.backendLimits.queueTimeout relay.dial relay.dial.attempts relay.dial.deadline \
-         relay.dial.hedge relay.dial.hedge.after relay.dial.timeout relay.establishedConnections \
+         connect.limits.tunnels connect.limits.tunnelsPerSource \
+         connect.limits.tunnelsPerSubject connect.mode connect.rules r.action r.cidrs r.hosts \
+         r.name r.ports r.services r.services[].name r.services[].namespace r.subjects \
+         r.subjects[].kind r.subjects[].name connect.via connect.via.caSecretRef \
+         connect.via.caSecretRef.name connect.via.credentials connect.via.credentials.secretRef \
+         connect.via.credentials.secretRef.name connect.via.proxy connect.via.proxy.host \
+         connect.via.proxy.port connect.via.proxy.scheme listener listener.address \
+         listener.endPort listener.limits listener.limits.connections \
+         listener.limits.connectionsPerSecond listener.limits.connectionsPerSource \
+         listener.port listener.proxyProtocol listener.proxyProtocol.mode \
+         listener.proxyProtocol.trustedSources listener.sourceRanges relay relay.backendLimits \
+         relay.backendLimits.connections relay.backendLimits.queueTimeout relay.dial \
+         relay.dial.attempts relay.dial.deadline relay.dial.hedge relay.dial.hedge.after \
+         relay.dial.timeout relay.establishedConnections \
          relay.establishedConnections.closesPerSecond relay.establishedConnections.drainTimeout \
          relay.establishedConnections.onFailback relay.establishedConnections.onNotReady \
          relay.establishedConnections.onRemoved relay.establishedConnections.onTerminating \
@@ -116,19 +120,22 @@ fn the_fields_of_this_version_are_these_and_no_others() {
          relay.failover.failback.delay relay.failover.failback.mode \
          relay.failover.minHealthyPercent relay.healthCheck check.active \
          check.active.healthyThreshold check.active.http check.active.http.path \
-         check.active.http.port check.active.http.statuses check.active.interval check.active.tcp \
-         check.active.tcp.receive check.active.tcp.receive.binary check.active.tcp.receive.text \
-         check.active.tcp.receive.type check.active.tcp.send check.active.tcp.send.binary \
-         check.active.tcp.send.text check.active.tcp.send.type check.active.timeout \
-         check.active.type check.active.unhealthyThreshold check.passive \
+         check.active.http.port check.active.http.statuses check.active.interval \
+         check.active.tcp check.active.tcp.receive check.active.tcp.receive.binary \
+         check.active.tcp.receive.text check.active.tcp.receive.type check.active.tcp.send \
+         check.active.tcp.send.binary check.active.tcp.send.text check.active.tcp.send.type \
+         check.active.timeout check.active.type check.active.unhealthyThreshold check.passive \
          check.passive.baseEjectionTime check.passive.consecutiveDialFailures \
          check.passive.consecutiveEarlyResets check.passive.maxEjectionPercent \
          check.whenNoneHealthy relay.loadBalancer relay.loadBalancer.consistentHash \
          relay.loadBalancer.consistentHash.type relay.loadBalancer.slowStart \
-         relay.loadBalancer.slowStart.window relay.loadBalancer.topology relay.loadBalancer.type \
-         relay.proxyProtocol relay.proxyProtocol.version relay.targets t.address t.address.host \
-         t.address.port t.name t.priority t.service t.service.name t.service.namespace \
-         t.service.port t.weight timeouts timeouts.halfClosed timeouts.idle \
+         relay.loadBalancer.slowStart.window relay.loadBalancer.topology \
+         relay.loadBalancer.type relay.proxyProtocol relay.proxyProtocol.version relay.targets \
+         t.address t.address.host t.address.port t.name t.priority t.service t.service.name \
+         t.service.namespace t.service.port t.weight relay.via relay.via.caSecretRef \
+         relay.via.caSecretRef.name relay.via.credentials relay.via.credentials.secretRef \
+         relay.via.credentials.secretRef.name relay.via.proxy relay.via.proxy.host \
+         relay.via.proxy.port relay.via.proxy.scheme timeouts timeouts.halfClosed timeouts.idle \
          timeouts.maxConnectionAge"
     );
 }

@@ -206,3 +206,65 @@ fn what_is_wrong_with_a_secret_says_what_to_do() {
          with list and watch of secrets, resourceNames [users]"
     );
 }
+
+#[test]
+fn a_parent_is_asked_only_with_all_that_its_secrets_hold() {
+    let mut raw = proxy_with("one", json!([{"name": "all", "action": "Allow"}]));
+    raw["spec"]["httpConnect"]["via"] = json!({
+        "proxy": {"scheme": "https", "host": "proxy.corp", "port": 3128},
+        "credentials": {"secretRef": {"name": "parent"}},
+        "caSecretRef": {"name": "ca"},
+    });
+    let mut world = World::of([applied(raw)]);
+    let via = |world: &World| {
+        let forward = world.outcome("one").forward.as_ref().unwrap();
+        forward.spec.via.clone().unwrap()
+    };
+    let (reason, field, message) = world.unresolved("one").unwrap();
+    assert_eq!(reason, "SecretNotFound");
+    assert_eq!(field, "spec.httpConnect.via.credentials.secretRef.name");
+    assert_eq!(
+        message,
+        "the parent proxy is not asked: Secret parent does not exist in namespace shop; create it \
+         with the keys username and password, or correct the name"
+    );
+    assert_eq!(via(&world).unusable.as_deref(), Some(message));
+    let login = [("username", &b"team"[..]), ("password", b"hunter2")];
+    world.apply(secret_is("parent", Contents::of(login)));
+    let (reason, field, _) = world.unresolved("one").unwrap();
+    assert_eq!(
+        (reason, field),
+        ("SecretNotFound", "spec.httpConnect.via.caSecretRef.name")
+    );
+    let made = rcgen::generate_simple_self_signed(["proxy.corp".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    world.apply(secret_is("ca", Contents::of([("ca.crt", pem.as_bytes())])));
+    assert_eq!(world.unresolved("one"), None);
+    let whole = via(&world);
+    assert_eq!((whole.unusable, whole.ca), (None, Some(pem)));
+    assert_eq!(whole.credentials.unwrap().password, "hunter2");
+    for (secret, contents, expected) in [
+        (
+            "ca",
+            Contents::of([("ca.crt", &b"none"[..])]),
+            "InvalidSecret",
+        ),
+        ("parent", Contents::Forbidden, "SecretNotPermitted"),
+        (
+            "parent",
+            Contents::of([("username", &b"a:b"[..]), ("password", b"x")]),
+            "InvalidSecret",
+        ),
+        (
+            "parent",
+            Contents::of([("username", &b"a"[..]), ("password", b"hunter2\n")]),
+            "InvalidSecret",
+        ),
+    ] {
+        world.apply(secret_is(secret, contents));
+        let (reason, _, message) = world.unresolved("one").unwrap();
+        assert_eq!(reason, expected, "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        assert!(via(&world).unusable.is_some());
+    }
+}

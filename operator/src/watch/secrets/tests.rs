@@ -61,8 +61,8 @@ impl Follower {
         let event = timeout(patience, self.events.recv()).await;
         match event.expect("an event in time").expect("the task runs") {
             Event::Applied(Object::Secret(secret)) => match secret.contents {
-                Contents::Users(Ok(users)) => {
-                    let names = users.iter().map(|user| user.name.as_str());
+                Contents::Read(held) => {
+                    let names = held.users.iter().flatten().map(|user| user.name.as_str());
                     format!("{}: {}", secret.name, names.collect::<Vec<_>>().join(","))
                 }
                 other => format!("{}: {other:?}", secret.name),
