@@ -154,10 +154,7 @@ async fn after_head(
     }
     let grounds = ticket.stands_on(grounds);
     // What has changed since is known to nobody who looked before the grounds were told.
-    let active = client.served.active();
-    let settings = &active.terms.settings;
-    let proxy = active.proxy.as_ref();
-    if !proxy.is_some_and(|proxy| proxy.upholds(&grounds, settings)) {
+    if !client.served.active().upholds(&grounds) {
         return Err(Refusal::Denied.into());
     }
     Ok(Opened {

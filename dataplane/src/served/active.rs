@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tcpforward_protocol::snapshot::Forward;
 
-use crate::connect::proxy::Proxy;
+use crate::connect::proxy::{Grounds, Proxy, Way};
 use crate::parent::Parent;
 use crate::place::Terms;
 
@@ -49,6 +49,16 @@ impl Active {
         self.parent.as_ref().filter(|_| self.proxy.is_none())
     }
 
+    /// Whether a tunnel on these grounds would be let through. Where a name leads only a parent knows:
+    /// without one its addresses would have been judged.
+    #[must_use]
+    pub fn upholds(&self, grounds: &Grounds) -> bool {
+        let settings = &self.terms.settings;
+        let proxy = self.proxy.as_deref();
+        (grounds.way != Way::Name || self.parent.is_some())
+            && proxy.is_some_and(|proxy| proxy.upholds(grounds, settings))
+    }
+
     /// Whether everybody who may be here may be here by the other one as well.
     pub(super) fn has_the_rights_of(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.forward, &other.forward);
@@ -66,5 +76,34 @@ impl Active {
             && one.proxy_protocol == two.proxy_protocol
             && self.parent.is_some() == other.parent.is_some()
             && same_proxy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tcpforward_protocol::testing;
+
+    use super::*;
+    use crate::connect::target::Target;
+    use crate::sync::samples;
+
+    #[test]
+    fn a_tunnel_by_name_is_upheld_only_where_there_is_a_parent() {
+        let mut forward = testing::forward("n/f", Vec::new());
+        forward.spec.connect = Some(testing::connect(vec![testing::rule("any")]));
+        let grounds = Grounds {
+            target: Target::parse(b"www.example.com:443").unwrap(),
+            identity: None,
+            way: Way::Name,
+        };
+        let upholds = |forward: &Forward| {
+            let active = Active::new(Arc::new(forward.clone()), samples::terms(), None);
+            active.upholds(&grounds)
+        };
+        assert!(!upholds(&forward));
+        forward.spec.via = Some(testing::via("parent.example", 3128));
+        assert!(upholds(&forward));
+        forward.spec.connect = None;
+        assert!(!upholds(&forward), "it is no proxy");
     }
 }

@@ -8,7 +8,6 @@ use fastrand::Rng;
 
 use super::ticket::{Open, Reached};
 use crate::balancer::backend::Condition;
-use crate::connect::proxy::{Proxy, Way};
 use crate::relay::ending::Ending;
 use crate::served::Active;
 
@@ -75,13 +74,6 @@ fn holds(open: &Open, active: &Active) -> bool {
     let Some(grounds) = open.grounds() else {
         return may_come;
     };
-    let settings = &active.terms.settings;
-    let is_upheld = |proxy: &Proxy| proxy.upholds(&grounds, settings);
     let is_there = |reached: Reached| reached.backend.condition().0 != Condition::Removed;
-    // Where it leads only a parent knows, and without one its addresses would have been judged.
-    let is_judged = grounds.way != Way::Name || active.parent.is_some();
-    may_come
-        && is_judged
-        && active.proxy.as_deref().is_some_and(is_upheld)
-        && open.reached().is_none_or(is_there)
+    may_come && active.upholds(&grounds) && open.reached().is_none_or(is_there)
 }
