@@ -52,6 +52,7 @@ fmt: ## Formats the code
 lint: ## Checks format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 test: setup lint alone deny tidy test-unit test-wire test-api ## Runs every gate
 	@echo 'passed: format and lints; each crate alone; dependencies; the rules of the house;'
