@@ -17,8 +17,6 @@ use tcpforward_dataplane::connect::proxy::Proxy;
 use tcpforward_dataplane::connect::target::{Host, Target};
 use tcpforward_dataplane::shared::Shared;
 use tcpforward_operator::compile::{self, Outcome};
-use tcpforward_process::causes::chain;
-use tcpforward_process::start::USAGE;
 use tcpforward_protocol::snapshot::{Forward, ForwardName, Via};
 use tokio::task::JoinSet;
 
@@ -27,8 +25,8 @@ use explanation::{Explanation, not_served};
 use show::{Head, json, text};
 use world::World;
 
-/// `EX_UNAVAILABLE` of sysexits.h: nothing was found out, which is neither a yes nor a no.
-const UNAVAILABLE: u8 = 69;
+use crate::terminal;
+use crate::trouble::{Trouble, exit_code};
 
 /// What is wrong there is wrong with the Secret of users.
 const AUTHENTICATION: &str = "spec.httpConnect.authentication";
@@ -80,34 +78,10 @@ enum Form {
     Text,
 }
 
-/// Why there is no answer.
-enum Trouble {
-    /// The question can't be asked.
-    Usage(String),
-    /// Something can't be read.
-    Unavailable(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Self::Unavailable(error.into())
-    }
-}
-
 /// Prints what would be answered. Exit code 0: a tunnel, 1: none, 64: no such question, 69: nothing was
 /// found out.
 pub(crate) async fn run(args: Args) -> ExitCode {
-    match explain(&args).await {
-        Ok(is_allowed) => ExitCode::from(u8::from(!is_allowed)),
-        Err(Trouble::Usage(text)) => {
-            eprintln!("{text}");
-            ExitCode::from(USAGE)
-        }
-        Err(Trouble::Unavailable(error)) => {
-            eprintln!("{}", chain(error.as_ref()));
-            ExitCode::from(UNAVAILABLE)
-        }
-    }
+    exit_code(explain(&args).await)
 }
 
 async fn explain(args: &Args) -> Result<bool, Trouble> {
@@ -136,7 +110,7 @@ async fn explain(args: &Args) -> Result<bool, Trouble> {
     };
     let is_allowed = explanation.answer.is_allowed();
     match args.output {
-        Form::Json => println!("{:#}", json(&head, &explanation)),
+        Form::Json => println!("{}", terminal::json(&json(&head, &explanation))),
         Form::Text => print!("{}", text(&head, &explanation)),
     }
     Ok(is_allowed)
@@ -206,8 +180,8 @@ async fn lookup(name: &str, servers: &[SocketAddr]) -> Answer {
 fn relays(name: &ForwardName) -> Trouble {
     Trouble::Usage(format!(
         "TcpForward {name} relays: its clients don't say where they want to go. What is explained is \
-         a TcpForward with httpConnect; for one with relay, `kubectl get tcpf` or /debug/forwards \
-         shows its backends"
+         a TcpForward with httpConnect; for one with relay, `tcpforward status {name}` shows \
+         its backends"
     ))
 }
 

@@ -3,12 +3,16 @@
 mod check;
 mod demo_server;
 mod explain;
+mod plugin;
 mod run;
+mod status;
+mod terminal;
+mod trouble;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tcpforward_process::start::{failed, start};
+use clap::{CommandFactory, Parser, Subcommand};
+use tcpforward_process::start::{failed, start_with};
 use tcpforward_process::{log, signal};
 
 /// A TCP forwarder: relays, balances, fails over.
@@ -29,12 +33,15 @@ enum Command {
     Check(check::Args),
     /// Say what a CONNECT proxy would answer to a request, and why: exit 0 for a tunnel, 1 for none.
     Explain(explain::Args),
+    /// Say how forwards in a cluster are, and why one is not ready: exit 0 if each one is, 1 if not.
+    Status(status::Args),
     /// Answer HTTP requests with a name: something to forward to.
     DemoServer(demo_server::Args),
 }
 
 fn main() -> ExitCode {
-    let args = match start(|args: &Args| &args.log) {
+    let given = plugin::arguments(&mut Args::command(), std::env::args_os());
+    let args = match start_with(given, |args: &Args| &args.log) {
         Ok(args) => args,
         Err(code) => return code,
     };
@@ -51,6 +58,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => Ok(runtime.block_on(explain::run(args))),
+        Command::Status(args) => Ok(runtime.block_on(status::run(args))),
         Command::DemoServer(args) => runtime.block_on(async {
             demo_server::run(args, signal::termination()?)
                 .await

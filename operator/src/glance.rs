@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::core::ApiResource;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 use tcpforward_protocol::snapshot::{ForwardName, ServiceName};
 use tokio::time::timeout;
 
-use crate::crd::TcpForward;
 use crate::index::{Contents, Event, Index, Object, Secret};
-use crate::watch::{SERVICE_LABEL, contents, tcp_forward};
+use crate::watch::{SERVICE_LABEL, contents};
+
+mod forwards;
+
+pub use forwards::Which;
 
 /// Of all that is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,11 +33,26 @@ pub enum Error {
         /// Kind and name.
         what: String,
         /// Why.
-        source: Box<kube::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Neither a kubeconfig nor a pod.
     #[error("can't tell where the cluster is; give --kubeconfig, or manifests")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The rights of whoever looks don't reach that far.
+    #[error("may not read {what}; {remedy}")]
+    Forbidden {
+        /// Kind, and where.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
+        /// What the API server says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// TcpForwards are nothing that the cluster knows.
+    #[error(
+        "the cluster knows no TcpForwards: install their definition (`kubectl apply -f crds/`)"
+    )]
+    Undefined,
     /// The API server takes too long.
     #[error("the API server has not answered within {PATIENCE:?}")]
     Slow,
@@ -117,12 +134,7 @@ impl Cluster {
             index: Index::new(),
             forbidden: Vec::new(),
         };
-        let kind = ApiResource::erase::<TcpForward>(&());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), name.namespace(), &kind);
-        let found = api.get_opt(name.name()).await;
-        let found = found.map_err(failed(&format!("TcpForward {name}")))?;
-        let Some(forward) = found.and_then(tcp_forward) else {
+        let Some(forward) = self.forward(name).await? else {
             return Ok(seen);
         };
         seen.index.apply(Event::Applied(forward));
@@ -195,7 +207,15 @@ fn failed(what: &str) -> impl FnOnce(kube::Error) -> Error {
     let what = what.to_owned();
     |error| Error::Api {
         what,
-        source: Box::new(error),
+        source: cause(error),
+    }
+}
+
+/// What the API server says in its own words; kube adds the whole answer to them.
+fn cause(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        kube::Error::Api(status) => status.message.into(),
+        error => Box::new(error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Edge. How a program begins: its command line, its logs, and the exit code when they are wrong.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::log;
@@ -12,7 +13,18 @@ pub const USAGE: u8 = 64;
 /// # Errors
 /// The exit code, after what is wrong, or the help that was asked for, was printed.
 pub fn start<A: clap::Parser>(logs: impl FnOnce(&A) -> &log::Options) -> Result<A, ExitCode> {
-    let args = A::try_parse().map_err(|error| {
+    start_with(std::env::args_os(), logs)
+}
+
+/// The same with a command line that was made ready before.
+///
+/// # Errors
+/// The exit code, after what is wrong, or the help that was asked for, was printed.
+pub fn start_with<A: clap::Parser>(
+    given: impl IntoIterator<Item = OsString>,
+    logs: impl FnOnce(&A) -> &log::Options,
+) -> Result<A, ExitCode> {
+    let args = A::try_parse_from(given).map_err(|error| {
         // Nothing is left to say if the terminal is gone.
         let _ = error.print();
         if error.use_stderr() {

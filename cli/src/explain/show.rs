@@ -8,6 +8,7 @@ use tcpforward_dataplane::connect::target::Target;
 use tcpforward_protocol::snapshot::{ForwardName, PolicyMode};
 
 use super::explanation::{Answer, Explanation, Kind, Way};
+use crate::terminal::wrap;
 
 /// What was asked.
 pub(super) struct Head<'a> {
@@ -18,8 +19,6 @@ pub(super) struct Head<'a> {
     pub(super) user: Option<&'a str>,
     pub(super) from: Option<IpAddr>,
 }
-
-const WIDTH: usize = 80;
 
 pub(super) fn text(head: &Head<'_>, explanation: &Explanation) -> String {
     let mut first = format!("forward {}", head.forward);
@@ -69,26 +68,6 @@ fn heard(answer: Answer) -> String {
     }
 }
 
-/// Adds lines of a text, the first with its beginning, the others below it.
-fn wrap(out: &mut String, first: &str, others: &str, text: &str) {
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in text.split(' ') {
-        let length = line.chars().count() + usize::from(!is_empty) + word.chars().count();
-        if !is_empty && length > WIDTH {
-            let _ = writeln!(out, "{line}");
-            others.clone_into(&mut line);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    let _ = writeln!(out, "{line}");
-}
-
 pub(super) fn json(head: &Head<'_>, explanation: &Explanation) -> Value {
     let (status, proxy_status) = match explanation.answer {
         Answer::Open | Answer::Perhaps => (Some(200), None),
@@ -130,31 +109,5 @@ fn word(mode: PolicyMode) -> &'static str {
     match mode {
         PolicyMode::Enforce => "Enforce",
         PolicyMode::Report => "Report",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_have_eighty_columns_and_words_stay_whole() {
-        let mut text = String::new();
-        let words = "one two three four five six seven eight nine ten ".repeat(4);
-        wrap(&mut text, "  10.0.0.7  ", "            ", words.trim_end());
-        let lines: Vec<_> = text.lines().collect();
-        assert!(lines.len() > 2, "{text}");
-        assert!(lines.iter().all(|line| line.len() <= WIDTH), "{text}");
-        assert!(
-            lines
-                .iter()
-                .skip(1)
-                .all(|line| line.starts_with("            "))
-        );
-        let joined: Vec<_> = text.split_whitespace().skip(1).collect();
-        assert_eq!(joined.join(" "), words.trim_end());
-        let mut long = String::new();
-        wrap(&mut long, "", "  ", &"x".repeat(100));
-        assert_eq!(long, "x".repeat(100) + "\n");
     }
 }

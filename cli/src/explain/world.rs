@@ -10,8 +10,9 @@ use tcpforward_operator::index::{Contents, Event, Index};
 use tcpforward_operator::manifest;
 use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, Settings};
 
+use super::Args;
 use super::case::{Place, Users};
-use super::{Args, Trouble};
+use crate::trouble::Trouble;
 
 /// What is known, and where from.
 pub(super) struct World {

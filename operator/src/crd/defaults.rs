@@ -79,7 +79,9 @@ pub fn established_connections() -> EstablishedConnections {
     }
 }
 
-pub(crate) fn data_plane_name() -> String {
+/// The pool of a forward that names none.
+#[must_use]
+pub fn data_plane_name() -> String {
     DATA_PLANE_NAME.to_owned()
 }
 
