@@ -95,8 +95,7 @@ soak: ## The same for hours, with RUNS, MINUTES, GIBIBYTES and CASES (needs root
 	target/release/torture soak $(RUNS) $(MINUTES) $(GIBIBYTES) $(SOAK_ROWS)
 
 generate: ## Makes crds/ and docs/reference/ from the code
-	cargo run --locked --quiet --package tcpforward-operator --bin crdgen > crds/tcpforward.dev_tcpforwards.yaml.new
-	mv crds/tcpforward.dev_tcpforwards.yaml.new crds/tcpforward.dev_tcpforwards.yaml
+	cargo run --locked --quiet --package tcpforward-operator --bin crdgen -- crds
 	cargo run --locked --quiet --package tcpforward-tests --bin reference
 
 check-generate: ## Checks that they are what `make generate` makes

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 mod balancing;
 mod connect;
+mod data_plane;
 pub mod defaults;
 mod definition;
 mod established;
@@ -30,7 +31,12 @@ pub use connect::{
     Authentication, BasicAuthentication, ConnectRule, HttpConnect, PolicyMode, RuleAction,
     SecretRef, ServiceName, Size, Subject, SubjectKind, TunnelLimits,
 };
-pub use definition::{definition, schema, yaml};
+pub use data_plane::{
+    AddressTargets, AllowedNamespaces, ConnectModes, DataPlane, DataPlaneSpec, DataPlaneStatus,
+    LABEL_KEY, LABEL_VALUE, LabelOperator, LabelRequirement, NamespaceSelector, NamespacesFrom,
+    Pods, PoolLimits, PortAllowance, VersionCount,
+};
+pub use definition::{Kind, definition, schema, yaml};
 pub use established::{
     BackendLimits, EstablishedConnections, Fate, ProxyProtocolOut, ProxyVersion,
 };

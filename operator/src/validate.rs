@@ -1,4 +1,4 @@
-//! Pure. Says what the API server would say of a TcpForward: its schema and rules, run here.
+//! Pure. Says what the API server would say of an object of ours: its schema and rules, run here.
 //!
 //! `check`, `run` and the operator ask this one function, so a manifest that is fine on a laptop
 //! is fine in a cluster. A test on a real API server compares verdict and field for every case.
@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 use kube_cel::CompiledSchema;
 use serde_json::Value;
 
-use crate::crd;
+use crate::crd::{self, Kind};
 
 pub mod metadata;
+mod patterns;
 mod schema;
 
 pub(crate) use metadata::check as metadata;
@@ -62,12 +63,22 @@ impl Finding {
 /// The findings about a TcpForward as it was written; none: the API server would take it.
 #[must_use]
 pub fn tcp_forward(raw: &Value) -> Vec<Finding> {
+    object(&TCP_FORWARD, raw)
+}
+
+/// The same about a DataPlane.
+#[must_use]
+pub fn data_plane(raw: &Value) -> Vec<Finding> {
+    object(&DATA_PLANE, raw)
+}
+
+fn object(rules: &Rules, raw: &Value) -> Vec<Finding> {
     let plain = without_nulls(raw);
     let mut findings = metadata(&plain);
-    schema::check_root(&RULES.schema, &plain, &mut findings);
+    schema::check_root(&rules.schema, &plain, &mut findings);
     // Rules may only be asked of what has the right types.
     if findings.is_empty() {
-        findings = broken_rules(&plain);
+        findings = broken_rules(rules, &plain);
     }
     findings
 }
@@ -91,14 +102,19 @@ struct Rules {
     compiled: CompiledSchema,
 }
 
-static RULES: LazyLock<Rules> = LazyLock::new(|| {
-    let schema = crd::schema();
-    let compiled = kube_cel::compile_schema(&schema);
-    Rules { schema, compiled }
-});
+static DATA_PLANE: LazyLock<Rules> = LazyLock::new(|| Rules::of(Kind::DataPlane));
+static TCP_FORWARD: LazyLock<Rules> = LazyLock::new(|| Rules::of(Kind::TcpForward));
 
-fn broken_rules(object: &Value) -> Vec<Finding> {
-    let Err(errors) = kube_cel::validate_compiled(&RULES.compiled, object, None) else {
+impl Rules {
+    fn of(kind: Kind) -> Self {
+        let schema = crd::schema(kind);
+        let compiled = kube_cel::compile_schema(&schema);
+        Self { schema, compiled }
+    }
+}
+
+fn broken_rules(rules: &Rules, object: &Value) -> Vec<Finding> {
+    let Err(errors) = kube_cel::validate_compiled(&rules.compiled, object, None) else {
         return Vec::new();
     };
     let mut findings: Vec<Finding> = errors

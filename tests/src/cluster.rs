@@ -113,7 +113,7 @@ impl Cluster {
         &self.kubeconfig
     }
 
-    /// Applies `crds/` and waits until TcpForwards can be written.
+    /// Applies `crds/` and waits until all of its kinds can be written.
     ///
     /// # Errors
     /// The API server refuses it, or the deadline passes.
@@ -121,10 +121,12 @@ impl Cluster {
         self.kubectl(lab, &["apply", "--server-side", "-f", "crds/"])
             .await?;
         let client = self.client().await?;
-        eventually("TcpForwards to be served", KUBECTL_DEADLINE, async || {
-            let path = "/apis/tcpforward.dev/v1alpha1/tcpforwards";
-            let request = http::Request::get(path).body(Vec::new())?;
-            client.request_text(request).await?;
+        eventually("our kinds to be served", KUBECTL_DEADLINE, async || {
+            for plural in ["dataplanes", "tcpforwards"] {
+                let path = format!("/apis/tcpforward.dev/v1alpha1/{plural}");
+                let request = http::Request::get(path).body(Vec::new())?;
+                client.request_text(request).await?;
+            }
             Ok::<_, anyhow::Error>(())
         })
         .await

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use tcpforward_dataplane::connect::refusal::{self, Described};
 use tcpforward_dataplane::relay::ending::Ending;
+use tcpforward_operator::crd::{self, Kind};
 use tcpforward_process::metric::Metric;
 
 /// One page of docs/reference.
@@ -34,7 +35,10 @@ pub fn pages() -> Vec<Page> {
         },
         Page {
             path: "docs/reference/fields.md",
-            text: fields(&tcpforward_operator::crd::schema()),
+            text: fields(&[
+                ("TcpForward", "tcpf", crd::schema(Kind::TcpForward)),
+                ("DataPlane", "tcpdp", crd::schema(Kind::DataPlane)),
+            ]),
         },
         Page {
             path: "docs/reference/metrics.md",
@@ -48,16 +52,21 @@ pub fn pages() -> Vec<Page> {
 
 const GENERATED: &str = "<!-- Made by `make generate`; not to be edited. -->";
 
-/// All fields of a schema as a table, in the order of their paths.
+/// All fields of each kind, by its name, short name and schema, as a table in the order of their paths.
 #[must_use]
-pub fn fields(schema: &Value) -> String {
-    let mut text = format!(
-        "{GENERATED}\n\n# Fields of a TcpForward\n\n`tcpforward.dev/v1alpha1`, short name `tcpf`. \
-         The same text is in `kubectl explain tcpforward`.\n\n| field | type | what |\n|---|---|---|\n"
-    );
-    for part in ["spec", "status"] {
-        if let Some(schema) = schema.pointer(&format!("/properties/{part}")) {
-            rows(part, schema, &mut text);
+pub fn fields(kinds: &[(&str, &str, Value)]) -> String {
+    let mut text = format!("{GENERATED}\n\n# Fields\n");
+    for (name, short, schema) in kinds {
+        let _ = write!(
+            text,
+            "\n## {name}\n\n`tcpforward.dev/v1alpha1`, short name `{short}`. The same text is in `kubectl explain \
+             {}`.\n\n| field | type | what |\n|---|---|---|\n",
+            name.to_lowercase()
+        );
+        for part in ["spec", "status"] {
+            if let Some(schema) = schema.pointer(&format!("/properties/{part}")) {
+                rows(part, schema, &mut text);
+            }
         }
     }
     text
@@ -218,7 +227,8 @@ mod tests {
         let items = json!({"type": "object", "properties": {"port": port}});
         let list = json!({"type": "array", "maxItems": 3, "items": items});
         let spec = json!({"type": "object", "properties": {"list": list}});
-        let page = fields(&json!({"properties": {"spec": spec}}));
+        let schema = json!({"properties": {"spec": spec}});
+        let page = fields(&[("One", "o", schema)]);
         let port = "| `spec.list[].port` | integer, ≥ 1 | a\\|b |";
         assert!(page.contains(port), "{page}");
         let list = "| `spec.list` | list of object, at most 3 |";

@@ -1,8 +1,18 @@
-//! Edge. Prints the CustomResourceDefinition that `make generate` puts into crds/.
+//! Edge. Writes the CustomResourceDefinitions into the folder that it is given; `make generate` says
+//! crds/.
 
-use tcpforward_operator::crd;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tcpforward_operator::crd::{self, Kind};
 
 fn main() -> anyhow::Result<()> {
-    print!("{}", crd::yaml()?);
+    let folder = std::env::args_os().nth(1);
+    let folder = PathBuf::from(folder.context("name the folder to write into, like crds/")?);
+    for kind in Kind::ALL {
+        let path = folder.join(kind.file());
+        let text = crd::yaml(kind)?;
+        std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
+    }
     Ok(())
 }

@@ -5,19 +5,49 @@ use kube::CustomResourceExt;
 use serde::ser::Error as _;
 use serde_json::Value;
 
-use super::TcpForward;
+use super::{DataPlane, TcpForward};
+
+/// The kinds of this API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A pool.
+    DataPlane,
+    /// What a pool serves.
+    TcpForward,
+}
+
+impl Kind {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::DataPlane, Self::TcpForward];
+
+    /// The file of its definition in `crds/`.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::DataPlane => "tcpforward.dev_dataplanes.yaml",
+            Self::TcpForward => "tcpforward.dev_tcpforwards.yaml",
+        }
+    }
+
+    fn derived(self) -> CustomResourceDefinition {
+        match self {
+            Self::DataPlane => DataPlane::crd(),
+            Self::TcpForward => TcpForward::crd(),
+        }
+    }
+}
 
 /// The CustomResourceDefinition, as it is committed and installed.
 ///
 /// # Panics
 /// Never: the derived definition is made of JSON objects, which a test builds.
 #[must_use]
-pub fn definition() -> CustomResourceDefinition {
+pub fn definition(kind: Kind) -> CustomResourceDefinition {
     #[expect(
         clippy::expect_used,
         reason = "a constant of this program, built by a test"
     )]
-    let mut json = serde_json::to_value(TcpForward::crd()).expect("a definition is JSON");
+    let mut json = serde_json::to_value(kind.derived()).expect("a definition is JSON");
     tidy(&mut json);
     #[expect(
         clippy::expect_used,
@@ -26,10 +56,10 @@ pub fn definition() -> CustomResourceDefinition {
     serde_json::from_value(json).expect("a tidied definition is a definition")
 }
 
-/// The schema of a TcpForward, rules included.
+/// The schema of a kind, rules included.
 #[must_use]
-pub fn schema() -> Value {
-    let versions = definition().spec.versions.into_iter();
+pub fn schema(kind: Kind) -> Value {
+    let versions = definition(kind).spec.versions.into_iter();
     let mut schemas = versions.filter_map(|version| version.schema?.open_api_v3_schema);
     let schema = schemas.next().map(serde_json::to_value);
     let mut json = schema.and_then(Result::ok).unwrap_or_default();
@@ -41,8 +71,9 @@ pub fn schema() -> Value {
 ///
 /// # Errors
 /// Never, but the serializer can't know.
-pub fn yaml() -> Result<String, serde_saphyr::ser::Error> {
-    let mut json = serde_json::to_value(definition()).map_err(serde_saphyr::ser::Error::custom)?;
+pub fn yaml(kind: Kind) -> Result<String, serde_saphyr::ser::Error> {
+    let mut json =
+        serde_json::to_value(definition(kind)).map_err(serde_saphyr::ser::Error::custom)?;
     plain_numbers(&mut json);
     let yaml = serde_saphyr::to_string(&json)?;
     Ok(format!(

@@ -135,7 +135,7 @@ pub struct PendingPod {
 }
 
 /// `metav1.Condition` with the bounds that its own documentation gives.
-fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "array",
         "maxItems": 16,

@@ -1,13 +1,11 @@
 //! Pure. A structural schema, run over a value: types, unknown fields, bounds, keys of lists.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::Finding;
-use crate::crd;
+use super::patterns::PATTERNS;
 
 /// Checks everything but `metadata` and `status`, which have rules of their own.
 pub(crate) fn check_root(schema: &Value, root: &Value, findings: &mut Vec<Finding>) {
@@ -53,8 +51,14 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, findings: &mu
         "" => key.to_owned(),
         _ => format!("{path}.{key}"),
     };
+    let others = schema.get("additionalProperties");
+    if let Some(most) = bound(schema, "maxProperties").filter(|most| fields.len() as u64 > *most) {
+        let message = format!("is the number of entries; at most {most} are allowed");
+        let count = Value::from(fields.len());
+        findings.push(Finding::new(path, Some(&count), message, "take some out"));
+    }
     for (key, value) in fields {
-        match known.get(key) {
+        match known.get(key).or(others) {
             Some(schema) => check(schema, value, &child(key), findings),
             None => findings.push(Finding::new(
                 child(key),
@@ -234,54 +238,3 @@ fn is(schema: &Value, key: &str, text: &str) -> bool {
 fn bound(schema: &Value, key: &str) -> Option<u64> {
     schema.get(key).and_then(Value::as_u64)
 }
-
-struct Pattern {
-    regex: Regex,
-    words: &'static str,
-}
-
-/// Every pattern of the schema; a test proves it.
-static PATTERNS: LazyLock<BTreeMap<&'static str, Pattern>> = LazyLock::new(|| {
-    let patterns = [
-        (
-            crd::LABEL,
-            "a name of at most 63 lower case letters, digits and '-', with a letter or digit at \
-             both ends",
-        ),
-        (
-            crd::SUBDOMAIN,
-            "a name of lower case letters, digits, '-' and '.', with a letter or digit at both ends",
-        ),
-        (
-            crd::HOST_PATTERN,
-            "a name in lower case without a dot at its end, like www.example.com, or \
-             *.example.com for the names below it, or * for any",
-        ),
-        (
-            crd::USER_NAME,
-            "a user's name of visible ASCII characters other than ':'",
-        ),
-        (crd::SIZE, "a number of bytes, like 16Ki or 16384"),
-        (
-            crd::DURATION,
-            "a duration with a unit: h, m, s or ms, like 5s, 250ms or 1h30m",
-        ),
-        (
-            crd::HEX,
-            "pairs of hexadecimal digits, two for each byte, like 0d0a",
-        ),
-        (
-            crd::HTTP_PATH,
-            "a path that begins with / and has no spaces, like /healthz",
-        ),
-    ];
-    let compiled = patterns.into_iter().map(|(text, words)| {
-        #[expect(
-            clippy::expect_used,
-            reason = "constants of this program, compiled by a test"
-        )]
-        let regex = Regex::new(text).expect("a pattern of ours is a pattern");
-        (text, Pattern { regex, words })
-    });
-    compiled.collect()
-});

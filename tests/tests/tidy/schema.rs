@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use tcpforward_operator::crd::{self, Kind};
 use tcpforward_tests::programs::workspace_root;
-use tcpforward_tests::reference::{self, Page};
+use tcpforward_tests::reference;
 
 use crate::assert_none;
 
@@ -11,27 +12,30 @@ const YAML_BOOLEANS: [&str; 6] = ["On", "Off", "Yes", "No", "True", "False"];
 
 #[test]
 fn generated_files_are_fresh() -> Result<()> {
-    let crd = Page {
-        path: "crds/tcpforward.dev_tcpforwards.yaml",
-        text: tcpforward_operator::crd::yaml()?,
-    };
-    let pages = std::iter::once(crd).chain(reference::pages());
-    let stale = pages.filter(|page| {
-        let written = std::fs::read_to_string(workspace_root().join(page.path));
-        written.unwrap_or_default() != page.text
+    let mut written: Vec<(String, String)> = Vec::new();
+    for kind in Kind::ALL {
+        written.push((format!("crds/{}", kind.file()), crd::yaml(kind)?));
+    }
+    let pages = reference::pages().into_iter();
+    written.extend(pages.map(|page| (page.path.to_owned(), page.text)));
+    let stale = written.into_iter().filter(|(path, text)| {
+        let written = std::fs::read_to_string(workspace_root().join(path));
+        written.unwrap_or_default() != *text
     });
-    let findings: Vec<_> = stale.map(|page| page.path.to_owned()).collect();
+    let findings: Vec<_> = stale.map(|(path, _)| path).collect();
     assert_none("not what the code says: run `make generate`", &findings);
     Ok(())
 }
 
 #[test]
 fn every_field_is_described_and_bounded() -> Result<()> {
-    let crd = serde_json::to_value(tcpforward_operator::crd::definition())?;
     let mut findings = Vec::new();
-    for version in crd["spec"]["versions"].as_array().context("versions")? {
-        let schema = &version["schema"]["openAPIV3Schema"];
-        check(schema, "", Place::Always, &mut findings);
+    for kind in Kind::ALL {
+        let crd = serde_json::to_value(crd::definition(kind))?;
+        for version in crd["spec"]["versions"].as_array().context("versions")? {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            check(schema, "", Place::Always, &mut findings);
+        }
     }
     assert_none("a field breaks a rule of the API", &findings);
     Ok(())
@@ -55,6 +59,14 @@ fn check(schema: &Value, path: &str, place: Place, findings: &mut Vec<String>) {
         Some("array") if !is_bounded(&["maxItems"]) => find("no maxItems"),
         Some("integer") if !is_bounded(&["format"]) => find("no format: int32 or int64"),
         Some("integer") if !is_bounded(&["minimum"]) => find("no minimum"),
+        Some("object") if schema.get("additionalProperties").is_some() => {
+            if !is_bounded(&["maxProperties"]) {
+                find("a map without maxProperties");
+            }
+            let path = format!("{path}.*");
+            check(&schema["additionalProperties"], &path, place, findings);
+            return;
+        }
         Some("number") => find("a fraction: use an integer or a Quantity"),
         _ => {}
     }
