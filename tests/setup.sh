@@ -58,5 +58,11 @@ package ssh openssh-client
 # From 1.21 on, Go fetches the toolchain that a go.mod asks for.
 IFS=. read -r major minor _ <<<"$(go env GOVERSION | tr -d 'a-z')"
 [ "$major" -gt 1 ] || [ "${minor%%[^0-9]*}" -ge 21 ] || missing "Go 1.21 or newer (found 1.$minor)" "install it from go.dev/dl"
+if [ "$(id -u)" = 0 ]; then # Nodes of `make e2e`.
+  package runc runc
+  package nsenter util-linux
+  [ -d /usr/lib/cni ] || [ -d /usr/libexec/cni ] || [ -d /opt/cni/bin ] || install "network plugins" containernetworking-plugins
+  tests/cluster/nodes.sh >/dev/null
+fi
 command -v cargo-deny >/dev/null || cargo install --locked --version "$deny_version" cargo-deny </dev/null
 tests/cluster/build.sh >/dev/null

@@ -21,7 +21,7 @@ mkdir -p "$folder"
 exec 9>"$folder/lock"
 flock 9 # a second caller waits here and then finds the program
 if [ ! -x "$folder/kube" ]; then
-  echo "building kube (etcd, kube-apiserver, kube-controller-manager, kubectl); about 10 minutes the first time" >&2
+  echo "building kube (etcd and the Kubernetes programs); about 10 minutes the first time" >&2
   version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes) # such as v1.37.2
   IFS=. read -r _ minor _ <<<"$version"
   set_version=

@@ -1,0 +1,3 @@
+module tcpforward.dev/tests/pod
+
+go 1.26.0
