@@ -18,15 +18,16 @@ tests_of = $(addprefix --test ,$(1))
 # Tests of one crate's public face, in its own tests folder.
 CRATE_TESTS := $(basename $(notdir $(filter-out tests/%,$(wildcard $(addsuffix /tests/*.rs,$(CRATES))))))
 ifneq ($(shell id -u),0)
-LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' tests/tests/wire_*.rs tests/tests/admit_*.rs tests/tests/watch_*.rs)))
+LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,wire admit watch e2e))))))
 endif
 WIRE := $(filter-out $(LEFT_OUT),$(call level,wire))
 API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
+E2E := $(filter-out $(LEFT_OUT),$(call level,e2e))
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api tidy alone torture soak generate check-generate deny fuzz doc
+.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api e2e tidy alone torture soak generate check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -54,9 +55,9 @@ lint: ## Checks format and lints
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
-test: setup lint alone deny tidy test-unit test-wire test-api ## Runs every gate
+test: setup lint alone deny tidy test-unit test-wire test-api e2e ## Runs every gate
 	@echo 'passed: format and lints; each crate alone; dependencies; the rules of the house;'
-	@echo 'passed: unit ($(words $(CRATES)) crates $(CRATE_TESTS)); wire ($(WIRE)); api ($(API))'
+	@echo 'passed: unit ($(words $(CRATES)) crates $(CRATE_TESTS)); wire ($(WIRE)); api ($(API)); e2e ($(E2E))'
 	@$(if $(LEFT_OUT),echo 'left out because they need root: $(LEFT_OUT)')
 
 test-unit: ## Levels 1 and 2: each crate by itself
@@ -67,6 +68,9 @@ test-wire: programs ## Level 3: our programs over real sockets, no Kubernetes
 
 test-api: programs ## Level 4: a real API server
 	$(TEST) $(call tests_of,$(API)) -- --test-threads=2
+
+e2e: programs ## Level 5: a real cluster with two nodes (10 minutes; needs root)
+	$(if $(E2E),$(TEST) $(call tests_of,$(E2E)) -- --test-threads=1,@echo 'left out because it needs root: e2e')
 
 tidy: programs ## Checks the rules of the house
 	$(TEST) --test tidy

@@ -1,11 +1,19 @@
-//! Edge. A real Kubernetes without nodes: etcd, kube-apiserver and kube-controller-manager.
+//! Edge. A real Kubernetes: etcd, kube-apiserver and kube-controller-manager, and with [`nodes`] all
+//! of it.
 //!
-//! Everything listens on 127.0.0.1, in a namespace of the test or on the machine's own loopback
-//! device. With the controllers, namespaces end, garbage is collected, ServiceAccounts get tokens
-//! and EndpointSlices follow Services with selectors; without them, a test is the only writer.
+//! Without nodes, everything listens on 127.0.0.1, in a namespace of the test or on the machine's own
+//! loopback device. With the controllers, namespaces end, garbage is collected, ServiceAccounts get
+//! tokens and EndpointSlices follow Services with selectors; without them, a test is the only writer.
 
+mod cgroups;
+mod image;
+mod machine;
+mod node;
+pub mod nodes;
 mod pki;
+mod plan;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,10 +21,10 @@ use anyhow::{Context, Result, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::cluster::pki::{Authority, Identity};
+use crate::cluster::pki::Authority;
+use crate::cluster::plan::{AUDIT, Plan, Ports};
 use crate::eventually::eventually;
 use crate::lab::Lab;
-use crate::ports::Reserved;
 use crate::process::{Process, Program};
 use crate::programs;
 
@@ -35,6 +43,26 @@ pub enum Controllers {
     Absent,
 }
 
+/// Who reaches the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Programs on this machine, by 127.0.0.1.
+    Machine,
+    /// Machines of the lab, by this address of it.
+    Nodes(Ipv4Addr),
+}
+
+/// What a cluster is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether controllers run; with nodes, the scheduler runs beside them.
+    pub controllers: Controllers,
+    /// Who reaches the API server.
+    pub audience: Audience,
+    /// Users whose requests [`Cluster::audit`] holds; absent: no log.
+    pub audited: Option<Vec<String>>,
+}
+
 /// A running Kubernetes; gone when dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -46,6 +74,10 @@ pub struct Cluster {
     pub etcd: Process,
     /// Absent when the test asked for none.
     pub controllers: Option<Process>,
+    /// Absent without nodes.
+    pub scheduler: Option<Process>,
+    authority: Authority,
+    audit: PathBuf,
     _ports: Ports,
 }
 
@@ -55,28 +87,55 @@ impl Cluster {
     /// # Errors
     /// A program is missing, or isn't ready in time.
     pub async fn start(lab: &Lab, controllers: Controllers) -> Result<Self> {
-        let plan = Plan::new(lab)?;
-        let kubeconfig = plan.kubeconfig("admin", Some("system:masters"))?;
+        let options = Options {
+            controllers,
+            audience: Audience::Machine,
+            audited: None,
+        };
+        Self::start_with(lab, &options).await
+    }
+
+    /// The same with more to choose.
+    ///
+    /// # Errors
+    /// A program is missing, or isn't ready in time.
+    pub async fn start_with(lab: &Lab, options: &Options) -> Result<Self> {
+        let plan = Plan::new(lab, options)?;
+        let kubeconfig = plan.administrator()?;
         let kubectl = programs::kubernetes("kubectl")?
-            .arg(flag("--kubeconfig", &kubeconfig))
+            .arg(plan::flag("--kubeconfig", &kubeconfig))
             .folder(programs::workspace_root())
             // Where it caches what the API server offers.
             .env("HOME", lab.folder());
-        let controller_manager = plan.controller_manager()?;
+        let (controller_manager, scheduler) = (plan.controller_manager()?, plan.scheduler()?);
         let mut cluster = Self {
             kubeconfig,
             kubectl,
             etcd: lab.start("etcd", &plan.etcd()?)?,
             api_server: lab.start("kube-apiserver", &plan.api_server()?)?,
             controllers: None,
+            scheduler: None,
+            authority: plan.authority,
+            audit: lab.folder().join(AUDIT),
             _ports: plan.ports,
         };
         cluster.ready().await?;
-        if controllers == Controllers::Run {
+        if options.controllers == Controllers::Run {
             let started = lab.start("kube-controller-manager", &controller_manager)?;
             cluster.controllers = Some(started);
         }
+        if options.audience != Audience::Machine {
+            cluster.scheduler = Some(lab.start("kube-scheduler", &scheduler)?);
+        }
         Ok(cluster)
+    }
+
+    /// The requests of the audited users so far: one event of audit.k8s.io/v1 a line.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn audit(&self) -> Result<String> {
+        std::fs::read_to_string(&self.audit).context("the audit log")
     }
 
     /// Waits until the API server says that it is ready.
@@ -144,105 +203,4 @@ impl Cluster {
             .flatten()
             .with_context(|| format!("kubectl {}", arguments.join(" ")))
     }
-}
-
-/// What a cluster is made of before it runs.
-struct Plan<'a> {
-    ports: Ports,
-    authority: Authority<'a>,
-    /// Signs the tokens of ServiceAccounts.
-    accounts: Identity,
-}
-
-/// Held by us from the start, so that parallel tests can't take them from each other.
-#[derive(Debug)]
-struct Ports {
-    api: Reserved,
-    etcd: Reserved,
-    etcd_peer: Reserved,
-}
-
-impl<'a> Plan<'a> {
-    fn new(lab: &'a Lab) -> Result<Self> {
-        let ports = Ports {
-            api: Reserved::new()?,
-            etcd: Reserved::new()?,
-            etcd_peer: Reserved::new()?,
-        };
-        let authority = Authority::new(lab)?;
-        let accounts = authority.issue("service-accounts", None)?;
-        Ok(Self {
-            ports,
-            authority,
-            accounts,
-        })
-    }
-
-    fn kubeconfig(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
-        self.authority
-            .kubeconfig(self.ports.api.address(), user, group)
-    }
-
-    fn etcd(&self) -> Result<Program> {
-        let url = |port: &Reserved| format!("http://{}", port.address());
-        let (clients, peers) = (url(&self.ports.etcd), url(&self.ports.etcd_peer));
-        Ok(programs::kubernetes("etcd")?
-            .args(["--name=test", "--data-dir=etcd", "--log-level=warn"])
-            // Nothing of it outlives the test.
-            .arg("--unsafe-no-fsync")
-            .arg("--socket-reuse-port")
-            .args(["--listen-client-urls", &clients])
-            .args(["--advertise-client-urls", &clients])
-            .args(["--listen-peer-urls", &peers])
-            .args(["--initial-advertise-peer-urls", &peers])
-            .args(["--initial-cluster", &format!("test={peers}")]))
-    }
-
-    fn api_server(&self) -> Result<Program> {
-        let server = self.authority.issue("kube-apiserver", None)?;
-        let address = self.ports.api.address();
-        Ok(programs::kubernetes("kube-apiserver")?
-            .arg(format!(
-                "--etcd-servers=http://{}",
-                self.ports.etcd.address()
-            ))
-            .arg(format!("--bind-address={}", address.ip()))
-            .arg(format!("--advertise-address={}", address.ip()))
-            .arg(format!("--secure-port={}", address.port()))
-            .arg("--permit-port-sharing")
-            // Its own EndpointSlice may not hold a loopback address.
-            .arg("--endpoint-reconciler-type=none")
-            .arg("--authorization-mode=Node,RBAC")
-            .arg("--service-cluster-ip-range=10.96.0.0/16")
-            .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(flag("--tls-cert-file", &server.certificate))
-            .arg(flag("--tls-private-key-file", &server.key))
-            .arg(flag("--client-ca-file", &self.authority.certificate))
-            .arg(flag(
-                "--service-account-key-file",
-                &self.accounts.certificate,
-            ))
-            .arg(flag(
-                "--service-account-signing-key-file",
-                &self.accounts.key,
-            )))
-    }
-
-    fn controller_manager(&self) -> Result<Program> {
-        let kubeconfig = self.kubeconfig("system:kube-controller-manager", None)?;
-        Ok(programs::kubernetes("kube-controller-manager")?
-            .arg("--secure-port=0")
-            .arg("--leader-elect=false")
-            .arg("--use-service-account-credentials")
-            .arg(flag("--kubeconfig", &kubeconfig))
-            .arg(flag("--root-ca-file", &self.authority.certificate))
-            .arg(flag(
-                "--service-account-private-key-file",
-                &self.accounts.key,
-            )))
-    }
-}
-
-fn flag(name: &str, file: &Path) -> String {
-    format!("{name}={}", file.display())
 }

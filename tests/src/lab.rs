@@ -15,7 +15,8 @@ use crate::process::{Process, Program};
 /// Lines of each program's log that a failing test shows.
 const LOG_LINES: usize = 60;
 
-const FOLDER_PREFIX: &str = "tcpforward-lab-";
+/// How names of labs' folders begin.
+pub const FOLDER_PREFIX: &str = "tcpforward-lab-";
 
 /// What a test's sockets reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

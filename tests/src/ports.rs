@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-/// A port of 127.0.0.1 that is held, but not listened on, until this is dropped. Only programs that
-/// set `SO_REUSEPORT` on their listener can use it in the meantime.
+/// A port that is held, but not listened on, until this is dropped. Only programs that set
+/// `SO_REUSEPORT` on their listener can use it in the meantime.
 #[derive(Debug)]
 pub struct Reserved {
     /// Bound, so that the kernel gives the port to nobody else; never listening, so that it gets no
@@ -16,14 +16,22 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// Reserves a free port.
+    /// Reserves a free port of 127.0.0.1.
     ///
     /// # Errors
     /// There is none.
     pub fn new() -> Result<Self> {
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Reserves a free port of an address.
+    ///
+    /// # Errors
+    /// There is none, or the address is not ours.
+    pub fn at(address: Ipv4Addr) -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_port(true)?;
-        socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into())?;
+        socket.bind(&SocketAddr::new(IpAddr::V4(address), 0).into())?;
         let address = socket.local_addr()?.as_socket().context("an IP socket")?;
         Ok(Self {
             _socket: socket,

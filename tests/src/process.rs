@@ -75,15 +75,29 @@ impl Program {
         self
     }
 
+    /// The same program inside of the machine whose first process has this pid. It ends with the
+    /// machine: to end it earlier, its own pid is needed, which is another than its [`Process`]'.
+    #[must_use]
+    pub fn within(self, pid: u32) -> Self {
+        let kinds = ["--net", "--pid", "--mount", "--uts", "--ipc", "--"];
+        let mut arguments: Vec<OsString> = vec!["--target".into(), pid.to_string().into()];
+        arguments.extend(kinds.map(OsString::from));
+        self.under("nsenter", arguments)
+    }
+
     /// The same program with room for so many open files, which it can't raise.
     #[must_use]
-    pub fn with_descriptors(mut self, limit: u32) -> Self {
-        let mut arguments: Vec<OsString> =
-            vec![format!("--nofile={limit}:{limit}").into(), "--".into()];
+    pub fn with_descriptors(self, limit: u32) -> Self {
+        let limit = format!("--nofile={limit}:{limit}").into();
+        self.under("prlimit", vec![limit, "--".into()])
+    }
+
+    /// The same program started by another one.
+    fn under(mut self, starter: &str, mut arguments: Vec<OsString>) -> Self {
         arguments.push(self.path.into());
         arguments.append(&mut self.arguments);
         Self {
-            path: "prlimit".into(),
+            path: starter.into(),
             arguments,
             ..self
         }
@@ -135,6 +149,12 @@ impl Process {
             log,
             child,
         })
+    }
+
+    /// What its log is named after.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its process id.
@@ -208,6 +228,15 @@ impl Process {
     /// The system refuses.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits until it is gone, for which somebody else has seen to it.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn wait(&mut self) -> Result<()> {
         self.child.wait()?;
         Ok(())
     }

@@ -51,8 +51,8 @@ fn ours(package: &str, name: &str) -> Result<Program> {
     Ok(Program::new(path))
 }
 
-/// One of the programs that `tests/cluster/build.sh` puts into one binary: `etcd`,
-/// `kube-apiserver`, `kube-controller-manager`, `kubectl`. The first two come from
+/// One of the programs that `tests/cluster/build.sh` puts into one binary: `etcd`, `kubectl`,
+/// `kubelet` and those whose names begin with `kube-`. etcd and kube-apiserver come from
 /// `KUBEBUILDER_ASSETS` if that is set.
 ///
 /// # Errors
@@ -61,10 +61,21 @@ pub fn kubernetes(name: &str) -> Result<Program> {
     if let Some(path) = prebuilt(name, std::env::var_os("KUBEBUILDER_ASSETS"))? {
         return Ok(Program::new(path));
     }
-    static KUBE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let kube = KUBE.get_or_init(|| build_kube().map_err(|error| format!("{error:#}")));
-    let path = kube.as_ref().map_err(|text| anyhow!("{text}"))?;
-    Ok(Program::new(path).arg(name))
+    static KUBE: Built = Built::new();
+    Ok(Program::new(built(&KUBE, "build.sh")?).arg(name))
+}
+
+/// One of the programs that `tests/cluster/nodes.sh` builds for nodes: `containerd`, `ctr`, `coredns`.
+///
+/// # Errors
+/// It can't be built.
+pub fn of_nodes(name: &str) -> Result<Program> {
+    static FOLDER: Built = Built::new();
+    let folder = built(&FOLDER, "nodes.sh")?;
+    // containerd looks for its shim on the PATH.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
+    Ok(Program::new(folder.join(name)).env("PATH", std::env::join_paths(paths)?))
 }
 
 /// etcd and kube-apiserver of `KUBEBUILDER_ASSETS`; kubectl is never the machine's own.
@@ -82,14 +93,22 @@ fn prebuilt(name: &str, assets: Option<OsString>) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-fn build_kube() -> Result<PathBuf> {
-    let script = workspace_root().join("tests/cluster/build.sh");
-    let output = Command::new(&script)
+/// What a script of `tests/cluster` printed: where that is which it built.
+type Built = OnceLock<Result<PathBuf, String>>;
+
+fn built(once: &'static Built, script: &str) -> Result<PathBuf> {
+    let path = once.get_or_init(|| build(script).map_err(|error| format!("{error:#}")));
+    path.clone().map_err(|text| anyhow!("{text}"))
+}
+
+fn build(script: &str) -> Result<PathBuf> {
+    let path = workspace_root().join("tests/cluster").join(script);
+    let output = Command::new(&path)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("can't run {}", script.display()))?;
-    ensure!(output.status.success(), "tests/cluster/build.sh failed");
+        .with_context(|| format!("can't run {}", path.display()))?;
+    ensure!(output.status.success(), "tests/cluster/{script} failed");
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
 }
 
@@ -109,6 +128,14 @@ pub fn fetch(lab: &Lab) -> Result<Program> {
     built_by_go(lab, "clients", &["build"], "fetch.go")
 }
 
+/// `tests/pod`, built into the folder of a lab: it needs nothing else, so it runs in empty images.
+///
+/// # Errors
+/// Go is missing, or it doesn't build.
+pub fn pod(lab: &Lab) -> Result<Program> {
+    built_by_go(lab, "pod", &["build"], ".")
+}
+
 fn built_by_go(lab: &Lab, folder: &str, command: &[&str], what: &str) -> Result<Program> {
     let path = lab.folder().join(format!("{folder}.built"));
     // With the environment of the test: it says where Go's caches are.
@@ -117,6 +144,7 @@ fn built_by_go(lab: &Lab, folder: &str, command: &[&str], what: &str) -> Result<
         .arg("-o")
         .args([path.as_os_str(), what.as_ref()])
         .current_dir(workspace_root().join("tests").join(folder))
+        .env("CGO_ENABLED", "0")
         .stdin(Stdio::null())
         .output()
         .context("can't run `go`: install it with `apt-get install golang-go` (1.21 or newer)")?;

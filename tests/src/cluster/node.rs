@@ -1,0 +1,225 @@
+//! Edge. A node: a machine with containerd, kubelet and kube-proxy.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Node as Object;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::cluster::cgroups::Cgroups;
+use crate::cluster::machine::Machine;
+use crate::cluster::nodes::{CLUSTER_DNS, DEADLINE, POD_NETWORK};
+use crate::cluster::plan::flag;
+use crate::eventually::eventually;
+use crate::lab::Lab;
+use crate::process::{Process, Program};
+use crate::programs;
+
+/// The image of pods' first container.
+pub(super) const SANDBOX: &str = "tests.tcpforward.dev/sandbox:1";
+
+const CONTAINERD: &str = "unix:///run/containerd/containerd.sock";
+
+/// Where Debian's containernetworking-plugins are, and those of other distributions.
+const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin"];
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) machine: Machine,
+    cgroup: String,
+    programs: Vec<Process>,
+}
+
+/// What a node is to be.
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) zone: &'a str,
+    /// From 1.
+    pub(super) number: u8,
+}
+
+impl Place<'_> {
+    fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(172, 30, 0, 10 + self.number)
+    }
+
+    fn pods(&self) -> String {
+        format!("10.244.{}.0/24", self.number)
+    }
+}
+
+impl Node {
+    /// Boots it and has it join, with these images.
+    pub(super) async fn join(
+        lab: &Lab,
+        cluster: &Cluster,
+        cgroups: &Cgroups,
+        place: &Place<'_>,
+        images: &[PathBuf],
+    ) -> Result<Self> {
+        let name = place.name;
+        register(cluster, place).await?;
+        let machine = Machine::boot(lab, name, &programs::pod(lab)?).await?;
+        machine
+            .plug(lab, name, place.address(), &place.pods())
+            .await?;
+        let mut node = Self {
+            name: name.to_owned(),
+            machine,
+            cgroup: cgroups.make(name)?,
+            programs: Vec::new(),
+        };
+        let containerd = programs::of_nodes("containerd")?
+            .arg("--config")
+            .arg(lab.file(&format!("{name}/containerd.toml"), containerd(lab, place)?)?);
+        node.start(lab, "containerd", containerd)?;
+        for image in images {
+            node.import(lab, image).await?;
+        }
+        let kubelet = node.kubelet(lab, cluster, place)?;
+        node.start(lab, "kubelet", kubelet)?;
+        node.start(lab, "kube-proxy", kube_proxy(cluster, name)?)?;
+        Ok(node)
+    }
+
+    /// Starts a program on it.
+    fn start(&mut self, lab: &Lab, what: &str, program: Program) -> Result<()> {
+        let name = format!("{}-{what}", self.name);
+        let process = lab.start(&name, &self.machine.program(program))?;
+        self.programs.push(process);
+        Ok(())
+    }
+
+    /// Which of its programs ended, if one did.
+    pub(super) fn ended(&mut self) -> Result<Option<String>> {
+        for process in &mut self.programs {
+            if let Some(status) = process.ended()? {
+                return Ok(Some(format!("{} ended: {status}", process.name())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives it an image.
+    pub(super) async fn import(&self, lab: &Lab, image: &Path) -> Result<()> {
+        let ctr = programs::of_nodes("ctr")?
+            .args(["--namespace", "k8s.io", "images", "import"])
+            .arg(image);
+        let ctr = self.machine.program(ctr);
+        let what = format!("{} to have {}", self.name, image.display());
+        eventually(&what, DEADLINE, async || lab.output(&ctr).await).await?;
+        Ok(())
+    }
+
+    fn kubelet(&self, lab: &Lab, cluster: &Cluster, place: &Place<'_>) -> Result<Program> {
+        let user = format!("system:node:{}", self.name);
+        let kubeconfig = cluster.authority.kubeconfig(&user, Some("system:nodes"))?;
+        let resolv = lab.file("resolv.conf", "nameserver 127.0.0.1\n")?;
+        let configuration = json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": false},
+                "webhook": {"enabled": true},
+                "x509": {"clientCAFile": cluster.authority.certificate},
+            },
+            "authorization": {"mode": "Webhook"},
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": self.cgroup,
+            "clusterDNS": [CLUSTER_DNS],
+            "clusterDomain": "cluster.local",
+            "containerRuntimeEndpoint": CONTAINERD,
+            "enforceNodeAllocatable": [],
+            "evictionHard": {
+                "memory.available": "100Mi", "nodefs.available": "1%",
+                "imagefs.available": "1%", "nodefs.inodesFree": "1%",
+            },
+            "failCgroupV1": false,
+            "failSwapOn": false,
+            "imageGCHighThresholdPercent": 100,
+            "imageGCLowThresholdPercent": 99,
+            // A node counts as silent after 10 s.
+            "nodeLeaseDurationSeconds": 12,
+            "resolvConf": resolv,
+            "volumePluginDir": "/var/lib/kubelet/plugins",
+        });
+        let file = lab.file(
+            &format!("{}/kubelet.yaml", self.name),
+            configuration.to_string(),
+        )?;
+        Ok(programs::kubernetes("kubelet")?
+            .arg(flag("--config", &file))
+            .arg(flag("--kubeconfig", &kubeconfig))
+            .arg(format!("--hostname-override={}", self.name))
+            .arg(format!("--node-ip={}", place.address())))
+    }
+}
+
+/// Creates its object, which kubelet completes: pods' addresses are known before it starts.
+async fn register(cluster: &Cluster, place: &Place<'_>) -> Result<()> {
+    let node: Object = serde_json::from_value(json!({
+        "metadata": {"name": place.name, "labels": {
+            "topology.kubernetes.io/zone": place.zone,
+            "kubernetes.io/hostname": place.name,
+        }},
+        "spec": {"podCIDR": place.pods(), "podCIDRs": [place.pods()]},
+    }))?;
+    let nodes: Api<Object> = Api::all(cluster.client().await?);
+    nodes.create(&PostParams::default(), &node).await?;
+    Ok(())
+}
+
+fn containerd(lab: &Lab, place: &Place<'_>) -> Result<String> {
+    let network = json!({
+        "cniVersion": "1.0.0", "name": "pods",
+        "plugins": [{
+            // A pod's only neighbour is its node, so that all of its traffic passes kube-proxy's rules.
+            "type": "ptp",
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": place.pods()}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        }],
+    });
+    let network = lab.file(
+        &format!("{}/cni/pods.conflist", place.name),
+        network.to_string(),
+    )?;
+    let network = network.parent().context("a file lies in a folder")?;
+    let plugins = PLUGINS.iter().find(|path| Path::new(path).is_dir());
+    let plugins = plugins.with_context(|| {
+        format!("no network plugins in {PLUGINS:?}: install them with `apt-get install containernetworking-plugins`")
+    })?;
+    Ok(format!(
+        "version = 3\n\
+         disabled_plugins = ['io.containerd.internal.v1.opt', 'io.containerd.nri.v1.nri']\n\
+         [plugins.'io.containerd.cri.v1.images'.pinned_images]\n\
+         sandbox = '{SANDBOX}'\n\
+         [plugins.'io.containerd.cri.v1.runtime']\n\
+         # Without CAP_SYS_RESOURCE runc would die of it.\n\
+         restrict_oom_score_adj = true\n\
+         [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n\
+         runtime_type = 'io.containerd.runc.v2'\n\
+         [plugins.'io.containerd.cri.v1.runtime'.cni]\n\
+         bin_dirs = ['{plugins}']\n\
+         conf_dir = '{}'\n",
+        network.display()
+    ))
+}
+
+fn kube_proxy(cluster: &Cluster, name: &str) -> Result<Program> {
+    let kubeconfig = cluster.authority.kubeconfig("system:kube-proxy", None)?;
+    Ok(programs::kubernetes("kube-proxy")?
+        .arg(flag("--kubeconfig", &kubeconfig))
+        .arg("--proxy-mode=nftables")
+        .arg(format!("--hostname-override={name}"))
+        .arg(format!("--cluster-cidr={POD_NETWORK}"))
+        // Limits of connection tracking are the kernel's, not this machine's.
+        .args(["--conntrack-max-per-core=0", "--conntrack-min=0"]))
+}
