@@ -133,13 +133,14 @@ fn lead(
         cluster_domain: config.cluster_domain,
     };
     let queue = Arc::<Queue>::default();
-    let writer = Writer {
-        client: client.clone(),
-        queue: Arc::clone(&queue),
-        lease: lease.clone(),
-        metrics: metrics.clone(),
-    };
-    let writing = Writing::Cluster(queue);
+    let writing = Writing::Cluster(Arc::clone(&queue));
+    let writer = Writer::new(
+        client.clone(),
+        queue,
+        &identity,
+        lease.clone(),
+        metrics.clone(),
+    );
     let (secrets, named) = watch::channel(BTreeSet::new());
     let mut core = Core::new(
         rules,

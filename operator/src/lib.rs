@@ -5,7 +5,7 @@
 //!                     ├─► controller{ index ─► forward, resolve ─► compile }      ║
 //!  files ─────────────┘        │                                          roster ◄╝ answers, reports
 //!                              └─► status ◄── roster
-//!                                    └─► patch ─► kube API, while `lease` is held
+//!                                    └─► patch ─► record ─► kube API, while `lease` is held
 //! ```
 //!
 //! Pure: `crd`, `validate`, `manifest`, `forward`, `htpasswd`, `resolve`, `index`, `compile`,
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod metrics;
 mod patch;
 pub mod push;
+mod record;
 pub mod resolve;
 pub mod status;
 pub mod validate;

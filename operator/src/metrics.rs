@@ -94,6 +94,11 @@ const PASSES: Metric = Metric::counter(
     &[],
     "Passes of the controller over gathered events",
 );
+const RECORDS: Metric = Metric::counter(
+    "tcpforward_operator_recorded_events_total",
+    &["result"],
+    "Events about TcpForwards: written, failed or dropped because they were too many",
+);
 const STREAMS_REFUSED: Metric = Metric::counter(
     "tcpforward_operator_streams_refused_total",
     &["reason"],
@@ -133,6 +138,7 @@ pub const ALL: &[Metric] = &[
     PUSH_TIMEOUTS,
     PUSHES,
     PATCHES,
+    RECORDS,
     STREAMS_REFUSED,
     TOKEN_REVIEWS,
     WATCH_ERRORS,
@@ -160,6 +166,7 @@ pub struct Metrics {
     pub(crate) pushes: IntCounterVec,
     pub(crate) push_seconds: Histogram,
     pub(crate) push_timeouts: IntCounter,
+    pub(crate) records: IntCounterVec,
     pub(crate) streams_refused: IntCounterVec,
     pub(crate) token_reviews: IntCounterVec,
     pub(crate) watch_errors: IntCounterVec,
@@ -215,6 +222,7 @@ impl Metrics {
             pushes: counters(PUSHES)?,
             push_seconds,
             push_timeouts: counter(PUSH_TIMEOUTS)?,
+            records: counters(RECORDS)?,
             streams_refused: counters(STREAMS_REFUSED)?,
             token_reviews: counters(TOKEN_REVIEWS)?,
             watch_errors: counters(WATCH_ERRORS)?,

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::crd::{TcpForward, TcpForwardStatus};
 use crate::lease::{LeaseView, now};
 use crate::metrics::Metrics;
+use crate::record::{self, Desk, Scribe, Subject};
+use crate::status::News;
 
 /// The field manager: fields of others are left alone, ours are taken back.
 const MANAGER: &str = "tcpforward-operator";
@@ -39,6 +41,8 @@ pub(crate) struct StatusPatch {
     pub(crate) resource_version: String,
     pub(crate) uid: String,
     pub(crate) status: TcpForwardStatus,
+    /// What it says that the object's own status, in that state, does not.
+    pub(crate) news: Vec<News>,
 }
 
 /// Statuses that wait to be written: one for each object, the latest. So it is never longer than
@@ -145,23 +149,52 @@ impl Queue {
     }
 }
 
-/// Writes what the queue holds.
+/// Writes what the queue holds, and then tells what is new in it: no Event is about a status that
+/// nobody sees.
 pub(crate) struct Writer {
-    pub(crate) client: Client,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) lease: watch::Receiver<LeaseView>,
-    pub(crate) metrics: Metrics,
+    pen: Pen,
+    scribe: Scribe,
 }
 
 impl Writer {
+    pub(crate) fn new(
+        client: Client,
+        queue: Arc<Queue>,
+        identity: &str,
+        lease: watch::Receiver<LeaseView>,
+        metrics: Metrics,
+    ) -> Self {
+        let (desk, scribe) = record::open(client.clone(), identity, lease.clone(), metrics.clone());
+        let pen = Pen {
+            client,
+            queue,
+            lease,
+            metrics,
+            desk,
+        };
+        Self { pen, scribe }
+    }
+
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let workers = (0..WORKERS).map(|_| self.work());
+        let Self { pen, scribe } = self;
+        let workers = (0..WORKERS).map(|_| pen.work());
         tokio::select! {
             () = shutdown.cancelled() => {}
             _ = futures::future::join_all(workers) => {}
+            () = scribe.run() => {}
         }
     }
+}
 
+struct Pen {
+    client: Client,
+    queue: Arc<Queue>,
+    lease: watch::Receiver<LeaseView>,
+    metrics: Metrics,
+    desk: Desk,
+}
+
+impl Pen {
     async fn work(&self) {
         let mut lease = self.lease.clone();
         loop {
@@ -194,7 +227,11 @@ impl Writer {
             return;
         }
         let result = match timeout(CALL_TIME, self.send(&patch)).await {
-            Ok(Ok(_)) => "written",
+            Ok(Ok(_)) => {
+                let (name, uid) = (patch.name.clone(), patch.uid);
+                self.desk.tell(&Subject { name, uid }, patch.news);
+                "written"
+            }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() => "conflict",
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => "gone",
             Ok(Err(error)) => {

@@ -14,9 +14,11 @@ use crate::crd::status::Address;
 mod backends;
 mod data_planes;
 mod hosts;
+mod news;
 mod verdict;
 
 use hosts::Clock;
+pub(crate) use news::{News, Tone, of as news};
 use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.

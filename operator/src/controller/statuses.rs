@@ -88,6 +88,8 @@ impl Statuses {
         self.due.remove(name);
         self.written.insert(name.clone(), now);
         self.queue.put(StatusPatch {
+            // The write is refused unless this is what it replaces.
+            news: status::news(current.status.as_ref(), next),
             name: name.clone(),
             resource_version: current.resource_version.clone(),
             uid: current.uid,

@@ -20,12 +20,7 @@ fn start() -> Writing {
     let (lease, view) = watch::channel(LeaseView::alone());
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let queue = Arc::<Queue>::default();
-    let writer = Writer {
-        client,
-        queue: Arc::clone(&queue),
-        lease: view,
-        metrics: metrics.clone(),
-    };
+    let writer = Writer::new(client, Arc::clone(&queue), "o", view, metrics.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(writer.run(CancellationToken::new()));
     Writing {
@@ -46,6 +41,20 @@ fn patch(name: &str, generation: i64) -> StatusPatch {
             observed_generation: Some(generation),
             ..Default::default()
         },
+        news: Vec::new(),
+    }
+}
+
+/// The same with news.
+fn told(name: &str, generation: i64) -> StatusPatch {
+    StatusPatch {
+        news: vec![News {
+            tone: crate::status::Tone::Warning,
+            reason: "Rejected".to_owned(),
+            action: "Program",
+            note: "port 8888 is taken".to_owned(),
+        }],
+        ..patch(name, generation)
     }
 }
 
@@ -195,4 +204,27 @@ async fn one_object_is_written_by_one_call_at_a_time() {
     first.answer(&answer);
     let second = writing.call("web", PATIENCE).await;
     assert_eq!(second.body["status"]["observedGeneration"], 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_new_is_told_once_the_status_is_written() {
+    const EVENTS: &str = "POST /apis/events.k8s.io/v1/namespaces/shop/events";
+    let mut writing = start();
+    writing.queue.put(told("web", 3));
+    writing.call("web", PATIENCE).await.refuse(409, "Conflict");
+    writing.server.stays_quiet(Duration::from_secs(120)).await;
+
+    writing.queue.put(told("web", 4));
+    let call = writing.call("web", PATIENCE).await;
+    let answer = stored(&call);
+    call.answer(&answer);
+    let event = writing.server.expect(EVENTS, PATIENCE).await;
+    assert_eq!(event.body["regarding"]["uid"], "u");
+    assert_eq!(event.body["note"], "port 8888 is taken");
+    // Whatever becomes of it, statuses are written.
+    let hanging = event.hang();
+    writing.queue.put(told("web", 5));
+    let call = writing.call("web", PATIENCE).await;
+    assert_eq!(call.body["status"]["observedGeneration"], 5);
+    drop(hanging);
 }
