@@ -57,17 +57,8 @@ impl<'a> Stage<'a> {
     /// It doesn't start, or refuses the CRD.
     pub async fn new(lab: &'a Lab) -> Result<Self> {
         let cluster = Cluster::start(lab, Controllers::Absent).await?;
-        let stage = Self { cluster, lab };
-        stage.kubectl(&["apply", "-f", "crds"]).await?;
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd",
-            "--all",
-        ];
-        stage.kubectl(&established).await?;
-        Ok(stage)
+        cluster.install_crds(lab).await?;
+        Ok(Self { cluster, lab })
     }
 
     /// Runs kubectl from the root of the repository.
