@@ -1,11 +1,8 @@
 //! Pure. What to say of a TcpForward: its outcome and what its data planes report, as conditions.
 
-use std::net::SocketAddr;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use tcpforward_protocol::TEXT_CHARS;
-use tcpforward_protocol::answer::{FailingBackend, Refusal, ResolvedHost, ServedSpec};
 
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -13,12 +10,19 @@ use crate::crd::status::Address;
 
 mod backends;
 mod data_planes;
+mod failure;
 mod hosts;
 mod news;
+mod pool;
 mod verdict;
 
+pub use failure::{
+    CONNECTION_REFUSED, DIAL_FAILED, DIAL_TIMEOUT, EARLY_RESET, UNEXPECTED_ANSWER, UNREACHABLE,
+    Ways,
+};
 use hosts::Clock;
 pub(crate) use news::{News, Tone, of as news};
+pub use pool::{Gathering, Member, PoolView};
 use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
@@ -77,42 +81,6 @@ pub const CONDITIONS: [&str; 5] = [
     BACKENDS_AVAILABLE,
     READY,
 ];
-
-/// A forward's pool, as far as that forward is concerned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PoolView {
-    /// Data planes that hold a set; those that never got one are no members yet.
-    pub members: Vec<Member>,
-    /// Whether more of them are likely to appear.
-    pub gathering: Gathering,
-}
-
-/// Whether a new lease holder still waits for data planes to connect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Gathering {
-    /// Those that are there are all.
-    #[default]
-    Done,
-    /// They may be on their way: what was said before holds until they are here.
-    Waiting,
-}
-
-/// A data plane, as far as one forward is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Name of the pod.
-    pub pod: String,
-    /// What it serves.
-    pub serving: Option<ServedSpec>,
-    /// What it refuses.
-    pub refused: Option<Refusal>,
-    /// Backends that it doesn't reach.
-    pub failing: Vec<FailingBackend>,
-    /// What the targets by DNS name lead to there.
-    pub hosts: Vec<ResolvedHost>,
-    /// What it listens on.
-    pub listeners: Vec<SocketAddr>,
-}
 
 /// Whether the addresses that data planes report are where clients reach the forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use tcpforward_protocol::snapshot::ForwardName;
 use super::statuses::Current;
 use super::{Controller, ForwardView, Holds};
 use crate::crd::TcpForwardStatus;
+use crate::forward::Destination;
 use crate::lease::now;
 use crate::push::Roster;
-use crate::status::{self, Gathering, Member, PoolView};
+use crate::status::{self, Gathering, Member, PoolView, Ways};
 
 impl Controller {
     pub(super) fn look_at(&mut self, names: &BTreeSet<ForwardName>) {
@@ -46,6 +47,10 @@ impl Controller {
                 Some(_) => Gathering::Waiting,
                 None => Gathering::Done,
             },
+            ways: Ways {
+                from: None,
+                to: self.services_of(name),
+            },
         };
         let (now, wall) = (now(), Timestamp::now());
         let current = self.index.raw(name).map(|raw| Current {
@@ -69,6 +74,21 @@ impl Controller {
             statuses.offer(name, current, &view.status, now);
         }
         Some(view)
+    }
+
+    /// The namespaces that targets lead to.
+    fn services_of(&self, name: &ForwardName) -> BTreeMap<String, String> {
+        let known = self.index.known(name);
+        let draft = known.and_then(|known| known.draft.as_ref().ok());
+        let targets = draft.into_iter().flat_map(|draft| {
+            let names = draft.spec.relay.targets.iter().map(|target| &target.name);
+            names.zip(&draft.destinations)
+        });
+        let services = targets.filter_map(|(target, destination)| match destination {
+            Destination::Service(service) => Some((target.clone(), service.namespace.clone())),
+            _ => None,
+        });
+        services.collect()
     }
 
     fn shown(&self, name: &ForwardName) -> Option<TcpForwardStatus> {

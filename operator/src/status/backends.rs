@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use k8s_openapi::jiff::Timestamp;
-use tcpforward_protocol::answer::{self, DialError, FailingBackend};
+use tcpforward_protocol::answer::{self, FailingBackend};
 use tcpforward_protocol::snapshot::{Forward, TakesNew};
 use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD};
 
+use super::failure;
 use super::hosts::{self, Clock};
 use super::{
     BACKENDS_AVAILABLE, NAME_NOT_PERMITTED, NAME_NOT_RESOLVED, NO_ENDPOINTS, NO_HEALTHY_BACKEND,
-    NOT_LOOKED_AT, PoolView, Verdict, bounded, seconds, whole,
+    NOT_LOOKED_AT, PoolView, Verdict, whole,
 };
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -136,7 +136,7 @@ fn unhealthy<'a>(forward: &'a Forward, pool: &PoolView) -> BTreeMap<Key<'a>, Unh
             let most = |votes: usize| votes * 2 > voters;
             let avoid = reports.iter().filter(|f| f.left_out != answer::LeftOut::No);
             let unhealthy = Unhealthy {
-                backend: described(earliest),
+                backend: failure::described(earliest, &pool.ways),
                 left_out: match most(avoid.count()) {
                     true => LeftOut::Yes,
                     false => LeftOut::No,
@@ -145,32 +145,6 @@ fn unhealthy<'a>(forward: &'a Forward, pool: &PoolView) -> BTreeMap<Key<'a>, Unh
             most(reports.len()).then_some((key, unhealthy))
         })
         .collect()
-}
-
-fn described(failing: &FailingBackend) -> UnhealthyBackend {
-    let (reason, hint) = match failing.reason {
-        DialError::Other => ("DialFailed", "look at the data plane's log"),
-        DialError::Refused => ("ConnectionRefused", "does the server listen on this port?"),
-        DialError::Reset => (
-            "EarlyReset",
-            "does the server accept this client and protocol?",
-        ),
-        DialError::Unexpected => (
-            "UnexpectedAnswer",
-            "is the server well, and does the check ask what it understands?",
-        ),
-        DialError::Timeout => ("DialTimeout", "does a NetworkPolicy or a firewall drop it?"),
-        DialError::Unreachable => ("Unreachable", "is there a route to this address?"),
-    };
-    let since = i64::try_from(failing.since_ms).unwrap_or_default();
-    let message: String = failing.message.chars().take(MESSAGE_CHARS).collect();
-    UnhealthyBackend {
-        target: failing.target.clone(),
-        address: failing.address.to_string(),
-        reason: reason.to_owned(),
-        message: bounded(format!("{message}; {hint}")),
-        since: seconds(Timestamp::from_millisecond(since).unwrap_or_default()),
-    }
 }
 
 fn verdict(outcome: &Outcome, forward: &Forward, seen: &Seen<'_>) -> Verdict {
@@ -271,6 +245,3 @@ fn nothing_to_dial(forward: &Forward, seen: &Seen<'_>) -> Verdict {
 
 /// Entries of `status.backends.unhealthy` at most.
 const UNHEALTHY: usize = 8;
-
-/// Of a failure's own text, so that the hint behind it is not cut.
-const MESSAGE_CHARS: usize = 180;

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use tcpforward_protocol::answer::{DialError, LeftOut, RefusalCode};
+use tcpforward_protocol::answer::{
+    DialError, FailingBackend, LeftOut, Refusal, RefusalCode, ServedSpec,
+};
 use tcpforward_protocol::snapshot::{Forward, ForwardName, LocalTargets, Settings};
 use tcpforward_protocol::version::Hash;
 
@@ -98,7 +100,7 @@ fn failing(pod: &str, outcome: &Outcome, addresses: &[&str]) -> Member {
 fn pool(members: Vec<Member>) -> PoolView {
     PoolView {
         members,
-        gathering: Gathering::Done,
+        ..PoolView::default()
     }
 }
 
@@ -289,6 +291,77 @@ fn a_backend_is_unhealthy_when_most_pods_fail_to_reach_it() {
 }
 
 #[test]
+fn a_silence_names_those_whose_policies_may_cause_it() {
+    let outcome = good();
+    let to = BTreeMap::from([("a".to_owned(), "shop".to_owned())]);
+    let cases = [
+        (
+            Some("edge"),
+            to.clone(),
+            "no answer within 1s from namespace edge: does a NetworkPolicy in shop allow it?",
+        ),
+        (
+            None,
+            to,
+            "no answer within 1s; does a NetworkPolicy in shop allow it?",
+        ),
+        (
+            Some("edge"),
+            BTreeMap::new(),
+            "no answer within 1s from namespace edge: does a NetworkPolicy there, or a firewall on \
+             the way, drop it?",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let mut seen = pool(vec![failing(
+            "a",
+            &outcome,
+            &["10.0.0.1:8080", "10.0.0.2:8080"],
+        )]);
+        let from = from.map(ToOwned::to_owned);
+        seen.ways = Ways { from, to };
+        let down = status(&outcome, &seen);
+        let message = &down.backends.as_ref().unwrap().unhealthy[0].message;
+        assert_eq!(message, expected);
+        assert!(words(&down)[4].ends_with(expected), "{}", words(&down)[4]);
+    }
+}
+
+#[test]
+fn a_hint_is_never_cut_and_at_most_eight_are_listed() {
+    let long = "n".repeat(63);
+    let addresses: Vec<String> = (1..=12).map(|i| format!("10.0.0.{i}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let outcome = outcome(vec![
+        service("web"),
+        slice("web-1", "web", &addresses),
+        forward("one", 8888, to("web")),
+    ]);
+    let failing_ones: Vec<String> = addresses.iter().map(|ip| format!("{ip}:8080")).collect();
+    let failing_ones: Vec<&str> = failing_ones.iter().map(String::as_str).collect();
+    let mut member = failing("a", &outcome, &failing_ones);
+    for failing in &mut member.failing {
+        failing.message = "x".repeat(256);
+    }
+    let mut seen = pool(vec![member]);
+    seen.ways = Ways {
+        from: Some(long.clone()),
+        to: BTreeMap::from([("a".to_owned(), long)]),
+    };
+    let backends = status(&outcome, &seen).backends.unwrap();
+    assert_eq!(backends.unhealthy.len(), 8);
+    assert_eq!(backends.summary, "0/12");
+    for unhealthy in backends.unhealthy {
+        assert!(
+            unhealthy.message.ends_with("n allow it?"),
+            "{}",
+            unhealthy.message
+        );
+        assert!(unhealthy.message.chars().count() <= TEXT_CHARS);
+    }
+}
+
+#[test]
 fn nothing_to_dial_is_said_with_the_likely_cause() {
     let cases = [
         (
@@ -358,6 +431,7 @@ fn a_new_lease_holder_keeps_what_was_said_until_the_pool_is_there() {
     let waiting = PoolView {
         members: vec![],
         gathering: Gathering::Waiting,
+        ..PoolView::default()
     };
     let after = compute(
         &outcome,
@@ -381,6 +455,7 @@ fn a_refusal_is_said_although_others_may_still_come() {
     let waiting = PoolView {
         members: vec![refusing("a", &outcome, "port 8888 is taken")],
         gathering: Gathering::Waiting,
+        ..PoolView::default()
     };
     let after = compute(
         &outcome,
@@ -411,6 +486,7 @@ fn a_rejection_is_said_although_others_may_still_come() {
     let waiting = PoolView {
         members: vec![],
         gathering: Gathering::Waiting,
+        ..PoolView::default()
     };
     let omitted = Addresses::Omitted;
     let after = compute(&rejected, &waiting, omitted, Some(&before), at(60));

@@ -199,7 +199,7 @@ fn proxy(rules: &serde_json::Value) -> TcpForwardStatus {
     ]);
     let pool = PoolView {
         members: vec![member("p1", Some(&outcome))],
-        gathering: Gathering::Done,
+        ..PoolView::default()
     };
     compute(&outcome, &pool, Addresses::Omitted, None, at(0))
 }
