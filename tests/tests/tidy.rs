@@ -8,6 +8,8 @@ mod documents;
 mod modules;
 #[path = "tidy/pitfalls.rs"]
 mod pitfalls;
+#[path = "tidy/reasons.rs"]
+mod reasons;
 #[path = "tidy/schema.rs"]
 mod schema;
 #[path = "tidy/words.rs"]
