@@ -8,6 +8,7 @@ use crate::wire;
 
 mod connect;
 mod established;
+mod grant;
 mod health;
 mod listener;
 mod name;
@@ -20,6 +21,7 @@ pub use connect::{
     TunnelLimits, User,
 };
 pub use established::{EstablishedConnections, Fate};
+pub use grant::{Grant, Permission};
 pub use health::{
     ActiveCheck, HealthCheck, HttpProbe, PassiveCheck, Probe, TcpProbe, WhenNoneHealthy,
 };
@@ -55,29 +57,55 @@ pub struct Forward {
     pub name: ForwardName,
     /// Hash of `spec`: what `Programmed` is about.
     pub spec_hash: Hash,
-    /// Hash of the whole, backends included.
+    /// Hash of the whole, backends and grants included.
     pub hash: Hash,
     /// What the user asked for.
     pub spec: ForwardSpec,
     /// Every backend of every target, whatever its state; sorted, unique by target and address.
     pub backends: Vec<Backend>,
+    /// Of every target in another namespace; sorted, unique by target. Like the backends they are no
+    /// part of the spec: a data plane that refuses a new spec takes them all the same.
+    pub grants: Vec<Grant>,
 }
 
 impl Forward {
     /// Sorts the backends, keeps one of those that are equal by target and address (a usable
     /// one first), and computes both hashes.
     #[must_use]
-    pub fn new(name: ForwardName, spec: ForwardSpec, mut backends: Vec<Backend>) -> Self {
+    pub fn new(name: ForwardName, spec: ForwardSpec, backends: Vec<Backend>) -> Self {
+        Self::granted(name, spec, backends, Vec::new())
+    }
+
+    /// The same for one with targets in other namespaces.
+    #[must_use]
+    pub fn granted(
+        name: ForwardName,
+        spec: ForwardSpec,
+        mut backends: Vec<Backend>,
+        mut grants: Vec<Grant>,
+    ) -> Self {
         backends.sort();
         backends.dedup_by(|b, a| a.target == b.target && a.address == b.address);
-        let (spec_hash, hash) = wire::content_hashes(&spec, &backends);
+        grants.sort();
+        grants.dedup_by(|b, a| a.target == b.target);
+        let (spec_hash, hash) = wire::content_hashes(&spec, &backends, &grants);
         Self {
             name,
             spec_hash,
             hash,
             spec,
             backends,
+            grants,
         }
+    }
+
+    /// What is said of a target in another namespace; absent: it needs nobody's permission.
+    #[must_use]
+    pub fn grant(&self, target: &str) -> Option<&Grant> {
+        let place = self
+            .grants
+            .binary_search_by(|grant| grant.target.as_str().cmp(target));
+        self.grants.get(place.ok()?)
     }
 }
 
@@ -175,5 +203,31 @@ mod tests {
         let after = Forward::new(before.name.clone(), before.spec.clone(), vec![]);
         assert_eq!(before.spec_hash, after.spec_hash);
         assert_ne!(before.hash, after.hash);
+    }
+
+    #[test]
+    fn a_grant_that_goes_keeps_the_spec_hash() {
+        let plain = forward("n/f", 1);
+        let hashes = [None, Some(Permission::Given), Some(Permission::Missing)].map(|permission| {
+            let of = |target: &str| Grant {
+                target: target.to_owned(),
+                service: ServiceName {
+                    namespace: "shop".to_owned(),
+                    name: "db".to_owned(),
+                },
+                permission: permission.unwrap_or(Permission::Missing),
+            };
+            let grants = permission.map(|_| vec![of("b"), of("a"), of("a")]);
+            let (name, spec) = (plain.name.clone(), plain.spec.clone());
+            let backends = plain.backends.clone();
+            let forward = Forward::granted(name, spec, backends, grants.unwrap_or_default());
+            assert_eq!(forward.spec_hash, plain.spec_hash);
+            assert_eq!(forward.grant("b").map(|g| g.permission), permission);
+            assert_eq!(forward.grant("c"), None);
+            assert!([0, 2].contains(&forward.grants.len()));
+            forward.hash
+        });
+        assert_eq!(hashes[0], plain.hash);
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
     }
 }

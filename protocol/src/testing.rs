@@ -40,6 +40,15 @@ pub fn target(name: &str) -> Target {
     }
 }
 
+/// A Service.
+#[must_use]
+pub fn service(namespace: &str, name: &str) -> ServiceName {
+    ServiceName {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
 /// Port 8888, one second a dial, three attempts in five seconds; nothing of `feature::ALL`.
 #[must_use]
 pub fn spec(targets: Vec<Target>) -> ForwardSpec {

@@ -6,12 +6,14 @@ use std::num::NonZeroU16;
 use prost::Message;
 
 use crate::snapshot::{
-    Backend, BackendState, Forward, ForwardName, ForwardSpec, LocalTargets, Settings, TakesNew,
+    Backend, BackendState, Forward, ForwardName, ForwardSpec, Grant, LocalTargets, Settings,
+    TakesNew,
 };
 use crate::version::Hash;
 use crate::{BACKENDS_PER_FORWARD, proto};
 
 mod answer;
+mod grant;
 mod report;
 mod spec;
 
@@ -73,6 +75,7 @@ pub fn forward_to_proto(forward: &Forward) -> proto::Forward {
         hash: forward.hash.as_bytes().to_vec(),
         spec: Some(spec_to_proto(&forward.spec)),
         backends: forward.backends.iter().map(backend_to_proto).collect(),
+        grants: forward.grants.iter().map(grant::to_proto).collect(),
     }
 }
 
@@ -111,15 +114,27 @@ pub fn forward_from_proto(message: proto::Forward) -> Result<Forward, Invalid> {
         hash: hash_of_all,
         spec,
         backends,
+        grants: grant::all_from_proto(message.grants)?,
     })
 }
 
 /// Hash of the spec and hash of the whole. The encoding has no maps, so it is the same everywhere.
-pub(crate) fn content_hashes(spec: &ForwardSpec, backends: &[Backend]) -> (Hash, Hash) {
+pub(crate) fn content_hashes(
+    spec: &ForwardSpec,
+    backends: &[Backend],
+    grants: &[Grant],
+) -> (Hash, Hash) {
     let spec_hash = Hash::of([spec_to_proto(spec).encode_to_vec().as_slice()]);
     let mut content = spec_hash.as_bytes().to_vec();
     for backend in backends {
         content.extend(backend_to_proto(backend).encode_length_delimited_to_vec());
+    }
+    if !grants.is_empty() {
+        // No backend has no bytes: here they end.
+        content.push(0);
+    }
+    for grant in grants {
+        content.extend(grant::to_proto(grant).encode_length_delimited_to_vec());
     }
     (spec_hash, Hash::of([content.as_slice()]))
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
-use tcpforward_protocol::snapshot::{Forward, ForwardName, ForwardSpec, Via};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, ForwardSpec, Grant, Permission, Via};
 use tcpforward_protocol::{proto, testing, wire};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -75,6 +75,7 @@ fn update() -> proto::Update {
                 nodes: vec!["n1".to_owned()],
                 zones: vec!["z1".to_owned()],
             }],
+            grants: Vec::new(),
         }],
         removals: vec!["shop/old".to_owned()],
     }
@@ -164,6 +165,36 @@ fn a_golden_forward_means_what_it_meant() {
     }
 }
 
+/// A forward with a target in another namespace.
+fn granted() -> Forward {
+    let name = ForwardName::new("shop", "web");
+    let spec = testing::spec(vec![testing::target("a"), testing::target("b")]);
+    let grant = |target: &str, permission| Grant {
+        target: target.to_owned(),
+        service: testing::service("data", "db"),
+        permission,
+    };
+    let grants = vec![
+        grant("a", Permission::Given),
+        grant("b", Permission::Missing),
+    ];
+    Forward::granted(name, spec, Vec::new(), grants)
+}
+
+#[test]
+fn a_golden_grant_means_what_it_meant() {
+    let decoded = proto::Forward::decode(golden("forward-6.hex").as_slice()).unwrap();
+    assert_eq!(wire::forward_from_proto(decoded), Ok(granted()));
+}
+
+#[test]
+fn a_permission_of_the_future_is_none() {
+    let mut message = wire::forward_to_proto(&granted());
+    message.grants[0].permission = 7;
+    let forward = wire::forward_from_proto(message).unwrap();
+    assert_eq!(forward.grants[0].permission, Permission::Missing);
+}
+
 #[test]
 fn a_spec_that_says_nothing_new_is_what_it_was() {
     let decoded = proto::Update::decode(golden("update-1.hex").as_slice()).unwrap();
@@ -186,4 +217,6 @@ fn what_we_write_today_is_the_newest_golden() {
     assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
     let full = full(testing::full_spec());
     assert_eq!(full.encode_to_vec(), golden("forward-5.hex"));
+    let granted = wire::forward_to_proto(&granted());
+    assert_eq!(granted.encode_to_vec(), golden("forward-6.hex"));
 }

@@ -146,6 +146,16 @@ fn a_forward_that_makes_no_sense_names_the_field() {
         ("backend.target", |f| {
             f.backends[0].target = "nobody".to_owned()
         }),
+        ("grant.service", |f| {
+            f.grants = vec![proto::Grant::default()]
+        }),
+        ("grant.target", |f| {
+            let grant = proto::Grant {
+                service: Some(http_connect::Service::default()),
+                ..Default::default()
+            };
+            f.grants = vec![grant; 2];
+        }),
     ]);
 }
 
