@@ -183,9 +183,9 @@ impl Balancer {
     /// The backend of that target and address, in whatever state it is.
     #[must_use]
     pub fn find(&self, target: &str, address: SocketAddr) -> Option<&Arc<Backend>> {
-        let target = target.into();
-        let id = self.ids.get(&Key { target, address })?;
-        self.entries.get(*id).map(|entry| &entry.backend)
+        let is_it =
+            |backend: &&Arc<Backend>| (&*backend.target, backend.address) == (target, address);
+        self.backends().find(is_it)
     }
 
     /// All backends, in no order.

@@ -22,7 +22,7 @@ pub use closing::Doomed;
 pub use ticket::{Cut, Ticket};
 
 use closing::{Closing, Rules};
-use rights::Rights;
+use rights::{Law, Rights};
 use ticket::Open;
 
 /// The open sessions of one forward. Each worker has a part of its own, so that only the one who
@@ -34,6 +34,8 @@ pub struct Sessions {
     stirred: AtomicBool,
     /// Who may come is not what it was.
     rights_stirred: AtomicBool,
+    /// The forward is gone.
+    gone: AtomicBool,
     watch: Mutex<Watch>,
 }
 
@@ -64,6 +66,7 @@ impl Sessions {
             parts: (0..workers.max(1)).map(|_| Mutex::default()).collect(),
             stirred: AtomicBool::new(false),
             rights_stirred: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             watch: Mutex::default(),
         }
     }
@@ -96,7 +99,13 @@ impl Sessions {
     /// The forward is gone, since then, or it is back.
     pub fn forward_gone(&self, since: Option<Instant>) {
         lock(&self.watch).gone_since = since;
+        self.gone.store(since.is_some(), Ordering::Release);
         self.stir();
+        self.rights_changed();
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// A backend or the forward is not what it was: who has to end is looked for anew.
@@ -118,10 +127,14 @@ impl Sessions {
             closing,
             rights,
         } = &mut *watch;
+        let law = Law {
+            active,
+            is_gone: gone_since.is_some(),
+        };
         if self.rights_stirred.swap(false, Ordering::AcqRel) {
-            rights.look(&self.open(), active, now, rng);
+            rights.look(&self.open(), law, now, rng);
         }
-        rights.cut(active, now);
+        rights.cut(law, now);
         let rules = Rules {
             established: &forward.spec.relay.established_connections,
             gone_since: *gone_since,
@@ -146,9 +159,8 @@ impl Sessions {
         } else {
             BTreeMap::new()
         };
-        let lost = watch.rights.waiting();
-        if lost > 0 {
-            doomed.entry(Ending::RightLost).or_default().due = lost;
+        for (ending, lost) in watch.rights.waiting() {
+            doomed.entry(ending).or_default().due = lost;
         }
         doomed
     }

@@ -44,6 +44,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::BALANCING,
     feature::ESTABLISHED,
     feature::FAILOVER,
+    feature::GRANTS,
     feature::HEALTH,
     feature::HOSTS,
     feature::HTTP_CONNECT,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{DialError, LeftOut};
+use tcpforward_protocol::snapshot::ServiceName;
 
 use crate::balancer::freed::Freed;
 use crate::balancer::outcome::Outcome;
@@ -17,6 +18,8 @@ pub struct Backend {
     pub target: Arc<str>,
     /// Where it is dialled.
     pub address: SocketAddr,
+    /// The Service of another namespace whose leave its sessions stand on; absent: they need none.
+    pub granted: Option<Arc<ServiceName>>,
     open: AtomicU64,
     total: AtomicU64,
     failed: [AtomicU64; REASONS.len()],
@@ -131,6 +134,7 @@ impl Backend {
         Self {
             target,
             address,
+            granted: None,
             open: AtomicU64::new(0),
             total: AtomicU64::new(0),
             failed: Default::default(),

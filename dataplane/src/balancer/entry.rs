@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::LeftOut;
-use tcpforward_protocol::snapshot::{self, BackendState, TakesNew};
+use tcpforward_protocol::snapshot::{self, BackendState, ServiceName, TakesNew};
 
 use crate::balancer::Limit;
 use crate::balancer::backend::{Backend, Condition};
@@ -17,11 +17,13 @@ use crate::balancer::request::Trial;
 /// A backend that starts slowly begins with so much of its share.
 const FIRST_SPEED: f64 = 0.1;
 
-/// The name of a backend within its forward.
+/// The name of a backend within its forward. An address that a target has by another namespace's leave
+/// is not what it is by another right.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) target: Arc<str>,
     pub(super) address: SocketAddr,
+    pub(super) granted: Option<Arc<ServiceName>>,
 }
 
 impl Key {
@@ -29,6 +31,7 @@ impl Key {
         Self {
             target: Arc::clone(&backend.target),
             address: backend.address,
+            granted: backend.granted.clone(),
         }
     }
 }

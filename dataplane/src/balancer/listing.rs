@@ -24,6 +24,8 @@ impl Balancer {
         let relay = &forward.spec.relay;
         for (index, target) in relay.targets.iter().enumerate() {
             let name: Arc<str> = target.name.as_str().into();
+            let granted = forward.grant(&target.name);
+            let granted = granted.map(|grant| Arc::new(grant.service.clone()));
             let backends = forward.backends.iter();
             let listed = backends.filter(|b| b.target == target.name);
             let near = Near::of(relay.load_balancer.topology, place, listed.clone());
@@ -32,6 +34,7 @@ impl Balancer {
                 let key = Key {
                     target: Arc::clone(&name),
                     address: backend.address,
+                    granted: granted.clone(),
                 };
                 let id = self.entries.len();
                 let mut entry = former.remove(&key).unwrap_or_else(|| {
@@ -61,7 +64,8 @@ impl Balancer {
             return Entry::new(backend, target, starts).going_on_from(gone);
         }
         let freed = Arc::clone(&self.freed);
-        let backend = Backend::telling(freed, Arc::clone(&key.target), key.address, now);
+        let mut backend = Backend::telling(freed, Arc::clone(&key.target), key.address, now);
+        backend.granted.clone_from(&key.granted);
         Entry::new(Arc::new(backend), target, starts)
     }
 

@@ -89,6 +89,8 @@ endings! {
         "The process ends and the session lasted longer than it may.";
     Failback "failback"
         "New sessions have gone back to a better priority, and old ones may not stay so long.";
+    GrantLost "grant_lost"
+        "The namespace of the Service no longer lets the forward there, or the forward no longer leads there.";
     HalfClosedTimeout "half_closed_timeout"
         "One side had ended, and then all was silent for as long as `timeouts.halfClosed`.";
     HttpProtocolError "http_protocol_error"

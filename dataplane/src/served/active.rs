@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use tcpforward_protocol::snapshot::Forward;
+use tcpforward_protocol::snapshot::{Forward, Permission};
 
+use crate::balancer::backend::Backend;
 use crate::connect::proxy::{Grounds, Proxy, Way};
 use crate::parent::Parent;
 use crate::place::Terms;
@@ -59,6 +60,19 @@ impl Active {
             && proxy.is_some_and(|proxy| proxy.upholds(grounds, settings))
     }
 
+    /// Whether sessions may be there: by the leave of the Service's namespace, where they stand on it.
+    /// A target that is gone, or leads elsewhere, is none on which that could be lost later.
+    #[must_use]
+    pub fn permits(&self, backend: &Backend) -> bool {
+        let Some(service) = &backend.granted else {
+            return true;
+        };
+        let grant = self.forward.grant(&backend.target);
+        grant.is_some_and(|grant| {
+            grant.permission == Permission::Given && grant.service == **service
+        })
+    }
+
     /// Whether everybody who may be here may be here by the other one as well.
     pub(super) fn has_the_rights_of(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.forward, &other.forward);
@@ -73,6 +87,7 @@ impl Active {
             _ => false,
         };
         one.source_ranges == two.source_ranges
+            && ours.grants == theirs.grants
             && one.proxy_protocol == two.proxy_protocol
             && self.parent.is_some() == other.parent.is_some()
             && same_proxy

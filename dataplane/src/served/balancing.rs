@@ -133,6 +133,7 @@ fn parts(forward: &Forward) -> Vec<(String, Cow<'_, Forward>)> {
             name: forward.name.clone(),
             spec,
             backends: backends.remove(name.as_str()).unwrap_or_default(),
+            grants: forward.grant(&name).into_iter().cloned().collect(),
             ..*forward
         };
         (name, Cow::Owned(part))

@@ -26,7 +26,7 @@ impl Serving {
             };
             if let Some(running) = self.running.get(&refusal.forward) {
                 let former = &running.served.active().forward;
-                let former = assemble::with_backends(former, forward.backends.clone());
+                let former = assemble::with_backends(former, &forward);
                 wanted
                     .forwards
                     .insert(refusal.forward.clone(), Arc::new(former));

@@ -192,8 +192,7 @@ impl Serving {
             };
             if running.addresses() != self.addresses(forward) {
                 let former = running.served.active();
-                let backends = forward.backends.clone();
-                let mixed = assemble::with_backends(&former.forward, backends);
+                let mixed = assemble::with_backends(&former.forward, forward);
                 update(
                     &running.served,
                     Arc::new(mixed),

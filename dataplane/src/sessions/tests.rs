@@ -19,6 +19,8 @@ use crate::connect::proxy::{Grounds, Way};
 use crate::connect::target::Target;
 use crate::sync::samples;
 
+mod grants;
+
 struct Rig {
     sessions: Arc<Sessions>,
     forward: Forward,

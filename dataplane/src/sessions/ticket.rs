@@ -139,6 +139,10 @@ impl Ticket {
         if backend.condition().0 != Condition::Usable {
             self.sessions.stir();
         }
+        let is_gone = || self.sessions.is_gone() || backend.condition().0 == Condition::Removed;
+        if backend.granted.is_some() && is_gone() {
+            self.sessions.rights_changed();
+        }
     }
 
     /// Completes when the session has to end.

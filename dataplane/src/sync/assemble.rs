@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use tcpforward_protocol::answer::{Refusal, RefusalCode};
-use tcpforward_protocol::snapshot::{Backend, Forward, ForwardName, Settings};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
 use tcpforward_protocol::version::{self, Hash, Version};
 use tcpforward_protocol::wire::{self, Invalid};
 use tcpforward_protocol::{CHANGE_BYTES, proto};
@@ -136,10 +136,10 @@ impl Held {
                     next.refused.remove(&name);
                     next.forwards.insert(name, Arc::new(forward));
                 }
-                Err((refusal, backends)) => {
+                Err((refusal, message)) => {
                     if let Some(former) = held.and_then(|h| h.forwards.get(&name)) {
-                        let kept = backends
-                            .and_then(|backends| with_new_backends(former, backends))
+                        let kept = message
+                            .and_then(|message| with_new_backends(former, *message))
                             .unwrap_or_else(|| Arc::clone(former));
                         next.forwards.insert(name.clone(), kept);
                     }
@@ -151,22 +151,25 @@ impl Held {
     }
 }
 
-/// A forward's former spec with today's backends of the targets that it has. The hash stays the
-/// former one: no operator has sent this.
-pub(crate) fn with_backends(former: &Forward, mut backends: Vec<Backend>) -> Forward {
+/// A forward's former spec with today's backends of the targets that it has, and with what today is
+/// said of the right to them. The hash stays the former one: no operator has sent this.
+pub(crate) fn with_backends(former: &Forward, today: &Forward) -> Forward {
     let targets = &former.spec.relay.targets;
+    let mut backends = today.backends.clone();
     backends.retain(|b| targets.iter().any(|t| t.name == b.target));
     Forward {
         backends,
+        grants: today.grants.clone(),
         ..former.clone()
     }
 }
 
-/// The same with backends that came beside a spec that this program can't do.
-fn with_new_backends(former: &Forward, backends: Vec<proto::Backend>) -> Option<Arc<Forward>> {
+/// The same with backends and grants that came beside a spec that this program can't do.
+fn with_new_backends(former: &Forward, today: proto::Forward) -> Option<Arc<Forward>> {
     let targets = &former.spec.relay.targets;
     let mut message = wire::forward_to_proto(former);
-    message.backends = backends;
+    message.grants = today.grants;
+    message.backends = today.backends;
     message
         .backends
         .retain(|b| targets.iter().any(|t| t.name == b.target));
@@ -182,12 +185,12 @@ fn invalid_name(name: &str) -> Invalid {
     }
 }
 
-/// A refusal comes with the forward's backends when nothing is wrong with those.
+/// A refusal comes with the forward when nothing is wrong with its backends and grants.
 fn accept(
     name: &ForwardName,
     hash: Hash,
     message: proto::Forward,
-) -> Result<Forward, (Refusal, Option<Vec<proto::Backend>>)> {
+) -> Result<Forward, (Refusal, Option<Box<proto::Forward>>)> {
     let spec_hash = Hash::try_from(message.spec_hash.as_slice()).unwrap_or(hash);
     let refuse = |code, text| Refusal {
         forward: name.clone(),
@@ -206,7 +209,7 @@ fn accept(
     {
         let text = format!("this data plane can't do {missing:?}: upgrade it");
         let refusal = refuse(RefusalCode::Unsupported, text);
-        return Err((refusal, Some(message.backends)));
+        return Err((refusal, Some(Box::new(message))));
     }
     wire::forward_from_proto(message).map_err(|error| {
         let text = format!("{error}; data plane and operator differ in version");

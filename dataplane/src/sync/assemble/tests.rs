@@ -1,5 +1,6 @@
 use tcpforward_protocol::delta::Delta;
-use tcpforward_protocol::snapshot::Snapshot;
+use tcpforward_protocol::snapshot::{Grant, Permission, Snapshot};
+use tcpforward_protocol::testing;
 
 use super::*;
 use crate::sync::samples::{self, forward, snapshot};
@@ -100,6 +101,37 @@ fn a_refused_forward_gets_the_backends_of_its_former_targets() {
             "it is not what was sent"
         );
     }
+}
+
+/// Else a spec that no data plane takes would be a way to keep what was taken back.
+#[test]
+fn a_refused_forward_loses_what_is_taken_back() {
+    let granted = |generation, requires: &[&str], permission| {
+        let plain = forward("a", generation, requires);
+        let backends = match permission {
+            Permission::Given => vec![samples::backend("t", "10.0.0.1:80")],
+            Permission::Missing => Vec::new(),
+        };
+        let grant = Grant {
+            target: "t".to_owned(),
+            service: testing::service("data", "db"),
+            permission,
+        };
+        Forward::granted(plain.name, plain.spec, backends, vec![grant])
+    };
+    let first = snapshot([granted(1, &["grants"], Permission::Given)]);
+    let held = Held::apply(None, whole(Delta::full(&first), &first)).unwrap();
+    let second = snapshot([granted(2, &["grants", "teleport"], Permission::Missing)]);
+    let held = Held::apply(Some(&held), whole(Delta::between(&first, &second), &second)).unwrap();
+    let kept = held.forwards.values().next().unwrap();
+    assert_eq!((kept.spec.generation, kept.backends.len()), (1, 0));
+    assert_eq!(kept.grants[0].permission, Permission::Missing);
+    let bound_elsewhere = with_backends(
+        first.forwards().next().unwrap(),
+        second.forwards().next().unwrap(),
+    );
+    assert_eq!(bound_elsewhere.grants, kept.grants);
+    assert_eq!(bound_elsewhere.backends, []);
 }
 
 #[test]
