@@ -7,12 +7,15 @@ use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, Settings};
 
 use crate::compile::{Compiler, Outcome, Rules};
 use crate::config::CLUSTER_DOMAIN;
+use crate::forward::Destination;
 use crate::index::{Event, Index, Kind};
 use crate::manifest::{self, Finding, Located, Parsed};
+use crate::resolve::Unresolved;
 use crate::status::{BACKEND_NOT_FOUND, SECRET_NOT_FOUND};
 
 /// Reads the texts of files, each with its name, and finds what `run` or a cluster would object to.
-/// A Service or Secret that is not among them may be in the cluster, so its absence is no finding.
+/// A Service, Secret or ReferenceGrant that is not among them may be in the cluster, so its absence is no
+/// finding; one that permits something else is.
 #[must_use]
 pub fn manifests<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed {
     let files = texts
@@ -46,15 +49,14 @@ fn together(objects: &[Located]) -> Vec<Finding> {
     forwards
         .filter_map(|located| {
             let (namespace, name) = (located.object.namespace(), located.object.name());
-            let outcome = compiler
-                .outcomes()
-                .get(&ForwardName::new(namespace, name))?;
-            let (field, message) = objection(outcome)?;
+            let name = ForwardName::new(namespace, name);
+            let outcome = compiler.outcomes().get(&name)?;
+            let (field, message) = objection(outcome, &index, &name)?;
             Some(Finding {
                 file: located.file.clone(),
                 line: located.line,
                 column: 1,
-                object: format!("TcpForward {namespace}/{name}"),
+                object: format!("TcpForward {name}"),
                 field,
                 value: String::new(),
                 message,
@@ -64,14 +66,35 @@ fn together(objects: &[Located]) -> Vec<Finding> {
         .collect()
 }
 
-fn objection(outcome: &Outcome) -> Option<(String, String)> {
+fn objection(outcome: &Outcome, index: &Index, name: &ForwardName) -> Option<(String, String)> {
     if let Err(rejection) = &outcome.accepted {
         return Some((rejection.field.clone(), rejection.message.clone()));
     }
     let unresolved = outcome.unresolved.as_ref();
     let elsewhere = [BACKEND_NOT_FOUND, SECRET_NOT_FOUND];
-    let unresolved = unresolved.filter(|unresolved| !elsewhere.contains(&unresolved.reason))?;
+    let unresolved = unresolved.filter(|unresolved| {
+        !elsewhere.contains(&unresolved.reason) && !may_be_granted(index, name, unresolved)
+    })?;
     Some((unresolved.field.clone(), unresolved.message.clone()))
+}
+
+/// Whether it is about a Service of a namespace whose grants are not among the manifests.
+fn may_be_granted(index: &Index, name: &ForwardName, unresolved: &Unresolved) -> bool {
+    let draft = index
+        .known(name)
+        .and_then(|known| known.draft.as_ref().ok());
+    let targets = draft
+        .into_iter()
+        .flat_map(|draft| draft.destinations.iter().zip(&draft.places));
+    let mut namespaces = targets.filter_map(|(destination, place)| match destination {
+        Destination::Service(reference)
+            if unresolved.field == format!("{}.namespace", place.field) =>
+        {
+            Some(&reference.namespace)
+        }
+        _ => None,
+    });
+    namespaces.any(|namespace| index.grants(namespace).next().is_none())
 }
 
 #[cfg(test)]
@@ -117,5 +140,26 @@ mod tests {
         };
         assert!(field.contains("targets[0].service"), "{field}");
         assert!(message.contains("https"), "{message}");
+    }
+
+    #[test]
+    fn only_a_grant_that_is_given_can_be_wrong() {
+        let to = "service: {name: web, namespace: data, port: http}";
+        let one = forward("one", 8888, to);
+        assert_eq!(found(&one), []);
+        let grant = |from: &str| {
+            format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{name: g, \
+                 namespace: data}}\nspec:\n  from: [{{group: tcpforward.dev, kind: TcpForward, \
+                 namespace: {from}}}]\n  to: [{{group: \"\", kind: Service}}]\n---\n"
+            )
+        };
+        assert_eq!(found(&(one.clone() + &grant("default"))), []);
+        let found = found(&(one + &grant("shop")));
+        let [(_, field, message)] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!(field, "spec.relay.targets[0].service.namespace");
+        assert!(message.contains("does not permit it"), "{message}");
     }
 }

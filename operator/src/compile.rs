@@ -14,11 +14,13 @@ use crate::resolve::{Resolved, Unresolved};
 use crate::status;
 
 mod backends;
+mod grants;
 mod needed;
 mod ports;
 mod users;
 mod via;
 
+pub use backends::target;
 use ports::{Conflict, Ports, Verdicts};
 
 /// What holds for every forward of this operator.
@@ -67,21 +69,6 @@ pub struct Compiler {
     snapshots: BTreeMap<String, Arc<Snapshot>>,
 }
 
-/// The backends of one target of a TcpForward, and what is wrong with it; absent: there is no such
-/// target.
-#[must_use]
-pub fn target(
-    index: &Index,
-    name: &ForwardName,
-    target: &str,
-    settings: &Settings,
-) -> Option<Resolved> {
-    let draft = index.known(name)?.draft.as_ref().ok()?;
-    let mut targets = draft.spec.relay.targets.iter();
-    let place = targets.position(|found| found.name == target)?;
-    backends::of_target(index, name, draft, place, settings)
-}
-
 impl Compiler {
     /// Nothing compiled yet.
     #[must_use]
@@ -118,6 +105,15 @@ impl Compiler {
             changes.pools.extend(self.publish(name, outcome));
         }
         changes
+    }
+
+    /// Whether a forward stands on another namespace's leave that was taken back: that waits for
+    /// nothing.
+    #[must_use]
+    pub fn loses_a_grant(&self, index: &Index, name: &ForwardName) -> bool {
+        let outcome = self.outcomes.get(name);
+        let forward = outcome.and_then(|outcome| outcome.forward.as_ref());
+        forward.is_some_and(|forward| grants::lost(index, name, &forward.grants))
     }
 
     /// What became of a forward.
@@ -218,7 +214,8 @@ impl Compiler {
             let no_users = users::sign_up(index, name, draft, &mut spec);
             let no_parent = via::equip(index, name, draft, &mut spec);
             outcome.unresolved = no_users.or(no_parent).or(unresolved);
-            let forward = Forward::new(name.clone(), spec, backends);
+            let grants = grants::of(index, name, draft);
+            let forward = Forward::granted(name.clone(), spec, backends, grants);
             outcome.forward = Some(Arc::new(forward));
         }
         outcome

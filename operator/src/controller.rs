@@ -173,7 +173,7 @@ impl Controller {
                 self.touched.extend(objects.iter().filter_map(forward_name));
             }
             Event::Applied(object) => self.touched.extend(forward_name(object)),
-            Event::Deleted { .. } => {}
+            Event::Deleted { .. } | Event::Sight(_) => {}
         }
         if let Some(zones) = self.zones.take(&event) {
             let zones = Arc::new(zones);
@@ -205,11 +205,11 @@ impl Controller {
             self.affected.extend(self.index.names().cloned());
             self.grace = Some(now() + GRACE);
         }
-        // One whose Secret was not read yet stays what it was until then.
+        // One whose Secret was not read yet stays what it was until then, but for a lost right.
         let affected = std::mem::take(&mut self.affected);
-        let (later, affected) = affected
-            .into_iter()
-            .partition(|name| waiting.contains(name));
+        let (later, affected) = affected.into_iter().partition(|name| {
+            waiting.contains(name) && !self.compiler.loses_a_grant(&self.index, name)
+        });
         self.affected = later;
         let mut look_at = std::mem::take(&mut self.touched);
         look_at.extend(self.compile(&affected));

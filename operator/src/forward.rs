@@ -69,6 +69,13 @@ pub enum Destination {
     Service(ServiceRef),
 }
 
+impl Destination {
+    /// Whether it leads to a Service of another namespace.
+    fn is_beyond(&self, own: &str) -> bool {
+        matches!(self, Self::Service(service) if service.namespace != own)
+    }
+}
+
 /// A port of a Service, as a target names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRef {
@@ -182,7 +189,7 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
             ),
         },
     };
-    wanted.requires = feature::required(&wanted);
+    wanted.requires = required(&wanted, &targets.destinations, namespace(raw));
     Ok(Draft {
         pool: spec.data_plane_name,
         spec: wanted,
@@ -191,6 +198,16 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
         secret,
         via: via_secrets,
     })
+}
+
+/// What data planes have to know, by the spec and by where it leads.
+fn required(spec: &ForwardSpec, destinations: &[Destination], own: &str) -> Vec<String> {
+    let mut required = feature::required(spec);
+    if destinations.iter().any(|to| to.is_beyond(own)) {
+        required.push(feature::GRANTS.to_owned());
+        required.sort();
+    }
+    required
 }
 
 /// The value of an annotation; empty if it has none.

@@ -3,24 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::discovery::v1 as discovery;
 use serde::Deserialize;
 use serde_json::Value;
 use tcpforward_protocol::snapshot::ForwardName;
 
 use crate::crd::TcpForwardStatus;
-use crate::forward::{self, Destination, Draft, Rejection};
+use crate::forward::{Draft, Rejection};
 use crate::resolve::{Service, Slice};
 
 mod claim;
 mod event;
+mod forwards;
+mod grant;
 mod same;
 mod secret;
+mod slices;
 mod uses;
 
 pub use claim::{Claim, Standing};
 pub(crate) use event::Key;
 pub use event::{Event, Kind, Object};
+use grant::Grants;
+pub use grant::{ReferenceGrant, Sight};
 pub use secret::{Contents, Held, NoCa, NoLogin, NoUsers, Secret};
 use uses::Uses;
 
@@ -45,6 +49,8 @@ pub struct Index {
     /// Which Service a slice belongs to.
     owners: BTreeMap<Key, Key>,
     secrets: BTreeMap<Key, Contents>,
+    grants: Grants,
+    sight: Sight,
     uses_of_services: Uses,
     uses_of_secrets: Uses,
 }
@@ -76,6 +82,11 @@ impl Index {
                 }
                 let objects = objects.into_iter().filter(|object| object.kind() == kind);
                 objects.for_each(|object| self.put(object, &mut touched));
+            }
+            Event::Sight(sight) => {
+                if std::mem::replace(&mut self.sight, sight) != sight {
+                    touched.extend(self.uses_of_services.of_strangers().cloned());
+                }
             }
         }
         touched
@@ -137,10 +148,29 @@ impl Index {
         self.slices.get(&key).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// Whether TcpForwards of that namespace may go to a Service: it is their own one's, or its
+    /// namespace says so.
+    #[must_use]
+    pub fn permits(&self, from: &str, namespace: &str, service: &str) -> bool {
+        from == namespace || self.grants.permit(from, namespace, service)
+    }
+
+    /// What a namespace says of who may go to its Services.
+    pub fn grants(&self, namespace: &str) -> impl Iterator<Item = &ReferenceGrant> {
+        self.grants.of(namespace)
+    }
+
+    /// What can be known of ReferenceGrants.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        self.sight
+    }
+
     fn keys(&self, kind: Kind) -> BTreeSet<Key> {
         match kind {
             Kind::EndpointSlice => self.owners.keys().cloned().collect(),
             Kind::Node => BTreeSet::new(),
+            Kind::ReferenceGrant => self.grants.keys(),
             Kind::Secret => self.secrets.keys().cloned().collect(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::TcpForward => self
@@ -157,6 +187,10 @@ impl Index {
             Object::EndpointSlice(slice) => self.put_slice(key, &slice, touched),
             // Zones are told to data planes beside their set: `watch::Zones`.
             Object::Node { .. } => {}
+            Object::ReferenceGrant(grant) => {
+                let concerned = self.grants.put(key.clone(), grant);
+                self.touch_strangers(&key.0, &concerned, touched);
+            }
             Object::Secret(secret) => {
                 if self.secrets.get(&key) != Some(&secret.contents) {
                     touched.extend(self.uses_of_secrets.of(&key).cloned());
@@ -174,63 +208,14 @@ impl Index {
         }
     }
 
-    fn put_forward(&mut self, raw: Value, touched: &mut BTreeSet<ForwardName>) {
-        let object = Object::TcpForward(raw);
-        let name = ForwardName::new(object.namespace(), object.name());
-        let Object::TcpForward(raw) = object else {
-            return;
-        };
-        let claim = Claim::of(&raw);
-        if let Some(known) = self.forwards.get_mut(&name)
-            && known.claim == claim
-            && same::but_for_status(&known.raw, &raw)
-        {
-            // Mostly our own write: nothing that others share has changed.
-            known.raw = raw;
-            return;
-        }
-        self.forget_uses(&name);
-        let known = Known {
-            draft: forward::parse(&raw),
-            claim,
-            raw,
-        };
-        self.uses_of_services.add(&name, services_of(&known));
-        self.uses_of_secrets.add(&name, secrets_of(&name, &known));
-        touched.insert(name.clone());
-        self.forwards.insert(name, known);
-    }
-
-    /// A slice may move to another Service, or stop belonging to one.
-    fn put_slice(
-        &mut self,
-        key: Key,
-        slice: &discovery::EndpointSlice,
-        touched: &mut BTreeSet<ForwardName>,
-    ) {
-        let labels = slice.metadata.labels.as_ref();
-        let owner = labels
-            .and_then(|labels| labels.get(SERVICE_NAME))
-            .map(|service| (key.0.clone(), service.clone()));
-        let (Some(owner), Some(reduced)) = (owner, Slice::new(slice)) else {
-            return self.delete_slice(&key, touched);
-        };
-        if self.owners.get(&key).is_some_and(|former| *former != owner) {
-            self.delete_slice(&key, touched);
-        }
-        let of_owner = self.slices.entry(owner.clone()).or_default();
-        if of_owner.get(&key.1) == Some(&reduced) {
-            return;
-        }
-        of_owner.insert(key.1.clone(), reduced);
-        touched.extend(self.uses_of_services.of(&owner).cloned());
-        self.owners.insert(key, owner);
-    }
-
     fn delete(&mut self, kind: Kind, key: &Key, touched: &mut BTreeSet<ForwardName>) {
         match kind {
             Kind::EndpointSlice => self.delete_slice(key, touched),
             Kind::Node => {}
+            Kind::ReferenceGrant => {
+                let concerned = self.grants.remove(key);
+                self.touch_strangers(&key.0, &concerned, touched);
+            }
             Kind::Secret => {
                 if self.secrets.remove(key).is_some() {
                     touched.extend(self.uses_of_secrets.of(key).cloned());
@@ -251,42 +236,21 @@ impl Index {
         }
     }
 
-    fn delete_slice(&mut self, key: &Key, touched: &mut BTreeSet<ForwardName>) {
-        let Some(owner) = self.owners.remove(key) else {
-            return;
-        };
-        if let Some(of_owner) = self.slices.get_mut(&owner) {
-            of_owner.remove(&key.1);
-            if of_owner.is_empty() {
-                self.slices.remove(&owner);
-            }
-        }
-        touched.extend(self.uses_of_services.of(&owner).cloned());
-    }
-
-    fn forget_uses(&mut self, name: &ForwardName) {
-        if let Some(known) = self.forwards.get(name) {
-            self.uses_of_services.remove(name, services_of(known));
-            self.uses_of_secrets.remove(name, secrets_of(name, known));
-        }
+    /// Forwards of these namespaces that lead to Services of that one.
+    fn touch_strangers(
+        &self,
+        namespace: &str,
+        from: &BTreeSet<String>,
+        touched: &mut BTreeSet<ForwardName>,
+    ) {
+        let there = self.uses_of_services.of_namespace(namespace);
+        touched.extend(
+            there
+                .filter(|name| from.contains(name.namespace()))
+                .cloned(),
+        );
     }
 }
-
-fn secrets_of<'a>(name: &'a ForwardName, known: &'a Known) -> impl Iterator<Item = Key> + use<'a> {
-    let secrets = known.draft.iter().flat_map(Draft::secrets);
-    secrets.map(|secret| (name.namespace().to_owned(), secret.clone()))
-}
-
-fn services_of(known: &Known) -> impl Iterator<Item = Key> + '_ {
-    let destinations = known.draft.iter().flat_map(|draft| &draft.destinations);
-    destinations.filter_map(|destination| match destination {
-        Destination::Service(service) => Some((service.namespace.clone(), service.name.clone())),
-        Destination::Address(_) | Destination::Host => None,
-    })
-}
-
-/// Slices without this label belong to no Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 #[cfg(test)]
 pub(crate) mod tests;

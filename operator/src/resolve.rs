@@ -16,9 +16,11 @@ use crate::crd::ServicePort;
 use crate::forward::{Place, ServiceRef};
 use crate::status;
 
+mod beyond;
 mod service;
 mod slice;
 
+pub use beyond::not_permitted;
 pub use service::{Kind, Port, Service};
 pub use slice::{Endpoint, Family, Slice};
 
@@ -258,18 +260,6 @@ fn matching<'a>(service: &'a Service, wanted: &ServicePort) -> (Vec<&'a Port>, S
         ServicePort::Name(name) => format!("{name:?}"),
     };
     (service.ports.iter().filter(is).collect(), shown)
-}
-
-/// A Service of another namespace, which nothing can permit in this version.
-#[must_use]
-pub fn other_namespace(place: &Place, reference: &ServiceRef, own: &str) -> Resolved {
-    let message = format!(
-        "{}: Service {} is in namespace {}, but only Services of {own}, the TcpForward's own \
-         namespace, are permitted; move the TcpForward there",
-        place.title, reference.name, reference.namespace
-    );
-    let field = format!("{}.namespace", place.field);
-    Resolved::nothing(status::REF_NOT_PERMITTED, field, message)
 }
 
 impl Family {

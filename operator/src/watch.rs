@@ -160,6 +160,7 @@ pub(crate) fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "EndpointSlice",
         Kind::Node => "Node",
+        Kind::ReferenceGrant => "ReferenceGrant",
         Kind::Secret => "Secret",
         Kind::Service => "Service",
         Kind::TcpForward => "TcpForward",

@@ -5,10 +5,26 @@ use std::collections::BTreeSet;
 use tcpforward_protocol::snapshot::{Backend, ForwardName, Listener, Settings};
 use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
 
+use super::grants;
 use crate::forward::{Destination, Draft, Place};
 use crate::index::Index;
 use crate::resolve::{self, Resolved, Unresolved};
 use crate::status;
+
+/// The backends of one target of a TcpForward, and what is wrong with it; absent: there is no such
+/// target.
+#[must_use]
+pub fn target(
+    index: &Index,
+    name: &ForwardName,
+    target: &str,
+    settings: &Settings,
+) -> Option<Resolved> {
+    let draft = index.known(name)?.draft.as_ref().ok()?;
+    let mut targets = draft.spec.relay.targets.iter();
+    let place = targets.position(|found| found.name == target)?;
+    of_target(index, name, draft, place, settings)
+}
 
 pub(super) fn all_of(
     index: &Index,
@@ -46,8 +62,8 @@ pub(super) fn of_target(
         Destination::Address(address) => resolve::address(target, place, *address, settings),
         // Data planes resolve it: the answer may differ by where it is asked.
         Destination::Host => Resolved::default(),
-        Destination::Service(reference) if reference.namespace != name.namespace() => {
-            resolve::other_namespace(place, reference, name.namespace())
+        Destination::Service(reference) if !grants::permit(index, name, reference) => {
+            resolve::not_permitted(place, reference, name.namespace(), index.sight())
         }
         Destination::Service(reference) => resolve::service(
             target,

@@ -13,6 +13,7 @@ use crate::index::tests::{
 use crate::index::{Contents, Event, Kind, Object};
 
 mod connect;
+mod grants;
 
 const CLUSTER: Settings = Settings {
     local_targets: LocalTargets::Refuse,
@@ -419,7 +420,7 @@ fn backends_beyond_what_a_message_holds_are_counted() {
     );
 }
 
-/// Events that overlap in every way: ports, Services, slices that share endpoints.
+/// Events that overlap in every way: ports, Services, slices that share endpoints, grants.
 fn events() -> Vec<Event> {
     let waiting = json!([
         {"addresses": ["10.0.0.1"], "conditions": {"ready": false}},
@@ -442,6 +443,10 @@ fn events() -> Vec<Event> {
         proxy("i", 101, "others"),
         secret("users", &["ci"]),
         secret_is("others", Contents::Forbidden),
+        grants::beyond("team", 200, "web"),
+        grants::beyond("aux", 201, "db"),
+        grants::grant("j", &["team", "aux"], &[Some("web")]),
+        grants::grant("k", &["aux"], &[None]),
     ]
 }
 
@@ -459,7 +464,7 @@ proptest! {
 
     #[test]
     fn changing_bit_by_bit_is_computing_everything(
-        edits in prop::collection::vec((0..16_usize, any::<bool>()), 0..60),
+        edits in prop::collection::vec((0..20_usize, any::<bool>()), 0..60),
     ) {
         let mut world = World::of([]);
         for (i, there) in edits {

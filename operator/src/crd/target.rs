@@ -40,8 +40,8 @@ pub struct ServiceTarget {
     /// Name of the Service.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub name: String,
-    /// Namespace of the Service. Absent: the namespace of the TcpForward, which is the only one
-    /// that this version permits.
+    /// Namespace of the Service. Absent: the namespace of the TcpForward. Any other one has to permit
+    /// it by a ReferenceGrant of its own; taking that back cuts the sessions within 5 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub namespace: Option<String>,

@@ -55,12 +55,13 @@ impl Folder {
             Event::Applied(object) => format!("+{}:{}", object.name(), generation(&object)),
             Event::Deleted { name, .. } => format!("-{name}"),
             Event::Replaced(kind, objects) => format!("{kind:?}={}", objects.len()),
+            Event::Sight(sight) => format!("{sight:?}"),
         }
     }
 
     async fn lists(&mut self) -> Vec<String> {
         let mut lists = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..6 {
             lists.push(self.event().await);
         }
         lists
@@ -98,6 +99,7 @@ async fn every_kind_is_announced_then_every_change() {
             "Service=0",
             "EndpointSlice=0",
             "Node=0",
+            "ReferenceGrant=0",
             "Secret=0"
         ]
     );

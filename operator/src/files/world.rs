@@ -36,6 +36,7 @@ impl World {
             Kind::Service,
             Kind::EndpointSlice,
             Kind::Node,
+            Kind::ReferenceGrant,
             Kind::Secret,
         ]
         .map(of)

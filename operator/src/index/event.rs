@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde_json::Value;
 
-use super::Secret;
+use super::{ReferenceGrant, Secret, Sight};
 use crate::forward;
 
 /// Kinds of objects that matter here.
@@ -14,6 +14,8 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Node.
     Node,
+    /// `gateway.networking.k8s.io` ReferenceGrant, of v1 or v1beta1.
+    ReferenceGrant,
     /// `v1` Secret.
     Secret,
     /// `v1` Service.
@@ -34,6 +36,8 @@ pub enum Object {
         /// Its label `topology.kubernetes.io/zone`.
         zone: Option<String>,
     },
+    /// A ReferenceGrant.
+    ReferenceGrant(ReferenceGrant),
     /// A Secret, or that there is none to read.
     Secret(Secret),
     /// A Service.
@@ -58,6 +62,8 @@ pub enum Event {
     },
     /// These are all objects of a kind.
     Replaced(Kind, Vec<Object>),
+    /// What can be known of ReferenceGrants.
+    Sight(Sight),
 }
 
 impl Object {
@@ -67,6 +73,7 @@ impl Object {
         match self {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Node { .. } => Kind::Node,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::Secret(_) => Kind::Secret,
             Self::Service(_) => Kind::Service,
             Self::TcpForward(_) => Kind::TcpForward,
@@ -79,6 +86,7 @@ impl Object {
         match self {
             Self::EndpointSlice(slice) => slice.metadata.namespace.as_deref().unwrap_or_default(),
             Self::Node { .. } => "",
+            Self::ReferenceGrant(grant) => &grant.namespace,
             Self::Secret(secret) => &secret.namespace,
             Self::Service(service) => service.metadata.namespace.as_deref().unwrap_or_default(),
             Self::TcpForward(raw) => forward::namespace(raw),
@@ -91,6 +99,7 @@ impl Object {
         match self {
             Self::EndpointSlice(slice) => slice.metadata.name.as_deref().unwrap_or_default(),
             Self::Node { name, .. } => name,
+            Self::ReferenceGrant(grant) => &grant.name,
             Self::Secret(secret) => &secret.name,
             Self::Service(service) => service.metadata.name.as_deref().unwrap_or_default(),
             Self::TcpForward(raw) => raw

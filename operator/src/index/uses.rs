@@ -20,6 +20,23 @@ impl Uses {
         self.0.get(key).into_iter().flatten()
     }
 
+    /// Forwards that name anything of a namespace.
+    pub(super) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &ForwardName> {
+        let first = (namespace.to_owned(), String::new());
+        let from_there = self.0.range(first..);
+        let there = from_there.take_while(move |((its, _), _)| its == namespace);
+        there.flat_map(|(_, names)| names)
+    }
+
+    /// Forwards that name anything of another namespace than their own.
+    pub(super) fn of_strangers(&self) -> impl Iterator<Item = &ForwardName> {
+        self.0.iter().flat_map(|((namespace, _), names)| {
+            names
+                .iter()
+                .filter(move |name| name.namespace() != namespace)
+        })
+    }
+
     pub(super) fn add(&mut self, name: &ForwardName, keys: impl Iterator<Item = Key>) {
         for key in keys {
             self.0.entry(key).or_default().insert(name.clone());

@@ -11,6 +11,7 @@ use crate::index::Object;
 use crate::validate;
 
 mod builtin;
+mod grant;
 mod secret;
 
 /// `TcpForward shop/web`.
@@ -51,6 +52,16 @@ pub(super) fn read(place: &mut Place<'_>, mut value: Value, parsed: &mut Parsed)
             .map(|service| Object::Service(Box::new(service))),
         ("v1", "Secret") => match secret::read(&value) {
             Ok(secret) => Some(Object::Secret(secret)),
+            Err(findings) => {
+                tell(place, findings, parsed);
+                None
+            }
+        },
+        (
+            "gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1",
+            "ReferenceGrant",
+        ) => match grant::read(&value) {
+            Ok(grant) => Some(Object::ReferenceGrant(grant)),
             Err(findings) => {
                 tell(place, findings, parsed);
                 None
@@ -97,15 +108,16 @@ fn unknown(place: &Place<'_>, version: &str, kind: &str) -> super::Finding {
     let (field, value, message) = match (version, kind) {
         ("", _) => ("apiVersion", "", "apiVersion is required".to_owned()),
         (_, "") => ("kind", "", "kind is required".to_owned()),
-        (_, "TcpForward" | "Service" | "EndpointSlice" | "Secret") => (
+        (_, "TcpForward" | "Service" | "EndpointSlice" | "ReferenceGrant" | "Secret") => (
             "apiVersion",
             version,
             format!("this version of {kind} is not known"),
         ),
         _ => ("kind", kind, "this kind is not used here".to_owned()),
     };
-    let remedy = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, and \
-                  EndpointSlice of discovery.k8s.io/v1; take everything else out";
+    let remedy = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, \
+                  EndpointSlice of discovery.k8s.io/v1, and ReferenceGrant of \
+                  gateway.networking.k8s.io/v1 or v1beta1; take everything else out";
     let value = match value {
         "" => String::new(),
         value => format!("{value:?}"),

@@ -101,8 +101,9 @@ fn what_is_not_yaml_has_a_line() {
 
 #[test]
 fn what_is_no_object_of_ours_is_said() {
-    let kinds = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, and \
-                 EndpointSlice of discovery.k8s.io/v1; take everything else out";
+    let kinds = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, \
+                 EndpointSlice of discovery.k8s.io/v1, and ReferenceGrant of \
+                 gateway.networking.k8s.io/v1 or v1beta1; take everything else out";
     for (text, expected) in [
         (
             "just text",
@@ -287,6 +288,99 @@ fn services_and_slices_are_checked_as_far_as_they_matter() {
     ] {
         let words = finding(&text);
         assert!(words.contains(expected), "{words}");
+    }
+}
+
+const GRANT: &str = "kind: ReferenceGrant\napiVersion: gateway.networking.k8s.io/v1\nmetadata: \
+                 {name: g, namespace: data}\nspec:\n  from:\n  - {group: tcpforward.dev, kind: \
+                 TcpForward, namespace: shop}\n  to:\n  - {group: \"\", kind: Service, name: db}\n";
+
+#[test]
+fn grants_are_read_by_the_schema_of_gateway_api() {
+    for text in [
+        GRANT.to_owned(),
+        GRANT.replace("io/v1", "io/v1beta1"),
+        GRANT.replace(", name: db", ""),
+        GRANT.replace(", name: db", ", name: null"),
+    ] {
+        let parsed = parse("f.yaml", &text);
+        assert_eq!(parsed.findings, []);
+        let Object::ReferenceGrant(read) = &parsed.objects[0].object else {
+            panic!("{parsed:?}")
+        };
+        assert_eq!((read.from.len(), read.to.len()), (1, 1));
+    }
+    let foreign = GRANT.replace("tcpforward.dev", "gateway.networking.k8s.io");
+    assert_eq!(
+        parse("f.yaml", &foreign).findings,
+        [],
+        "it may be about other kinds"
+    );
+}
+
+#[test]
+fn a_grant_has_at_most_sixteen_entries() {
+    let many = "  - {group: \"\", kind: Service}\n".repeat(16);
+    assert!(finding(&(GRANT.to_owned() + &many)).contains("spec.to: has 17 entries"));
+}
+
+#[test]
+fn a_grant_that_makes_no_sense_says_where() {
+    for (from, to, expected) in [
+        (
+            "io/v1",
+            "io/v1alpha2",
+            "this version of ReferenceGrant is not known",
+        ),
+        (
+            "spec:",
+            "status: {}\nspec:",
+            "f.yaml:4:1: ReferenceGrant data/g: status is {}",
+        ),
+        (
+            "  from:",
+            "  form: []\n  from:",
+            "spec.form is []: unknown field",
+        ),
+        (
+            "namespace: shop",
+            "namespaces: [shop]",
+            "spec.from[0].namespaces",
+        ),
+        (
+            "namespace: shop",
+            "namespace: \"*\"",
+            "spec.from[0].namespace is \"*\": is not valid",
+        ),
+        (
+            "group: tcpforward.dev, ",
+            "",
+            "spec.from[0].group: is required",
+        ),
+        (
+            "group: \"\"",
+            "group: null",
+            "spec.to[0].group: is required",
+        ),
+        (
+            "name: db",
+            "name: \"\"",
+            "spec.to[0].name is \"\": is not valid",
+        ),
+        (
+            "name: db",
+            "namespace: db",
+            "spec.to[0].namespace is \"db\": unknown field",
+        ),
+        ("  to:\n  -", "  to:", "spec.to is {"),
+    ] {
+        let text = GRANT.replace(from, to);
+        let found = parse("f.yaml", &text).findings;
+        let words: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert!(
+            words.iter().any(|w| w.contains(expected)),
+            "{expected}: {words:?}"
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tcpforward_protocol::snapshot::LocalTargets;
 
 use super::*;
+use crate::index::Sight;
 
 const CLUSTER: Settings = Settings {
     local_targets: LocalTargets::Refuse,
@@ -354,11 +355,17 @@ fn every_refusal_says_what_is_there_and_what_to_do() {
             "target a: Service web does not exist in namespace shop; create it or correct the name",
         ),
         (
-            other_namespace(&place("service"), &reference(&json!(80)), "team"),
+            not_permitted(
+                &place("service"),
+                &reference(&json!(80)),
+                "team",
+                Sight::Seen,
+            ),
             "RefNotPermitted",
             "service.namespace",
-            "target a: Service web is in namespace shop, but only Services of team, the \
-             TcpForward's own namespace, are permitted; move the TcpForward there",
+            "target a: Service web is in namespace shop, which does not permit it: apply there a \
+             ReferenceGrant from {group: tcpforward.dev, kind: TcpForward, namespace: team} to \
+             {group: \"\", kind: Service, name: web}",
         ),
         (
             address(

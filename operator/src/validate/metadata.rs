@@ -54,7 +54,8 @@ pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_word(text)
 }
 
-fn is_subdomain(text: &str) -> bool {
+/// Whether a text is a DNS-1123 subdomain.
+pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_word)
 }
 

@@ -35,6 +35,7 @@ fn words(events: Vec<Event>) -> Vec<String> {
                 .collect();
             format!("all {}", names.join(" "))
         }
+        Event::Sight(sight) => format!("{sight:?}"),
     };
     events.into_iter().map(word).collect()
 }
