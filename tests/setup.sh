@@ -66,3 +66,4 @@ if [ "$(id -u)" = 0 ]; then # Nodes of `make e2e`.
 fi
 command -v cargo-deny >/dev/null || cargo install --locked --version "$deny_version" cargo-deny </dev/null
 tests/cluster/build.sh >/dev/null
+tests/cluster/helm.sh >/dev/null

@@ -78,6 +78,15 @@ pub fn of_nodes(name: &str) -> Result<Program> {
     Ok(Program::new(folder.join(name)).env("PATH", std::env::join_paths(paths)?))
 }
 
+/// Helm.
+///
+/// # Errors
+/// It can't be built.
+pub fn helm() -> Result<Program> {
+    static HELM: Built = Built::new();
+    Ok(Program::new(built(&HELM, "helm.sh")?))
+}
+
 /// etcd and kube-apiserver of `KUBEBUILDER_ASSETS`; kubectl is never the machine's own.
 fn prebuilt(name: &str, assets: Option<OsString>) -> Result<Option<PathBuf>> {
     let (Some(folder), "etcd" | "kube-apiserver") = (assets, name) else {
