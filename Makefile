@@ -27,7 +27,7 @@ E2E := $(filter-out $(LEFT_OUT),$(call level,e2e))
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build run programs fmt lint test test-unit test-wire test-api e2e tidy alone torture soak generate check-generate deny fuzz doc
+.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-api e2e tidy alone torture soak generate check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -38,6 +38,10 @@ setup: ## Installs what the tests need and builds their Kubernetes (10 minutes, 
 build: ## Builds the programs for use, into target/release
 	tests/setup.sh build
 	cargo build --release --locked --workspace --bins
+
+image: ## Makes the image of all programs, target/image/tcpforward.tar, without Docker
+	tests/setup.sh build
+	image/build.sh
 
 run: ## Starts the quickstart: three demo servers, a forwarder over them and a CONNECT proxy
 	tests/setup.sh build
