@@ -158,15 +158,12 @@ impl Keeper {
         let mut failed = None;
         for _ in 0..CHANGES {
             let wall = Timestamp::now().as_second();
-            let Some(mut secret) = call(secrets.get_opt(name)).await? else {
-                if !self.holds() {
-                    let name = name.clone();
-                    return Err(Error::Waits { name });
+            let mut secret = match call(secrets.get_opt(name)).await? {
+                Some(secret) if secret.data.is_some() => secret,
+                room => {
+                    self.begin(made, room, wall).await?;
+                    continue;
                 }
-                let made = new_secret(name, &Material::begin(plan, wall)?);
-                settled(call(secrets.create(&post, &made)).await)?;
-                tracing::info!(name, "made an authority and a certificate");
-                continue;
             };
             let data = secret.data.take().unwrap_or_default();
             let unusable = |source| Error::Secret {
@@ -195,6 +192,27 @@ impl Keeper {
             tracing::info!(name, ?change, "changed the certificates");
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Makes all of it anew, into the Secret that an installer has made room with, if there is one.
+    async fn begin(&self, made: &Made, room: Option<Secret>, wall: i64) -> Result<(), Error> {
+        let name = &made.name;
+        if !self.holds() {
+            let name = name.clone();
+            return Err(Error::Waits { name });
+        }
+        let material = Material::begin(&made.plan, wall)?;
+        let post = PostParams::default();
+        let written = match room {
+            None => call(made.secrets.create(&post, &new_secret(name, &material))).await,
+            Some(mut room) => {
+                room.data = Some(material.to_data());
+                call(made.secrets.replace(name, &post, &room)).await
+            }
+        };
+        settled(written)?;
+        tracing::info!(name, "made an authority and a certificate");
+        Ok(())
     }
 
     /// From the next handshake on. What can't be used leaves the former one in place.

@@ -119,6 +119,29 @@ async fn the_holder_makes_publishes_and_shows() {
 }
 
 #[tokio::test]
+async fn a_secret_without_data_is_filled() {
+    let mut keeping = start(LeaseView::alone(), None);
+    let turn = keeping.turn(async |server| {
+        let get = format!("GET {SECRET}/tls");
+        let room = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": "tls", "resourceVersion": "1", "labels": {"by": "helm"}},
+        });
+        next(server, &get).await.answer(&room);
+        let fill = next(server, &format!("PUT {SECRET}/tls")).await;
+        assert_eq!(fill.body["metadata"], room["metadata"]);
+        assert_eq!(fill.body["type"], "Opaque");
+        let material = stored(&fill);
+        echo(fill);
+        next(server, &get).await.answer(&secret(&material));
+        let get = format!("GET {BUNDLE}/ca");
+        next(server, &get).await.answer(&bundle(&material));
+    });
+    assert_eq!(turn.await, Ok(()));
+    assert!(keeping.keeper.serving.is_ready());
+}
+
+#[tokio::test]
 async fn others_wait_adopt_and_write_nothing() {
     let mut keeping = start(LeaseView::unseen(), None);
     let get = format!("GET {SECRET}/tls");
