@@ -18,16 +18,17 @@ tests_of = $(addprefix --test ,$(1))
 # Tests of one crate's public face, in its own tests folder.
 CRATE_TESTS := $(basename $(notdir $(filter-out tests/%,$(wildcard $(addsuffix /tests/*.rs,$(CRATES))))))
 ifneq ($(shell id -u),0)
-LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,wire admit watch e2e))))))
+LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,wire chart admit watch e2e))))))
 endif
 WIRE := $(filter-out $(LEFT_OUT),$(call level,wire))
 API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
 E2E := $(filter-out $(LEFT_OUT),$(call level,e2e))
+CHART := $(filter-out $(LEFT_OUT),$(call level,chart))
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-api e2e tidy alone torture soak generate check-generate deny fuzz doc
+.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e tidy alone torture soak generate chart-golden check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -59,9 +60,9 @@ lint: ## Checks format and lints
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
-test: setup lint alone deny tidy test-unit test-wire test-api e2e ## Runs every gate
+test: setup lint alone deny tidy test-unit test-wire test-chart test-api e2e ## Runs every gate
 	@echo 'passed: format and lints; each crate alone; dependencies; the rules of the house;'
-	@echo 'passed: unit ($(words $(CRATES)) crates $(CRATE_TESTS)); wire ($(WIRE)); api ($(API)); e2e ($(E2E))'
+	@echo 'passed: unit ($(words $(CRATES)) crates $(CRATE_TESTS)); wire ($(WIRE)); chart ($(CHART)); api ($(API)); e2e ($(E2E))'
 	@$(if $(LEFT_OUT),echo 'left out because they need root: $(LEFT_OUT)')
 
 test-unit: ## Levels 1 and 2: each crate by itself
@@ -69,6 +70,9 @@ test-unit: ## Levels 1 and 2: each crate by itself
 
 test-wire: programs ## Level 3: our programs over real sockets, no Kubernetes
 	$(TEST) $(call tests_of,$(WIRE)) -- --test-threads=2
+
+test-chart: programs ## The Helm charts: lint, golden files, rights, a real API server
+	$(TEST) $(call tests_of,$(CHART)) -- --test-threads=2
 
 test-api: programs ## Level 4: a real API server
 	$(TEST) $(call tests_of,$(API)) -- --test-threads=2
@@ -104,7 +108,15 @@ soak: ## The same for hours, with RUNS, MINUTES, GIBIBYTES and CASES (needs root
 
 generate: ## Makes crds/ and docs/reference/ from the code
 	cargo run --locked --quiet --package tcpforward-operator --bin crdgen -- crds
+	for copy in charts/tcpforward/crds charts/tcpforward-crds/files; do \
+	  rm -f $$copy/*.yaml && cp crds/*.yaml $$copy/; \
+	done
 	cargo run --locked --quiet --package tcpforward-tests --bin reference
+
+CHART_SETS := $(patsubst tests/chart/%.values.yaml,%,$(wildcard tests/chart/*.values.yaml))
+
+chart-golden: ## Makes tests/chart/*.golden.yaml of what the chart renders now
+	for set in $(CHART_SETS); do tests/chart/render.sh "$$set" > "tests/chart/$$set.golden.yaml"; done
 
 check-generate: ## Checks that they are what `make generate` makes
 	$(TEST) --test tidy generated

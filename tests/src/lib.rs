@@ -13,6 +13,8 @@
 //! A test never sleeps, never uses a fixed port outside a namespace of its own, and leaves nothing
 //! behind: processes die with the thread that started them, even when the test is killed.
 
+pub mod audit;
+pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod dns;
@@ -28,6 +30,7 @@ pub mod payload;
 pub mod ports;
 pub mod process;
 pub mod programs;
+pub mod reach;
 pub mod reference;
 pub mod repository;
 pub mod secure;

@@ -8,6 +8,8 @@ use tcpforward_dataplane::relay::ending::Ending;
 use tcpforward_operator::crd::{self, Kind};
 use tcpforward_process::metric::Metric;
 
+pub mod values;
+
 /// One page of docs/reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -24,6 +26,13 @@ pub fn pages() -> Vec<Page> {
         Page {
             path: "docs/reference/access-log.md",
             text: access_log(&tcpforward_dataplane::access_log::FIELDS),
+        },
+        Page {
+            path: "docs/reference/chart-values.md",
+            text: values::page(
+                GENERATED,
+                include_str!("../../charts/tcpforward/values.yaml"),
+            ),
         },
         Page {
             path: "docs/reference/connect-answers.md",

@@ -228,7 +228,13 @@ impl Commands {
     /// Whether a reader needs a cluster for it.
     #[must_use]
     pub fn needs_cluster(&self) -> bool {
-        self.lines.iter().any(|line| line.starts_with("kubectl "))
+        self.lines.iter().any(|line| line.starts_with("kubectl ")) || self.needs_nodes()
+    }
+
+    /// Whether pods have to run for it.
+    #[must_use]
+    pub fn needs_nodes(&self) -> bool {
+        self.lines.iter().any(|line| line.starts_with("helm "))
     }
 
     fn push(&mut self, line: &str) {

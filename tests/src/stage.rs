@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::client;
-use crate::cluster::{Cluster, Controllers};
+use crate::cluster::{Audience, Cluster, Controllers, Options};
 use crate::eventually::eventually;
 use crate::lab::Lab;
 use crate::process::Process;
@@ -56,7 +56,23 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// It doesn't start, or refuses the CRD.
     pub async fn new(lab: &'a Lab) -> Result<Self> {
-        let cluster = Cluster::start(lab, Controllers::Absent).await?;
+        Self::on(lab, Cluster::start(lab, Controllers::Absent).await?).await
+    }
+
+    /// The same with an audit log of these users.
+    ///
+    /// # Errors
+    /// It doesn't start, or refuses the CRD.
+    pub async fn audited(lab: &'a Lab, users: &[&str]) -> Result<Self> {
+        let options = Options {
+            controllers: Controllers::Absent,
+            audience: Audience::Machine,
+            audited: Some(users.iter().map(|user| (*user).to_owned()).collect()),
+        };
+        Self::on(lab, Cluster::start_with(lab, &options).await?).await
+    }
+
+    async fn on(lab: &'a Lab, cluster: Cluster) -> Result<Self> {
         cluster.install_crds(lab).await?;
         Ok(Self { cluster, lab })
     }

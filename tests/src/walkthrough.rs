@@ -19,6 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// One command line, by what it takes to run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// `helm …` in the cluster of the walkthrough.
+    Helm(Vec<String>),
     /// `kubectl …` in the cluster of the walkthrough.
     Kubectl(Vec<String>),
     /// `make run`, but with the programs under test: it goes on until the walkthrough ends.
@@ -40,6 +42,7 @@ impl Step {
         let mut words = line.split_whitespace().map(ToOwned::to_owned);
         let program = words.next().context("an empty line")?;
         Ok(match program.as_str() {
+            "helm" => Self::Helm(words.collect()),
             "kubectl" => Self::Kubectl(words.collect()),
             "make" if line == "make run" => Self::Quickstart,
             "for" | "curl" => Self::Shell(line.to_owned()),
@@ -86,6 +89,14 @@ impl<'a> Walkthrough<'a> {
 
     async fn step(&mut self, step: Step) -> Result<String> {
         match step {
+            Step::Helm(arguments) => {
+                let helm = programs::helm()?
+                    .folder(workspace_root())
+                    .env("KUBECONFIG", self.cluster()?.kubeconfig())
+                    .env("HOME", self.lab.folder())
+                    .args(arguments);
+                self.lab.output(&helm).await
+            }
             Step::Kubectl(arguments) => {
                 let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
                 self.cluster()?.kubectl(self.lab, &arguments).await

@@ -30,7 +30,7 @@ fn every_command_of_the_readme_is_one_that_tests_run() -> Result<()> {
     let unknown = lines.filter(|line| walkthrough::Step::read(line).is_err());
     let findings: Vec<_> = unknown.cloned().collect();
     assert_none(
-        "tests/src/walkthrough.rs, with which wire_readme and watch_readme run every command of \
+        "tests/src/walkthrough.rs, with which wire_readme, watch_readme and chart_admit run every command of \
          README.md, doesn't know",
         &findings,
     );
