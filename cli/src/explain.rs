@@ -146,7 +146,10 @@ async fn judge(
             let name = service.target(args.target.port);
             let found = compile::target(&world.index, &world.name, &name, &world.settings);
             let found = world.forbidden.is_empty().then_some(found);
-            case.by_service(rule, &service, found.map(Option::unwrap_or_default))
+            let found = found.map(Option::unwrap_or_default);
+            let mut explanation = case.by_service(rule, &service, found);
+            explanation.notes.extend(world.permitted(&service));
+            explanation
         }
         Next::Addresses => match via.and_then(|via| case.by_parent(via)) {
             Some(said) => said,

@@ -88,7 +88,8 @@ fn may_be_granted(index: &Index, name: &ForwardName, unresolved: &Unresolved) ->
         .flat_map(|draft| draft.destinations.iter().zip(&draft.places));
     let mut namespaces = targets.filter_map(|(destination, place)| match destination {
         Destination::Service(reference)
-            if unresolved.field == format!("{}.namespace", place.field) =>
+            if unresolved.is_for_want_of_a_grant()
+                && unresolved.field.starts_with(&format!("{}.", place.field)) =>
         {
             Some(&reference.namespace)
         }

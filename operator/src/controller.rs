@@ -35,11 +35,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often the loop shows that it is alive, and looks for counts whose time has come.
 const TICK: Duration = Duration::from_secs(1);
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind::TcpForward,
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Node,
+    Kind::ReferenceGrant,
 ];
 
 /// The owner of the known world.

@@ -18,6 +18,7 @@ use crate::index::{Contents, Event, Index, Object, Secret};
 use crate::watch::{SERVICE_LABEL, contents};
 
 mod forwards;
+mod grants;
 
 pub use forwards::Which;
 
@@ -145,8 +146,18 @@ impl Cluster {
             let secret = Secret::of(name.namespace(), &secret, contents);
             seen.index.apply(Event::Applied(Object::Secret(secret)));
         }
-        // What another namespace has is nobody's business here.
-        if let Some(service) = service.filter(|service| service.namespace == name.namespace()) {
+        let Some(service) = service else {
+            return Ok(seen);
+        };
+        let ServiceName {
+            namespace,
+            name: its,
+        } = service;
+        if namespace != name.namespace() {
+            self.grants(namespace, &mut seen).await?;
+        }
+        // What another namespace has is nobody's business here, unless it says so.
+        if seen.index.permits(name.namespace(), namespace, its) {
             self.service(service, &mut seen).await?;
         }
         Ok(seen)

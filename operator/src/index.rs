@@ -152,7 +152,18 @@ impl Index {
     /// namespace says so.
     #[must_use]
     pub fn permits(&self, from: &str, namespace: &str, service: &str) -> bool {
-        from == namespace || self.grants.permit(from, namespace, service)
+        from == namespace || self.permitted_by(from, namespace, service).is_some()
+    }
+
+    /// The grant by which TcpForwards of one namespace may go to a Service of another.
+    #[must_use]
+    pub fn permitted_by(
+        &self,
+        from: &str,
+        namespace: &str,
+        service: &str,
+    ) -> Option<&ReferenceGrant> {
+        self.grants.permit(from, namespace, service)
     }
 
     /// What a namespace says of who may go to its Services.

@@ -36,6 +36,14 @@ pub struct Unresolved {
     pub message: String,
 }
 
+impl Unresolved {
+    /// Whether another namespace does not permit it.
+    #[must_use]
+    pub fn is_for_want_of_a_grant(&self) -> bool {
+        self.reason == status::REF_NOT_PERMITTED && self.field.ends_with(beyond::FIELD)
+    }
+}
+
 /// What a target leads to. Both may be there: one endpoint that must not be dialled among others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {

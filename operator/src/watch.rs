@@ -24,10 +24,12 @@ use crate::index::{Event, Key, Kind, Object};
 use crate::metrics::Metrics;
 
 mod gathering;
+mod grants;
 mod secrets;
 mod zones;
 
 use gathering::Gathering;
+pub(crate) use grants::list as grants;
 pub(crate) use secrets::contents;
 pub(crate) use zones::Zones;
 
@@ -89,6 +91,11 @@ pub(crate) async fn run(
         watcher::Config::default().labels(SERVICE_LABEL),
         |slice: EndpointSlice| Some(Object::EndpointSlice(Box::new(slice))),
     ));
+    tasks.spawn(grants::follow(
+        client.clone(),
+        scope,
+        sink(Kind::ReferenceGrant),
+    ));
     tasks.spawn(secrets::follow(
         client.clone(),
         named,
@@ -99,12 +106,7 @@ pub(crate) async fn run(
         sink(Kind::Node),
         vec![Api::<PartialObjectMeta<Node>>::all(client)],
         watcher::Config::default(),
-        |node: PartialObjectMeta<Node>| {
-            Some(Object::Node {
-                name: node.name_any(),
-                zone: node.labels().get(ZONE_LABEL).cloned(),
-            })
-        },
+        node,
     ));
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -119,6 +121,13 @@ fn apis<K>(scope: &Scope, api: impl Fn(Option<&str>) -> Api<K>) -> Vec<Api<K>> {
         Scope::All => vec![api(None)],
         Scope::Namespaces(names) => names.iter().map(|name| api(Some(name))).collect(),
     }
+}
+
+fn node(node: PartialObjectMeta<Node>) -> Option<Object> {
+    Some(Object::Node {
+        name: node.name_any(),
+        zone: node.labels().get(ZONE_LABEL).cloned(),
+    })
 }
 
 /// As it is: what can't be decoded becomes a visible rejection, not an error of the watch.
@@ -229,7 +238,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    fn failed(&mut self, kind: Kind, error: &watcher::Error) {
+    fn failed(&mut self, kind: Kind, error: &dyn std::error::Error) {
         let text = error.to_string();
         if self.last.as_ref() != Some(&text) {
             tracing::warn!(kind = word(kind), error = text, "can't watch");

@@ -162,7 +162,12 @@ impl Case<'_> {
             return self.said(Answer::Perhaps, Some(rule), reason);
         };
         let takes_new = |backend: &Backend| backend.takes_new == TakesNew::Yes;
-        let mut explanation = if found.backends.iter().any(takes_new) {
+        let unresolved = found.unresolved.as_ref();
+        let is_permitted = unresolved.is_none_or(|found| !found.is_for_want_of_a_grant());
+        let mut explanation = if !is_permitted {
+            let reason = format!("{reason}, which namespace {namespace} does not permit");
+            self.said(Answer::Refused(Refusal::NoBackend), Some(rule), reason)
+        } else if found.backends.iter().any(takes_new) {
             self.said(Answer::Open, Some(rule), reason)
         } else {
             let reason = format!("{reason}, which has no backend that takes tunnels");

@@ -8,7 +8,7 @@ use tcpforward_operator::files;
 use tcpforward_operator::glance::Cluster;
 use tcpforward_operator::index::{Contents, Event, Index};
 use tcpforward_operator::manifest;
-use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, Settings};
+use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, ServiceName, Settings};
 
 use super::Args;
 use super::case::{Place, Users};
@@ -106,6 +106,19 @@ impl World {
             )),
             Some(_) => Users::Known,
         }
+    }
+
+    /// By which grant the forward may go to a Service of another namespace.
+    pub(super) fn permitted(&self, service: &ServiceName) -> Option<String> {
+        let ServiceName { namespace, name } = service;
+        let grant = self
+            .index
+            .permitted_by(self.name.namespace(), namespace, name);
+        let grant = grant.filter(|_| self.name.namespace() != namespace)?;
+        Some(format!(
+            "namespace {namespace} permits it by its ReferenceGrant {}",
+            grant.name
+        ))
     }
 
     /// What else there is to say of a forward in a cluster.

@@ -24,8 +24,8 @@ pub struct ReferenceGrant {
 pub enum Sight {
     /// The cluster has no such kind.
     Absent,
-    /// The operator may not read them.
-    Forbidden,
+    /// The operator may not read them, or the API server doesn't hand them out.
+    Unread,
     /// They are read.
     #[default]
     Seen,
@@ -84,10 +84,15 @@ impl Grants {
         self.0.keys().cloned().collect()
     }
 
-    /// Whether TcpForwards of one namespace may go to that Service of another.
-    pub(super) fn permit(&self, from: &str, namespace: &str, service: &str) -> bool {
+    /// By which of them TcpForwards of one namespace may go to that Service of another.
+    pub(super) fn permit(
+        &self,
+        from: &str,
+        namespace: &str,
+        service: &str,
+    ) -> Option<&ReferenceGrant> {
         let mut there = self.of(namespace);
-        there.any(|grant| grant.permits(from, service))
+        there.find(|grant| grant.permits(from, service))
     }
 
     pub(super) fn of(&self, namespace: &str) -> impl Iterator<Item = &ReferenceGrant> {
@@ -141,10 +146,14 @@ mod tests {
 
     fn check(what: &str, from: Value, to: Value, expected: bool) {
         let grants = grants(json!({"from": from, "to": to}));
-        assert_eq!(grants.permit("shop", "data", "db"), expected, "{what}");
-        assert!(!grants.permit("shop", "dat", "db"), "{what}");
-        assert!(!grants.permit("shop", "data2", "db"), "{what}");
-        assert!(!grants.permit("", "data", "db"), "{what}");
+        assert_eq!(
+            grants.permit("shop", "data", "db").is_some(),
+            expected,
+            "{what}"
+        );
+        assert!(grants.permit("shop", "dat", "db").is_none(), "{what}");
+        assert!(grants.permit("shop", "data2", "db").is_none(), "{what}");
+        assert!(grants.permit("", "data", "db").is_none(), "{what}");
     }
 
     /// T1: who is let to what. Everything has to match to the letter.
@@ -244,10 +253,10 @@ mod tests {
         assert_eq!(grants.put(key("b"), grant("b", "shop")), names(&["shop"]));
         let moved = grants.put(key("a"), grant("a", "other"));
         assert_eq!(moved, names(&["other", "shop"]));
-        assert!(grants.permit("shop", "data", "db"));
+        assert!(grants.permit("shop", "data", "db").is_some());
         assert_eq!(grants.remove(&key("b")), names(&["shop"]));
         assert_eq!(grants.remove(&key("b")), names(&[]));
-        assert!(!grants.permit("shop", "data", "db"));
-        assert!(grants.permit("other", "data", "db"));
+        assert!(grants.permit("shop", "data", "db").is_none());
+        assert!(grants.permit("other", "data", "db").is_some());
     }
 }

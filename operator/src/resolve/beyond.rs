@@ -21,16 +21,17 @@ pub fn not_permitted(place: &Place, reference: &ServiceRef, own: &str, sight: Si
             "and this cluster has no ReferenceGrants: install the CRDs of Gateway API, and apply \
              there a {grant}"
         ),
-        Sight::Forbidden => {
-            "and the operator may not read ReferenceGrants: give it list and watch \
-                             of referencegrants.gateway.networking.k8s.io"
-                .to_owned()
-        }
+        Sight::Unread => "and the operator can't read ReferenceGrants: give it list and watch of \
+                          referencegrants.gateway.networking.k8s.io, or look at its log"
+            .to_owned(),
     };
     let message = format!(
         "{}: Service {name} is in namespace {namespace}, {what_to_do}",
         place.title
     );
-    let field = format!("{}.namespace", place.field);
+    let field = format!("{}{FIELD}", place.field);
     Resolved::nothing(status::REF_NOT_PERMITTED, field, message)
 }
+
+/// At the end of the field that is at fault.
+pub(super) const FIELD: &str = ".namespace";

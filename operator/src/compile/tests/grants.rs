@@ -227,12 +227,9 @@ fn a_refusal_says_what_to_do() {
         absent.contains("install the CRDs of Gateway API"),
         "{absent}"
     );
-    world.apply(Event::Sight(Sight::Forbidden));
-    let forbidden = message(&world);
-    assert!(
-        forbidden.contains("may not read ReferenceGrants"),
-        "{forbidden}"
-    );
+    world.apply(Event::Sight(Sight::Unread));
+    let unread = message(&world);
+    assert!(unread.contains("can't read ReferenceGrants"), "{unread}");
     world.apply(Event::Sight(Sight::Seen));
     assert!(message(&world).contains("apply there"));
 }
