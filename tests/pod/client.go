@@ -75,7 +75,8 @@ func answer(w http.ResponseWriter, do func(query) (any, error), url *url.URL) {
 	}
 	done, err := do(query{values.Get("to"), values.Get("via"), values.Get("user"), values.Get("name"), n})
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
+		// Not a status that clients of the API server try again.
+		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
 	json.NewEncoder(w).Encode(done)

@@ -11,7 +11,7 @@ import (
 
 const usage = `usage: pod wait              the first process of a pod or a machine: buries others until it is asked to end
        pod echo ADDRESS      sends back what it gets
-       pod page ADDRESS      answers HTTP requests with its host's name
+       pod page ADDRESS…     answers HTTP requests with its host's name
        pod client ADDRESS    connects to others as HTTP requests ask it to`
 
 func main() {
@@ -21,8 +21,10 @@ func main() {
 		wait()
 	case len(os.Args) == 3 && os.Args[1] == "echo":
 		log.Fatal(echo(os.Args[2]))
-	case len(os.Args) == 3 && os.Args[1] == "page":
-		log.Fatal(page(os.Args[2]))
+	case len(os.Args) >= 3 && os.Args[1] == "page":
+		if err := page(os.Args[2:]); err != nil {
+			log.Fatal(err)
+		}
 	case len(os.Args) == 3 && os.Args[1] == "client":
 		log.Fatal(client(os.Args[2]))
 	default:

@@ -5,6 +5,7 @@
 //! loopback device. With the controllers, namespaces end, garbage is collected, ServiceAccounts get
 //! tokens and EndpointSlices follow Services with selectors; without them, a test is the only writer.
 
+pub mod access;
 mod cgroups;
 mod image;
 mod machine;
@@ -18,21 +19,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 
+use crate::cluster::access::Access;
 use crate::cluster::pki::Authority;
 use crate::cluster::plan::{AUDIT, Plan, Ports};
 use crate::eventually::eventually;
 use crate::lab::Lab;
-use crate::process::{Process, Program};
-use crate::programs;
+use crate::process::Process;
 
 /// An API server that isn't ready by then won't be: it takes 4 s when the machine is idle.
 const READY_DEADLINE: Duration = Duration::from_secs(90);
 
-/// Of one kubectl command.
-const KUBECTL_DEADLINE: Duration = Duration::from_secs(60);
+/// Until a CRD that was applied is served.
+const SERVED_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Whether the controllers of kube-controller-manager run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,7 @@ pub struct Options {
 /// A running Kubernetes; gone when dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    kubeconfig: PathBuf,
-    kubectl: Program,
+    access: Access,
     /// To be stopped, held and started again by tests of outages.
     pub api_server: Process,
     /// The API server's storage.
@@ -101,16 +100,9 @@ impl Cluster {
     /// A program is missing, or isn't ready in time.
     pub async fn start_with(lab: &Lab, options: &Options) -> Result<Self> {
         let plan = Plan::new(lab, options)?;
-        let kubeconfig = plan.administrator()?;
-        let kubectl = programs::kubernetes("kubectl")?
-            .arg(plan::flag("--kubeconfig", &kubeconfig))
-            .folder(programs::workspace_root())
-            // Where it caches what the API server offers.
-            .env("HOME", lab.folder());
         let (controller_manager, scheduler) = (plan.controller_manager()?, plan.scheduler()?);
         let mut cluster = Self {
-            kubeconfig,
-            kubectl,
+            access: Access::new(lab, &plan.administrator()?),
             etcd: lab.start("etcd", &plan.etcd()?)?,
             api_server: lab.start("kube-apiserver", &plan.api_server()?)?,
             controllers: None,
@@ -160,16 +152,13 @@ impl Cluster {
     /// # Errors
     /// The kubeconfig can't be read.
     pub async fn client(&self) -> Result<Client> {
-        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        Ok(Client::try_from(config)?)
+        self.access.client().await
     }
 
     /// The kubeconfig of an administrator, for programs.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+        self.access.kubeconfig()
     }
 
     /// Applies `crds/` and waits until all of its kinds can be written.
@@ -180,7 +169,7 @@ impl Cluster {
         self.kubectl(lab, &["apply", "--server-side", "-f", "crds/"])
             .await?;
         let client = self.client().await?;
-        eventually("our kinds to be served", KUBECTL_DEADLINE, async || {
+        eventually("our kinds to be served", SERVED_DEADLINE, async || {
             for plural in ["dataplanes", "tcpforwards"] {
                 let path = format!("/apis/tcpforward.dev/v1alpha1/{plural}");
                 let request = http::Request::get(path).body(Vec::new())?;
@@ -196,11 +185,6 @@ impl Cluster {
     /// # Errors
     /// It fails; the message is what it wrote to standard error.
     pub async fn kubectl(&self, lab: &Lab, arguments: &[&str]) -> Result<String> {
-        let program = self.kubectl.clone().args(arguments);
-        tokio::time::timeout(KUBECTL_DEADLINE, lab.output(&program))
-            .await
-            .with_context(|| format!("no end within {KUBECTL_DEADLINE:?}"))
-            .flatten()
-            .with_context(|| format!("kubectl {}", arguments.join(" ")))
+        self.access.kubectl(lab, arguments).await
     }
 }

@@ -4,7 +4,8 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Lab;
 
@@ -44,16 +45,44 @@ impl Cgroups {
     /// Makes the one for a node and returns its path in each hierarchy.
     pub(super) fn make(&self, node: &str) -> Result<String> {
         let path = format!("/{}-{node}", self.name);
-        let mounts = fs::read_to_string("/proc/self/mounts")?;
-        for mount in mounts.lines() {
-            let fields: Vec<_> = mount.split(' ').collect();
-            if let [_, root, "cgroup" | "cgroup2", ..] = fields.as_slice() {
-                let folder = format!("{root}{path}");
-                fs::create_dir_all(&folder).with_context(|| format!("making {folder}"))?;
-            }
+        for root in hierarchies()? {
+            let folder = format!("{root}{path}");
+            fs::create_dir_all(&folder).with_context(|| format!("making {folder}"))?;
         }
         Ok(path)
     }
+
+    /// Kills the processes of a container, by the last part of its groups' paths.
+    pub(super) fn kill(&self, container: &str) -> Result<()> {
+        let mut killed = 0;
+        for root in hierarchies()? {
+            let find = Command::new("find")
+                .args([root.as_str(), "-type", "d"])
+                .args(["-path", &format!("*/{}-*/{container}", self.name)])
+                .output()?;
+            for folder in String::from_utf8(find.stdout)?.lines() {
+                // Once it is dead, its groups in the other hierarchies go.
+                let pids = fs::read_to_string(format!("{folder}/cgroup.procs"));
+                for pid in pids.unwrap_or_default().lines() {
+                    let pid = Pid::from_raw(pid.parse()?).context("a pid")?;
+                    killed += usize::from(kill_process(pid, Signal::KILL).is_ok());
+                }
+            }
+        }
+        ensure!(killed > 0, "no process of container {container}");
+        Ok(())
+    }
+}
+
+/// Where they are mounted.
+fn hierarchies() -> Result<Vec<String>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let fields = mounts.lines().map(|mount| mount.split(' ').collect());
+    let root = |fields: Vec<&str>| match fields.as_slice() {
+        [_, root, "cgroup" | "cgroup2", ..] => Some((*root).to_owned()),
+        _ => None,
+    };
+    Ok(fields.filter_map(root).collect())
 }
 
 impl Drop for Cgroups {

@@ -5,6 +5,7 @@
 //! meet.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ for name in kernel/panic kernel/panic_on_oops kernel/keys/root_maxbytes kernel/k
 done
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
-echo booted
+echo "$4"
 exec "$3" wait
 "#;
 
@@ -47,6 +48,8 @@ pub(super) struct Machine {
     /// The parent of the first process, in the lab's namespaces.
     process: Process,
     first: Pid,
+    /// Of its end of the cable on the bridge.
+    name: String,
 }
 
 /// Makes the lab's network the one that machines are plugged into.
@@ -64,30 +67,33 @@ impl Machine {
     /// Boots one; `pod` is the program of `tests/pod`.
     pub(super) async fn boot(lab: &Lab, name: &str, pod: &Program) -> Result<Self> {
         let var = disk(lab, name)?;
+        // Another line each time: the log has that of the last time.
+        let booted = format!("booted {:x}", fastrand::u64(..));
         let program = Program::new("unshare")
             .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["--net", "--mount", "--uts", "--ipc", "--"])
             .args(["sh", "-euc", BOOT, "boot", name])
-            .args([var.as_path(), pod.path()]);
+            .args([var.as_path(), pod.path()])
+            .arg(&booted);
         let mut process = lab.start(name, &program)?;
-        process.says("booted", DEADLINE).await?;
+        process.says(&booted, DEADLINE).await?;
         let first = only_child(process.pid())?;
-        Ok(Self { process, first })
+        let name = name.to_owned();
+        Ok(Self {
+            process,
+            first,
+            name,
+        })
     }
 
     /// Plugs it into the bridge; `pods` are on it.
-    pub(super) async fn plug(
-        &self,
-        lab: &Lab,
-        name: &str,
-        address: Ipv4Addr,
-        pods: &str,
-    ) -> Result<()> {
+    pub(super) async fn plug(&self, lab: &Lab, address: Ipv4Addr, pods: &str) -> Result<()> {
+        let name = self.name.as_str();
         let first = self.first.as_raw_nonzero().to_string();
         let peer = ["peer", "name", "eth0", "netns", &first];
         netns::ip(&[&["link", "add", name, "type", "veth"][..], &peer].concat())?;
         netns::ip(&["link", "set", name, "master", BRIDGE, "up"])?;
-        netns::ip(&["route", "add", pods, "via", &address.to_string()])?;
+        netns::ip(&["route", "replace", pods, "via", &address.to_string()])?;
         let commands = [
             format!("address add {address}/24 dev eth0"),
             "link set eth0 up".to_owned(),
@@ -108,6 +114,9 @@ impl Machine {
     /// Takes it off the power.
     pub(super) fn kill(&mut self) -> Result<()> {
         if self.process.ended()?.is_none() {
+            // The cable first: nobody hears of its processes' ends, such as by a reset. It is gone
+            // already if it never was plugged in.
+            let _ = netns::ip(&["link", "delete", &self.name]);
             // With the first process the kernel ends all others, and only then the first one's
             // parent hears of it.
             kill_process(self.first, Signal::KILL)?;
@@ -134,7 +143,11 @@ fn disk(lab: &Lab, name: &str) -> Result<PathBuf> {
     for folder in ["lib", "log", "tmp"] {
         fs::create_dir_all(var.join(folder))?;
     }
-    symlink("/run", var.join("run"))?;
+    match symlink("/run", var.join("run")) {
+        // From the last time that it was booted.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
     Ok(var)
 }
 

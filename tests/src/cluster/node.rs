@@ -29,27 +29,36 @@ const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin"];
 
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) machine: Machine,
-    cgroup: String,
-    programs: Vec<Process>,
+    place: Place,
+    machine: Machine,
+    /// What it runs, and what of it was started since it was booted.
+    programs: Vec<(&'static str, Program)>,
+    started: Vec<Process>,
 }
 
-/// What a node is to be.
-pub(super) struct Place<'a> {
-    pub(super) name: &'a str,
-    pub(super) zone: &'a str,
+/// Where a node is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) name: &'static str,
+    pub(super) zone: &'static str,
     /// From 1.
     pub(super) number: u8,
 }
 
-impl Place<'_> {
+impl Place {
     fn address(&self) -> Ipv4Addr {
         Ipv4Addr::new(172, 30, 0, 10 + self.number)
     }
 
     fn pods(&self) -> String {
         format!("10.244.{}.0/24", self.number)
+    }
+
+    async fn machine(&self, lab: &Lab) -> Result<Machine> {
+        let machine = Machine::boot(lab, self.name, &programs::pod(lab)?).await?;
+        let (address, pods) = (self.address(), self.pods());
+        machine.plug(lab, address, &pods).await?;
+        Ok(machine)
     }
 }
 
@@ -59,45 +68,60 @@ impl Node {
         lab: &Lab,
         cluster: &Cluster,
         cgroups: &Cgroups,
-        place: &Place<'_>,
+        place: Place,
         images: &[PathBuf],
     ) -> Result<Self> {
-        let name = place.name;
-        register(cluster, place).await?;
-        let machine = Machine::boot(lab, name, &programs::pod(lab)?).await?;
-        machine
-            .plug(lab, name, place.address(), &place.pods())
-            .await?;
+        register(cluster, &place).await?;
         let mut node = Self {
-            name: name.to_owned(),
-            machine,
-            cgroup: cgroups.make(name)?,
-            programs: Vec::new(),
+            machine: place.machine(lab).await?,
+            programs: vec![
+                ("containerd", containerd(lab, &place)?),
+                (
+                    "kubelet",
+                    kubelet(lab, cluster, &place, &cgroups.make(place.name)?)?,
+                ),
+                ("kube-proxy", kube_proxy(cluster, place.name)?),
+            ],
+            place,
+            started: Vec::new(),
         };
-        let containerd = programs::of_nodes("containerd")?
-            .arg("--config")
-            .arg(lab.file(&format!("{name}/containerd.toml"), containerd(lab, place)?)?);
-        node.start(lab, "containerd", containerd)?;
+        node.start(lab)?;
         for image in images {
             node.import(lab, image).await?;
         }
-        let kubelet = node.kubelet(lab, cluster, place)?;
-        node.start(lab, "kubelet", kubelet)?;
-        node.start(lab, "kube-proxy", kube_proxy(cluster, name)?)?;
         Ok(node)
     }
 
-    /// Starts a program on it.
-    fn start(&mut self, lab: &Lab, what: &str, program: Program) -> Result<()> {
-        let name = format!("{}-{what}", self.name);
-        let process = lab.start(&name, &self.machine.program(program))?;
-        self.programs.push(process);
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        self.place.name
+    }
+
+    /// Takes it off the power.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.machine.kill()
+    }
+
+    /// Boots it again, with the disk that it had.
+    pub(super) async fn boot(&mut self, lab: &Lab) -> Result<()> {
+        self.machine.kill()?;
+        self.machine = self.place.machine(lab).await?;
+        self.start(lab)
+    }
+
+    fn start(&mut self, lab: &Lab) -> Result<()> {
+        self.started.clear();
+        for (what, program) in &self.programs {
+            let name = format!("{}-{what}", self.place.name);
+            let program = self.machine.program(program.clone());
+            self.started.push(lab.start(&name, &program)?);
+        }
         Ok(())
     }
 
     /// Which of its programs ended, if one did.
     pub(super) fn ended(&mut self) -> Result<Option<String>> {
-        for process in &mut self.programs {
+        for process in &mut self.started {
             if let Some(status) = process.ended()? {
                 return Ok(Some(format!("{} ended: {status}", process.name())));
             }
@@ -111,57 +135,14 @@ impl Node {
             .args(["--namespace", "k8s.io", "images", "import"])
             .arg(image);
         let ctr = self.machine.program(ctr);
-        let what = format!("{} to have {}", self.name, image.display());
+        let what = format!("{} to have {}", self.place.name, image.display());
         eventually(&what, DEADLINE, async || lab.output(&ctr).await).await?;
         Ok(())
-    }
-
-    fn kubelet(&self, lab: &Lab, cluster: &Cluster, place: &Place<'_>) -> Result<Program> {
-        let user = format!("system:node:{}", self.name);
-        let kubeconfig = cluster.authority.kubeconfig(&user, Some("system:nodes"))?;
-        let resolv = lab.file("resolv.conf", "nameserver 127.0.0.1\n")?;
-        let configuration = json!({
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "kind": "KubeletConfiguration",
-            "authentication": {
-                "anonymous": {"enabled": false},
-                "webhook": {"enabled": true},
-                "x509": {"clientCAFile": cluster.authority.certificate},
-            },
-            "authorization": {"mode": "Webhook"},
-            "cgroupDriver": "cgroupfs",
-            "cgroupRoot": self.cgroup,
-            "clusterDNS": [CLUSTER_DNS],
-            "clusterDomain": "cluster.local",
-            "containerRuntimeEndpoint": CONTAINERD,
-            "enforceNodeAllocatable": [],
-            "evictionHard": {
-                "memory.available": "100Mi", "nodefs.available": "1%",
-                "imagefs.available": "1%", "nodefs.inodesFree": "1%",
-            },
-            "failCgroupV1": false,
-            "failSwapOn": false,
-            "imageGCHighThresholdPercent": 100,
-            "imageGCLowThresholdPercent": 99,
-            // A node counts as silent after 10 s.
-            "nodeLeaseDurationSeconds": 12,
-            "resolvConf": resolv,
-            "volumePluginDir": "/var/lib/kubelet/plugins",
-        });
-        let file = lab.file(
-            &format!("{}/kubelet.yaml", self.name),
-            configuration.to_string(),
-        )?;
-        Ok(programs::kubernetes("kubelet")?
-            .arg(flag("--config", &file))
-            .arg(flag("--kubeconfig", &kubeconfig))
-            .arg(format!("--hostname-override={}", self.name))
-            .arg(format!("--node-ip={}", place.address())))
     }
 }
 
 /// Creates its object, which kubelet completes: pods' addresses are known before it starts.
-async fn register(cluster: &Cluster, place: &Place<'_>) -> Result<()> {
+async fn register(cluster: &Cluster, place: &Place) -> Result<()> {
     let node: Object = serde_json::from_value(json!({
         "metadata": {"name": place.name, "labels": {
             "topology.kubernetes.io/zone": place.zone,
@@ -174,7 +155,14 @@ async fn register(cluster: &Cluster, place: &Place<'_>) -> Result<()> {
     Ok(())
 }
 
-fn containerd(lab: &Lab, place: &Place<'_>) -> Result<String> {
+fn containerd(lab: &Lab, place: &Place) -> Result<Program> {
+    let path = format!("{}/containerd.toml", place.name);
+    Ok(programs::of_nodes("containerd")?
+        .arg("--config")
+        .arg(lab.file(&path, containerd_configuration(lab, place)?)?))
+}
+
+fn containerd_configuration(lab: &Lab, place: &Place) -> Result<String> {
     let network = json!({
         "cniVersion": "1.0.0", "name": "pods",
         "plugins": [{
@@ -211,6 +199,49 @@ fn containerd(lab: &Lab, place: &Place<'_>) -> Result<String> {
          conf_dir = '{}'\n",
         network.display()
     ))
+}
+
+fn kubelet(lab: &Lab, cluster: &Cluster, place: &Place, cgroup: &str) -> Result<Program> {
+    let user = format!("system:node:{}", place.name);
+    let kubeconfig = cluster.authority.kubeconfig(&user, Some("system:nodes"))?;
+    let resolv = lab.file("resolv.conf", "nameserver 127.0.0.1\n")?;
+    let configuration = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": false},
+            "webhook": {"enabled": true},
+            "x509": {"clientCAFile": cluster.authority.certificate},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": cgroup,
+        "clusterDNS": [CLUSTER_DNS],
+        "clusterDomain": "cluster.local",
+        "containerRuntimeEndpoint": CONTAINERD,
+        "enforceNodeAllocatable": [],
+        "evictionHard": {
+            "memory.available": "100Mi", "nodefs.available": "1%",
+            "imagefs.available": "1%", "nodefs.inodesFree": "1%",
+        },
+        "failCgroupV1": false,
+        "failSwapOn": false,
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        // A node counts as silent after 10 s.
+        "nodeLeaseDurationSeconds": 12,
+        "resolvConf": resolv,
+        "volumePluginDir": "/var/lib/kubelet/plugins",
+    });
+    let file = lab.file(
+        &format!("{}/kubelet.yaml", place.name),
+        configuration.to_string(),
+    )?;
+    Ok(programs::kubernetes("kubelet")?
+        .arg(flag("--config", &file))
+        .arg(flag("--kubeconfig", &kubeconfig))
+        .arg(format!("--hostname-override={}", place.name))
+        .arg(format!("--node-ip={}", place.address())))
 }
 
 fn kube_proxy(cluster: &Cluster, name: &str) -> Result<Program> {

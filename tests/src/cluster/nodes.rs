@@ -6,7 +6,7 @@
 //!               └─ n2, zone b   172.30.0.12   pods 10.244.2.0/24
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -73,11 +73,11 @@ impl Nodes {
         let pod = programs::pod(lab)?;
         let images = [
             image::make(lab, SANDBOX, pod.path(), &["/pod", "wait"]).await?,
-            image::make(lab, POD_IMAGE, pod.path(), &["/pod"]).await?,
+            pod_image(lab).await?,
         ];
         for (name, zone, number) in [("n1", "a", 1), ("n2", "b", 2)] {
             let place = Place { name, zone, number };
-            let node = Node::join(lab, &self.cluster, &self.cgroups, &place, &images).await?;
+            let node = Node::join(lab, &self.cluster, &self.cgroups, place, &images).await?;
             self.nodes.push(node);
         }
         Ok(())
@@ -121,11 +121,38 @@ impl Nodes {
     /// # Errors
     /// There is none of that name.
     pub fn kill(&mut self, name: &str) -> Result<()> {
-        let node = self.nodes.iter_mut().find(|node| node.name == name);
-        node.with_context(|| format!("no node is named {name}"))?
-            .machine
-            .kill()
+        self.node(name)?.kill()
     }
+
+    /// Boots a node that was taken off the power: with the disk that it had, and nothing that ran.
+    ///
+    /// # Errors
+    /// There is none of that name, or it isn't ready in time.
+    pub async fn boot(&mut self, lab: &Lab, name: &str) -> Result<()> {
+        self.node(name)?.boot(lab).await?;
+        self.ready(lab).await
+    }
+
+    /// `kill -9` of all processes of a container.
+    ///
+    /// # Errors
+    /// None of its processes runs.
+    pub fn kill_container(&self, id: &str) -> Result<()> {
+        self.cgroups.kill(id)
+    }
+
+    fn node(&mut self, name: &str) -> Result<&mut Node> {
+        let node = self.nodes.iter_mut().find(|node| node.name() == name);
+        node.with_context(|| format!("no node is named {name}"))
+    }
+}
+
+/// Writes [`POD_IMAGE`] as a file that containerd and Docker load.
+///
+/// # Errors
+/// Go is missing.
+pub async fn pod_image(lab: &Lab) -> Result<PathBuf> {
+    image::make(lab, POD_IMAGE, programs::pod(lab)?.path(), &["/pod"]).await
 }
 
 /// Starts CoreDNS beside the API server, and the Service by which pods find it.
