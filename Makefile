@@ -77,7 +77,7 @@ test-chart: programs ## The Helm charts: lint, golden files, rights, a real API 
 test-api: programs ## Level 4: a real API server
 	$(TEST) $(call tests_of,$(API)) -- --test-threads=2
 
-e2e: programs ## Level 5: a real cluster with two nodes (10 minutes; needs root)
+e2e: image ## Level 5: our image and chart in a real cluster with two nodes (10 minutes; needs root)
 	$(if $(E2E),$(TEST) $(call tests_of,$(E2E)) -- --test-threads=1,@echo 'left out because it needs root: e2e')
 
 tidy: programs ## Checks the rules of the house

@@ -18,6 +18,7 @@ pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod dns;
+pub mod e2e;
 pub mod echo;
 pub mod eventually;
 pub mod fixtures;

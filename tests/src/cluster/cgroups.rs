@@ -42,12 +42,20 @@ impl Cgroups {
         Ok(Self { name, sweeper })
     }
 
-    /// Makes the one for a node and returns its path in each hierarchy.
+    /// Makes the one for a node, without what is left of the last time that it ran, and returns its
+    /// path in each hierarchy.
     pub(super) fn make(&self, node: &str) -> Result<String> {
         let path = format!("/{}-{node}", self.name);
         for root in hierarchies()? {
             let folder = format!("{root}{path}");
             fs::create_dir_all(&folder).with_context(|| format!("making {folder}"))?;
+            // kubelet would look for 3 s at each container that is no more.
+            let find = Command::new("find")
+                .args([&folder, "-mindepth", "1", "-depth", "-type", "d"])
+                .args(["-exec", "rmdir", "{}", "+"])
+                .output()?;
+            let error = String::from_utf8_lossy(&find.stderr);
+            ensure!(find.status.success(), "emptying {folder}: {error}");
         }
         Ok(path)
     }

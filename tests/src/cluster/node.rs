@@ -104,7 +104,6 @@ impl Node {
 
     /// Boots it again, with the disk that it had.
     pub(super) async fn boot(&mut self, lab: &Lab) -> Result<()> {
-        self.machine.kill()?;
         self.machine = self.place.machine(lab).await?;
         self.start(lab)
     }

@@ -129,6 +129,8 @@ impl Nodes {
     /// # Errors
     /// There is none of that name, or it isn't ready in time.
     pub async fn boot(&mut self, lab: &Lab, name: &str) -> Result<()> {
+        self.node(name)?.kill()?;
+        self.cgroups.make(name)?;
         self.node(name)?.boot(lab).await?;
         self.ready(lab).await
     }
