@@ -23,6 +23,7 @@ use crate::index::Key;
 use crate::lease::{Election, LeaseView, Timing, now};
 use crate::metrics::Metrics;
 use crate::patch::{Queue, Writer};
+use crate::pods::Pods;
 use crate::push::{self, Reach, Roster, Shared};
 use crate::watch as kubernetes;
 
@@ -162,10 +163,14 @@ fn lead(
     core.insight.lease_name = Some((config.lease_namespace, config.lease_name));
     let stop = &core.shared.shutdown;
     let (events, inbox) = mpsc::channel(EVENTS);
+    let (seen, pods) = watch::channel(Pods::default());
+    let pods_watched =
+        kubernetes::pods::follow(client.clone(), seen, metrics.clone(), stop.clone());
+    tasks.spawn("the watch of pods", done(pods_watched));
     let watches = kubernetes::run(client, config.scope, named, events, metrics, stop.clone());
     tasks.spawn("the Lease", done(election.run(stop.clone())));
     tasks.spawn("a watch", done(watches));
-    let controller = core.controller.run(inbox, stop.clone());
+    let controller = core.controller.with_pods(pods).run(inbox, stop.clone());
     tasks.spawn("the controller", done(controller));
     tasks.spawn("the writer", done(writer.run(stop.clone())));
     Ok((core.shared, core.insight, identity))

@@ -14,12 +14,15 @@ use crate::compile::{Compiler, Rules};
 use crate::index::{Event, Index, Kind, Object};
 use crate::lease::{LeaseView, now};
 use crate::metrics::Metrics;
+use crate::pods::Pods;
 use crate::push::{Published, Roster};
 use crate::status::Addresses;
 use crate::watch::{self as kinds, Zones};
 
 mod batch;
+mod missing;
 mod outputs;
+mod pods;
 mod secrets;
 mod statuses;
 mod views;
@@ -27,6 +30,7 @@ mod views;
 use batch::Batch;
 pub use outputs::{ForwardView, Forwards};
 pub(crate) use outputs::{Outputs, Pulse, Writing};
+use pods::Roll;
 use statuses::Statuses;
 
 /// Data planes get this long to connect before a new writer says that there are none.
@@ -51,6 +55,8 @@ pub(crate) struct Controller {
     affected: BTreeSet<ForwardName>,
     touched: BTreeSet<ForwardName>,
     zones: Zones,
+    pods: Option<watch::Receiver<Pods>>,
+    roll: Roll,
     statuses: Option<Statuses>,
     addresses: Addresses,
     grace: Option<Instant>,
@@ -97,6 +103,8 @@ impl Controller {
             affected: BTreeSet::new(),
             touched: BTreeSet::new(),
             zones: Zones::default(),
+            pods: None,
+            roll: Roll::default(),
             statuses,
             addresses,
             grace: None,
@@ -115,6 +123,7 @@ impl Controller {
         shutdown: CancellationToken,
     ) {
         let mut news = self.roster.news();
+        let mut seen = self.pods.clone();
         let mut tick = tokio::time::interval(TICK);
         let mut batch = Batch::default();
         loop {
@@ -127,6 +136,7 @@ impl Controller {
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = pods::changed(&mut seen) => batch.note(now()),
                 event = events.recv() => match event {
                     Some(event) => {
                         self.take(event);
@@ -152,6 +162,9 @@ impl Controller {
         if self.grace.is_some_and(|end| now >= end) {
             self.grace = None;
             self.touched.extend(self.index.names().cloned());
+            batch.note(now);
+        }
+        if self.call_the_roll(now) {
             batch.note(now);
         }
         if let Some(statuses) = &mut self.statuses {
@@ -212,6 +225,7 @@ impl Controller {
             waiting.contains(name) && !self.compiler.loses_a_grant(&self.index, name)
         });
         self.affected = later;
+        self.call_the_roll(now());
         let mut look_at = std::mem::take(&mut self.touched);
         look_at.extend(self.compile(&affected));
         look_at.extend(self.lease_news());
@@ -262,15 +276,6 @@ impl Controller {
             true => Holds::Yes,
             false => Holds::No,
         }
-    }
-
-    fn roster_news(&self) -> BTreeSet<ForwardName> {
-        let dirty = self.roster.take_dirty();
-        let outcomes = self.compiler.outcomes().iter();
-        let of_pools = outcomes.filter(|(_, outcome)| dirty.pools.contains(&outcome.pool));
-        let mut names: BTreeSet<_> = of_pools.map(|(name, _)| name.clone()).collect();
-        names.extend(dirty.forwards);
-        names
     }
 
     fn publish(&self) {

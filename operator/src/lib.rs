@@ -28,6 +28,7 @@ pub mod lease;
 pub mod manifest;
 pub mod metrics;
 mod patch;
+pub mod pods;
 pub mod push;
 mod record;
 pub mod resolve;

@@ -22,7 +22,7 @@ pub use failure::{
 };
 use hosts::Clock;
 pub(crate) use news::{News, Tone, of as news};
-pub use pool::{Gathering, Member, PoolView};
+pub use pool::{Absent, Gathering, Member, Patience, PoolView};
 use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
@@ -116,7 +116,7 @@ pub fn compute(
     let former = previous
         .filter(|_| pool.gathering == Gathering::Waiting)
         .filter(|p| p.observed_generation == Some(outcome.generation));
-    let seen = data_planes::look(outcome, pool, former);
+    let seen = data_planes::look(outcome, pool, former, previous);
     let reached = backends::look(outcome, pool, former, &Clock { previous, now });
     let verdicts = [
         accepted(outcome),

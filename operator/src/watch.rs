@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 
 mod gathering;
 mod grants;
+pub(crate) mod pods;
 mod secrets;
 mod zones;
 

@@ -33,6 +33,7 @@ struct Operator {
     queue: Arc<Queue>,
     roster: Arc<Roster>,
     metrics: Metrics,
+    pods: watch::Sender<Pods>,
     tasks: JoinSet<()>,
 }
 
@@ -71,6 +72,8 @@ impl Operator {
             outputs,
             metrics.clone(),
         );
+        let (pods, of_pods) = watch::channel(Pods::default());
+        let controller = controller.with_pods(of_pods);
         let (events, inbox) = mpsc::channel(64);
         let mut tasks = JoinSet::new();
         tasks.spawn(controller.run(inbox, CancellationToken::new()));
@@ -83,6 +86,7 @@ impl Operator {
             queue,
             roster,
             metrics,
+            pods,
             tasks,
         }
     }
@@ -577,3 +581,5 @@ async fn data_planes_of_a_forgotten_pool_get_the_empty_set() {
     let held = operator.published.borrow().clone().unwrap();
     assert!(!format!("{held:?}").contains("\"default\""));
 }
+
+mod pods;

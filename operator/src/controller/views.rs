@@ -11,8 +11,7 @@ use super::{Controller, ForwardView, Holds};
 use crate::crd::TcpForwardStatus;
 use crate::forward::Destination;
 use crate::lease::now;
-use crate::push::Roster;
-use crate::status::{self, Gathering, Member, PoolView, Ways};
+use crate::status;
 
 impl Controller {
     pub(super) fn look_at(&mut self, names: &BTreeSet<ForwardName>) {
@@ -41,17 +40,7 @@ impl Controller {
             }
             return None;
         };
-        let pool = PoolView {
-            members: members(&self.roster, &outcome.pool, name),
-            gathering: match self.grace {
-                Some(_) => Gathering::Waiting,
-                None => Gathering::Done,
-            },
-            ways: Ways {
-                from: None,
-                to: self.services_of(name),
-            },
-        };
+        let pool = self.pool_view(&outcome.pool, name);
         let (now, wall) = (now(), Timestamp::now());
         let current = self.index.raw(name).map(|raw| Current {
             resource_version: metadata(raw, "resourceVersion"),
@@ -77,7 +66,7 @@ impl Controller {
     }
 
     /// The namespaces that targets lead to.
-    fn services_of(&self, name: &ForwardName) -> BTreeMap<String, String> {
+    pub(super) fn services_of(&self, name: &ForwardName) -> BTreeMap<String, String> {
         let known = self.index.known(name);
         let draft = known.and_then(|known| known.draft.as_ref().ok());
         let targets = draft.into_iter().flat_map(|draft| {
@@ -113,18 +102,4 @@ fn metadata(raw: &Value, field: &str) -> String {
         .pointer("/metadata")
         .and_then(|metadata| metadata.get(field));
     value.and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn members(roster: &Roster, pool: &str, name: &ForwardName) -> Vec<Member> {
-    let accounts = roster.accounts(pool, name).into_iter();
-    accounts
-        .map(|account| Member {
-            pod: account.pod,
-            serving: account.serving,
-            refused: account.refused,
-            failing: account.failing,
-            hosts: account.hosts,
-            listeners: account.listeners,
-        })
-        .collect()
 }

@@ -267,10 +267,12 @@ impl Roster {
         let Some(pool) = state.pools.get(pool) else {
             return Vec::new();
         };
-        let here = pool.members.values().map(|m| (&m.pod, &m.knowledge));
-        let gone = pool.departed.values().map(|d| (&d.pod, &d.knowledge));
+        let here = pool.members.iter();
+        let here = here.map(|(uid, member)| (uid, &member.pod, &member.knowledge));
+        let gone = pool.departed.iter();
+        let gone = gone.map(|(uid, departed)| (uid, &departed.pod, &departed.knowledge));
         here.chain(gone)
-            .filter_map(|(pod, knowledge)| knowledge.account(pod, forward))
+            .filter_map(|(uid, pod, knowledge)| knowledge.account(uid, pod, forward))
             .collect()
     }
 

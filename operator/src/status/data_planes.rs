@@ -1,8 +1,10 @@
 //! Pure. Who of the pool serves a forward: `Programmed`, its generation and the counts.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{
-    Gathering, Holds, Member, NO_DATA_PLANE, PENDING, PROGRAMMED, PoolView, REJECTED, Verdict,
-    bounded, whole,
+    Gathering, Holds, Member, NO_DATA_PLANE, PENDING, PROGRAMMED, Patience, PoolView, REJECTED,
+    Verdict, bounded, condition, whole,
 };
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -14,37 +16,64 @@ pub(super) struct Seen {
     pub(super) counts: DataPlanes,
 }
 
-/// What a member makes of the present spec.
+/// A pod that counts, and what it makes of the present spec.
+struct Entry<'a> {
+    pod: &'a str,
+    generation: Option<i64>,
+    stand: Stand<'a>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand<'a> {
+    /// Nobody knows: it has not been connected since then.
+    Absent(Timestamp),
     Pending,
     Programmed,
     Rejected(&'a str),
 }
 
-pub(super) fn look(outcome: &Outcome, pool: &PoolView, former: Option<&TcpForwardStatus>) -> Seen {
-    let mut members: Vec<(&Member, Stand<'_>)> = pool
-        .members
-        .iter()
-        .map(|member| (member, stand(outcome, member)))
-        .collect();
-    members.sort_by(|(a, _), (b, _)| a.pod.cmp(&b.pod));
-    let verdict = verdict(outcome, pool, &members);
+pub(super) fn look(
+    outcome: &Outcome,
+    pool: &PoolView,
+    former: Option<&TcpForwardStatus>,
+    previous: Option<&TcpForwardStatus>,
+) -> Seen {
+    let members = pool.members.iter().map(|member| Entry {
+        pod: &member.pod,
+        generation: member.serving.map(|served| served.generation),
+        stand: stand(outcome, member),
+    });
+    let is_programmed = is_programmed(outcome, previous);
+    let missed = pool.absent.iter();
+    let missed = missed.filter(|absent| absent.patience == Patience::Over || !is_programmed);
+    let missed = missed.map(|absent| Entry {
+        pod: &absent.pod,
+        generation: None,
+        stand: Stand::Absent(absent.since),
+    });
+    let mut entries: Vec<_> = members.chain(missed).collect();
+    entries.sort_by_key(|entry| entry.pod);
+    let verdict = verdict(outcome, pool, &entries);
     // A refusal is a fact, by a data plane or by us, whoever else is still to come.
     let refused = outcome.accepted.is_err() || verdict.reason == REJECTED;
     let settled = verdict.holds == Holds::True || refused;
     if let Some(kept) = former.filter(|_| !settled).and_then(kept) {
         return kept;
     }
-    let generations = pool
-        .members
-        .iter()
-        .map(|m| m.serving.map(|served| served.generation));
+    let generations = entries.iter().map(|entry| entry.generation);
     Seen {
         verdict,
         generation: generations.min().flatten(),
-        counts: counts(outcome, &members),
+        counts: counts(outcome, &entries),
     }
+}
+
+/// Whether the status that is there says that everyone serves this generation.
+fn is_programmed(outcome: &Outcome, previous: Option<&TcpForwardStatus>) -> bool {
+    let programmed = previous.and_then(|previous| condition(previous, PROGRAMMED));
+    programmed.is_some_and(|programmed| {
+        programmed.status == "True" && programmed.observed_generation == Some(outcome.generation)
+    })
 }
 
 /// What a former lease holder said, until the members are here.
@@ -68,95 +97,110 @@ fn stand<'a>(outcome: &Outcome, member: &'a Member) -> Stand<'a> {
     }
 }
 
-fn verdict(outcome: &Outcome, pool: &PoolView, members: &[(&Member, Stand<'_>)]) -> Verdict {
-    let total = members.len();
-    let programmed = count(members, |stand| stand == Stand::Programmed);
+fn verdict(outcome: &Outcome, pool: &PoolView, entries: &[Entry<'_>]) -> Verdict {
+    let total = entries.len();
+    let programmed = count(entries, |stand| stand == Stand::Programmed);
     if outcome.accepted.is_err() {
         return Verdict::bad(PROGRAMMED, PENDING, "not served while Accepted is not True");
     }
     if total == 0 {
-        let pool_name = &outcome.pool;
-        return match pool.gathering {
-            Gathering::Waiting => Verdict::bad(
-                PROGRAMMED,
-                PENDING,
-                "waiting for the pool's data planes to connect",
-            ),
-            Gathering::Done => Verdict::bad(
-                PROGRAMMED,
-                NO_DATA_PLANE,
-                format!(
-                    "no data plane of pool {pool_name} is connected; start one for this pool, or \
-                     correct spec.dataPlaneName"
-                ),
-            ),
-        };
+        return nobody(outcome, pool);
     }
-    let first = members.iter().find_map(|(member, stand)| match stand {
-        Stand::Rejected(text) => Some((member, *text)),
+    let first = entries.iter().find_map(|entry| match entry.stand {
+        Stand::Rejected(text) => Some((entry.pod, text)),
         _ => None,
     });
-    if let Some((member, text)) = first {
-        let rejected = count(members, |stand| matches!(stand, Stand::Rejected(_)));
-        let message = format!(
-            "{rejected} of {total} pods refuse it: {}: {text}",
-            member.pod
-        );
+    if let Some((pod, text)) = first {
+        let rejected = count(entries, |stand| matches!(stand, Stand::Rejected(_)));
+        let message = format!("{rejected} of {total} pods refuse it: {pod}: {text}");
         return Verdict::bad(PROGRAMMED, REJECTED, message);
     }
     let generation = outcome.generation;
-    match members
+    let serve = format!("{programmed} of {total} pods serve generation {generation}");
+    let waiting = entries
         .iter()
-        .find(|(_, stand)| *stand != Stand::Programmed)
-    {
-        None => Verdict::good(
-            PROGRAMMED,
-            format!("{programmed} of {total} pods serve generation {generation}"),
-        ),
-        Some((waiting, _)) => Verdict::bad(
+        .find(|entry| entry.stand != Stand::Programmed);
+    let Some(Entry { pod, stand, .. }) = waiting else {
+        return Verdict::good(PROGRAMMED, serve);
+    };
+    let which = match stand {
+        Stand::Absent(_) => ", which is Ready and not connected to this operator",
+        _ => "",
+    };
+    let message = format!("{serve}; waiting for {pod}{which}");
+    Verdict::bad(PROGRAMMED, PENDING, message)
+}
+
+/// There is nobody who counts.
+fn nobody(outcome: &Outcome, pool: &PoolView) -> Verdict {
+    let pool_name = &outcome.pool;
+    if let Some(first) = pool.unready.first() {
+        let n = pool.unready.len();
+        let message = format!(
+            "of {n} connected pods of pool {pool_name} none is Ready; look why {first} is not"
+        );
+        return Verdict::bad(PROGRAMMED, PENDING, message);
+    }
+    match pool.gathering {
+        Gathering::Waiting => Verdict::bad(
             PROGRAMMED,
             PENDING,
+            "waiting for the pool's data planes to connect",
+        ),
+        Gathering::Done => Verdict::bad(
+            PROGRAMMED,
+            NO_DATA_PLANE,
             format!(
-                "{programmed} of {total} pods serve generation {generation}; waiting for {}",
-                waiting.pod
+                "no data plane of pool {pool_name} is connected; start one for this pool, or \
+                 correct spec.dataPlaneName"
             ),
         ),
     }
 }
 
-fn counts(outcome: &Outcome, members: &[(&Member, Stand<'_>)]) -> DataPlanes {
-    let programmed = count(members, |stand| stand == Stand::Programmed);
+fn counts(outcome: &Outcome, entries: &[Entry<'_>]) -> DataPlanes {
+    let programmed = count(entries, |stand| stand == Stand::Programmed);
     let waited_for = match outcome.forward {
-        Some(_) => members,
+        Some(_) => entries,
         None => &[],
     };
-    let pending = waited_for.iter().filter_map(|(member, stand)| {
-        let (reason, message) = match stand {
+    let pending = waited_for.iter().filter_map(|entry| {
+        let (reason, message) = match entry.stand {
             Stand::Programmed => return None,
+            Stand::Absent(since) => (PENDING, not_connected(since)),
             Stand::Pending => (
                 PENDING,
                 format!("has not applied generation {} yet", outcome.generation),
             ),
-            Stand::Rejected(text) => (REJECTED, (*text).to_owned()),
+            Stand::Rejected(text) => (REJECTED, text.to_owned()),
         };
         Some(PendingPod {
-            pod: member.pod.clone(),
-            generation: member.serving.map(|served| served.generation),
+            pod: entry.pod.to_owned(),
+            generation: entry.generation,
             reason: reason.to_owned(),
             message: bounded(message),
         })
     });
     DataPlanes {
-        ready: whole(members.len()),
+        ready: whole(entries.len()),
         programmed: whole(programmed),
-        rejected: whole(count(members, |stand| matches!(stand, Stand::Rejected(_)))),
-        summary: format!("{programmed}/{}", members.len()),
+        rejected: whole(count(entries, |stand| matches!(stand, Stand::Rejected(_)))),
+        summary: format!("{programmed}/{}", entries.len()),
         pending: pending.take(PENDING_PODS).collect(),
     }
 }
 
-fn count(members: &[(&Member, Stand<'_>)], is: impl Fn(Stand<'_>) -> bool) -> usize {
-    members.iter().filter(|(_, stand)| is(*stand)).count()
+/// It says since when, not how long: a text that grows would be written again and again.
+fn not_connected(since: Timestamp) -> String {
+    let since = super::seconds(since).0;
+    format!(
+        "Ready, and not connected to this operator since {since}; does its log say why? Nobody knows what \
+         it serves"
+    )
+}
+
+fn count(entries: &[Entry<'_>], is: impl Fn(Stand<'_>) -> bool) -> usize {
+    entries.iter().filter(|entry| is(entry.stand)).count()
 }
 
 /// Entries of `status.dataPlanes.pending` at most.

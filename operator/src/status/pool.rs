@@ -1,16 +1,24 @@
 //! Pure. Who of a pool counts for a forward, and what each says of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use k8s_openapi::jiff::Timestamp;
 use tcpforward_protocol::answer::{FailingBackend, Refusal, ResolvedHost, ServedSpec};
 
 use super::Ways;
+use crate::pods::{Pod, Readiness};
 
 /// A forward's pool, as far as that forward is concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolView {
-    /// Data planes that hold a set; those that never got one are no members yet.
+    /// Data planes that hold a set; those that never got one are no members yet, and neither are pods
+    /// that are known not to be Ready: scaling out and in flips nothing.
     pub members: Vec<Member>,
+    /// Pods that are Ready and not connected.
+    pub absent: Vec<Absent>,
+    /// Pods that are connected and no members, because they are not Ready.
+    pub unready: Vec<String>,
     /// Whether more of them are likely to appear.
     pub gathering: Gathering,
     /// Where they dial from and to.
@@ -25,6 +33,27 @@ pub enum Gathering {
     Done,
     /// They may be on their way: what was said before holds until they are here.
     Waiting,
+}
+
+/// A pod that is Ready, so that clients reach it, and not connected, so that nobody knows what it
+/// serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Its name.
+    pub pod: String,
+    /// When this operator has first missed it.
+    pub since: Timestamp,
+    /// Whether it had time to connect.
+    pub patience: Patience,
+}
+
+/// How long a pod may be missed before that turns a condition: one that dials again is back by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It may be on its way: what is True stays so.
+    Left,
+    /// It counts.
+    Over,
 }
 
 /// A data plane, as far as one forward is concerned.
@@ -42,4 +71,41 @@ pub struct Member {
     pub hosts: Vec<ResolvedHost>,
     /// What it listens on.
     pub listeners: Vec<SocketAddr>,
+}
+
+impl PoolView {
+    /// Who counts: pods that are Ready, and those that are connected unless they are known not to be
+    /// Ready. `connected` and `pods` are by uid; no `pods`: nobody may see them. `missed` says since
+    /// when one is not connected.
+    #[must_use]
+    pub fn of<'a>(
+        connected: Vec<(String, Member)>,
+        pods: Option<impl Iterator<Item = (&'a str, &'a Pod)>>,
+        missed: impl Fn(&str) -> Option<(Timestamp, Patience)>,
+    ) -> Self {
+        let pods: BTreeMap<&str, &Pod> = pods.into_iter().flatten().collect();
+        let here: BTreeSet<&str> = connected.iter().map(|(uid, _)| uid.as_str()).collect();
+        let absent = pods.iter().filter_map(|(uid, pod)| {
+            let counts = pod.readiness == Readiness::Ready && !here.contains(uid);
+            let (since, patience) = missed(uid).filter(|_| counts)?;
+            Some(Absent {
+                pod: pod.name.clone(),
+                since,
+                patience,
+            })
+        });
+        let absent = absent.collect();
+        let counts = |uid: &str| {
+            let pod = pods.get(uid);
+            pod.is_none_or(|pod| pod.readiness == Readiness::Ready)
+        };
+        let (members, unready): (Vec<_>, Vec<_>) =
+            connected.into_iter().partition(|(uid, _)| counts(uid));
+        Self {
+            members: members.into_iter().map(|(_, member)| member).collect(),
+            unready: unready.into_iter().map(|(_, member)| member.pod).collect(),
+            absent,
+            ..Self::default()
+        }
+    }
 }

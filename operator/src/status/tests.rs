@@ -15,6 +15,7 @@ use crate::index::tests::{forward, raw, service, slice, to};
 use crate::index::{Event, Object};
 
 mod backends;
+mod pods;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

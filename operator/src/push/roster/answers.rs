@@ -19,6 +19,7 @@ pub(crate) struct Dirty {
 /// What one data plane says about one forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
+    pub(crate) uid: String,
     pub(crate) pod: String,
     pub(crate) serving: Option<ServedSpec>,
     pub(crate) refused: Option<Refusal>,

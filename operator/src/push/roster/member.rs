@@ -96,8 +96,9 @@ impl Member {
 
 impl Knowledge {
     /// What the data plane says about one forward; `None`: it does not count.
-    pub(super) fn account(&self, pod: &str, forward: &ForwardName) -> Option<Account> {
+    pub(super) fn account(&self, uid: &str, pod: &str, forward: &ForwardName) -> Option<Account> {
         (self.standing == Standing::Member).then(|| Account {
+            uid: uid.to_owned(),
             pod: pod.to_owned(),
             serving: self.serving.get(forward).copied(),
             refused: self.refused.get(forward).cloned(),

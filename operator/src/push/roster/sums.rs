@@ -1,6 +1,6 @@
 //! Edge. The roster in sums and lists: for shares, metrics and pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use prometheus::IntGaugeVec;
@@ -45,6 +45,14 @@ impl Roster {
         let size = |(name, pool): (&String, &Pool)| (name.clone(), pool.members.len());
         let sizes = state.pools.iter().map(size);
         sizes.filter(|(_, size)| *size > 0).collect()
+    }
+
+    /// Uids of those that are connected to this replica.
+    pub(crate) fn connected(&self, pool: &str) -> BTreeSet<String> {
+        let state = self.lock();
+        let pool = state.pools.get(pool);
+        let members = pool.into_iter().flat_map(|pool| pool.members.keys());
+        members.cloned().collect()
     }
 
     /// Shows the sizes in a metric; all under one lock, so that the last word is the latest.
