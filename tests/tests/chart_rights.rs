@@ -21,6 +21,25 @@ use tcpforward_tests::stage::{SOON, Stage, ready, service};
 const OPERATOR: &str = "tcpforward-operator";
 const DATA_PLANE: &str = "tcpforward-default";
 
+/// As far as a watch is concerned.
+const REFERENCE_GRANTS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: referencegrants.gateway.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: 'unapproved, a stand-in for tests of tcpforward'}
+spec:
+  group: gateway.networking.k8s.io
+  names:
+    {kind: ReferenceGrant, listKind: ReferenceGrantList, plural: referencegrants, singular: referencegrant}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
 /// One thing that may be done: where (empty: anywhere), and group, resource, verb.
 type Right = (String, String, String, String);
 
@@ -40,6 +59,7 @@ fn the_same_in_listed_namespaces() -> Result<()> {
 
 async fn rights_are_those_used(lab: &Lab, set: &str, namespaces: &[&str]) -> Result<()> {
     let install = Install::new(lab, set, namespaces).await?;
+    install.stage.apply(REFERENCE_GRANTS).await?;
     let mut first = install.operator(1, &[]).await?;
     let server = Server::start("10.77.0.1:8080", Behaviour::Http("one".to_owned())).await?;
     for (port, namespace) in (8000..).zip(namespaces) {
@@ -62,6 +82,10 @@ async fn rights_are_those_used(lab: &Lab, set: &str, namespaces: &[&str]) -> Res
             install.until(namespace, &condition).await?;
         }
     }
+    let n_namespaces = install.watched;
+    install
+        .asked_for("watch", "referencegrants", n_namespaces)
+        .await?;
     // What the chart made room for is made anew if somebody deletes it.
     for object in ["secret/tls", "configmap/ca", "lease/"] {
         let (kind, end) = object.split_once('/').context("a kind")?;
@@ -126,6 +150,8 @@ struct Install<'a> {
     lab: &'a Lab,
     kubeconfig: PathBuf,
     flags: Vec<String>,
+    /// Namespaces with watches of their own; 1: one for all.
+    watched: usize,
 }
 
 struct Operator {
@@ -162,6 +188,11 @@ impl<'a> Install<'a> {
             stage,
             lab,
             kubeconfig,
+            watched: flags
+                .iter()
+                .filter(|flag| flag.starts_with("--watch-namespaces="))
+                .count()
+                .max(1),
             flags,
         })
     }

@@ -28,11 +28,17 @@
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [referencegrants]
+  verbs: [list, watch]
 {{- end }}
 
 {{/* Of the release's namespace. A right to create can't be bound to a name. */}}
 {{- define "tcpforward.rules.home" -}}
 {{- $name := include "tcpforward.operator" . -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
