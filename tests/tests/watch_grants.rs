@@ -380,7 +380,14 @@ fn who_can_not_see_takes_nothing_back() -> Result<()> {
         all_echo(&mut sessions).await?;
         ensure!(case.lost("relay").await? == 0.0);
 
-        let mut near = client::dial(SocketAddr::new(case.relay.ip(), 8889)).await?;
+        // The watch of Services may be back after that of TcpForwards.
+        let more = SocketAddr::new(case.relay.ip(), 8889);
+        let mut near = eventually("the new forward to serve", SOON, async || {
+            let mut stream = client::dial(more).await?;
+            echoes(&mut stream).await?;
+            Ok::<_, anyhow::Error>(stream)
+        })
+        .await?;
         let gone = async |stage: &Stage<'_>| delete(stage, &IN_DATA).await;
         // A watch comes back when its back-off ends.
         case.loses("a grant after an outage", gone, SOON, &mut near)
