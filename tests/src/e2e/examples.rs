@@ -23,6 +23,10 @@ const USERS_OF_PROXY: &str =
 /// Examples whose ports others have; tried when those are gone.
 const LATER: [&str; 1] = ["via.yaml"];
 
+/// An example of what the chart has made already, and otherwise: the API server takes it, and it is not
+/// kept.
+const OF_THE_CHART: &str = "data-plane.yaml";
+
 /// Forwards that this cluster has no clients or backends for: they are programmed, and that is all.
 const UNUSED: [&str; 4] = ["dns-name", "proxy-protocol", "partner-db", "outside"];
 
@@ -33,9 +37,14 @@ const MORE_PORTS: [(&str, u16); 2] = [("patroni", 8008), ("ftp-data", 30007)];
 pub(super) async fn all(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
     site.kubectl(&["create", "namespace", NAMESPACE]).await?;
     permit_secrets(site).await?;
-    let (later, first): (Vec<_>, Vec<_>) = paths()?
-        .into_iter()
-        .partition(|path| LATER.iter().any(|name| path.ends_with(name)));
+    let mut examples = paths()?;
+    for pool in examples.extract_if(.., |path| path.ends_with(OF_THE_CHART)) {
+        let pool = pool.to_str().context("a path that is text")?;
+        site.kubectl(&["apply", "--dry-run=server", "-f", pool])
+            .await?;
+    }
+    let is_later = |path: &PathBuf| LATER.iter().any(|name| path.ends_with(name));
+    let (later, first): (Vec<_>, Vec<_>) = examples.into_iter().partition(is_later);
     ensure!(later.len() == LATER.len(), "examples are gone: {LATER:?}");
     batch(site, client, &first).await?;
     let gone = ["delete", "-n", NAMESPACE, "tcpf", "--all"];
