@@ -25,10 +25,12 @@ API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
 E2E := $(filter-out $(LEFT_OUT),$(call level,e2e))
 CHART := $(filter-out $(LEFT_OUT),$(call level,chart))
 
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e tidy alone torture soak generate chart-golden check-generate deny fuzz doc
+.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak generate chart-golden check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -59,6 +61,7 @@ lint: ## Checks format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+	go run $(ACTIONLINT) .github/workflows/*.yaml
 
 test: setup lint alone deny tidy test-unit test-wire test-chart test-api e2e ## Runs every gate
 	@echo 'passed: format and lints; each crate alone; dependencies; the rules of the house;'
@@ -79,6 +82,24 @@ test-api: programs ## Level 4: a real API server
 
 e2e: image ## Level 5: our image and chart in a real cluster with two nodes (10 minutes; needs root)
 	$(if $(E2E),$(TEST) $(call tests_of,$(E2E)) -- --test-threads=1,@echo 'left out because it needs root: e2e')
+
+kind-tools:
+	tests/setup.sh kind
+
+KIND_NAME := tcpforward
+KIND_CONFIG := target/kind.kubeconfig
+SUITE := cargo run --locked --quiet --package tcpforward-tests --bin e2e --
+
+kind-up: kind-tools image ## Makes a cluster with kind, which needs Docker, and loads our images
+	kind create cluster --name $(KIND_NAME) --config tests/kind/cluster.yaml --kubeconfig $(KIND_CONFIG) --wait 2m
+	$(SUITE) image target/pod.tar
+	kind load image-archive --name $(KIND_NAME) target/image/tcpforward.tar target/pod.tar
+
+kind-test: ## Level 5 in that cluster
+	$(SUITE) run $(KIND_CONFIG)
+
+kind-down: ## Removes it
+	kind delete cluster --name $(KIND_NAME) --kubeconfig $(KIND_CONFIG)
 
 tidy: programs ## Checks the rules of the house
 	$(TEST) --test tidy

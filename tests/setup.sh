@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test"), `make torture`
-# ("setup.sh torture") or `make fuzz` ("setup.sh fuzz") needs, installs with apt-get what a root user
-# lacks, and names the command for anybody else.
+# Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test"), `make kind-up`
+# ("setup.sh kind"), `make torture` ("setup.sh torture") or `make fuzz` ("setup.sh fuzz") needs, installs
+# with apt-get what a root user lacks, and names the command for anybody else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny_version=0.20.2
@@ -29,6 +29,13 @@ wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
 [ "$found" = "$wanted" ] || missing "Rust $wanted (found: ${found:-none})" "'rustup toolchain install $wanted'"
 [ "${1:-test}" = build ] && exit
+
+if [ "${1:-test}" = kind ]; then
+  command -v docker >/dev/null || missing docker "install it: https://docs.docker.com/engine/install"
+  docker version >/dev/null || missing "a Docker that runs" "'systemctl start docker', and membership of the group docker"
+  command -v kind >/dev/null || missing kind "'go install sigs.k8s.io/kind@v0.33.0'"
+  exit
+fi
 
 package ip iproute2
 package nft nftables
