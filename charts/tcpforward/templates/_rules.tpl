@@ -9,6 +9,9 @@
 - apiGroups: [""]
   resources: [nodes]
   verbs: [list, watch]
+- apiGroups: [tcpforward.dev]
+  resources: [dataplanes]
+  verbs: [list, watch]
 {{- end }}
 
 {{/* Of each namespace whose TcpForwards are served. */}}
