@@ -131,7 +131,7 @@ async fn judge(
     let case = Case {
         proxy: &proxy,
         listener: &forward.spec.listener,
-        settings: world.settings,
+        settings: world.settings.clone(),
         place: world.place,
         target: &args.target,
         user: args.user.as_deref(),

@@ -50,6 +50,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::HTTP_CONNECT,
     feature::LIMITS,
     feature::PORT_RANGES,
+    feature::PROTECTED_RANGES,
     feature::PROXY_PROTOCOL,
     feature::SOURCE_RANGES,
     feature::VIA,

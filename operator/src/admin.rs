@@ -190,9 +190,7 @@ mod tests {
         assert_eq!(waits(), "waiting for the list of: Service");
         pulse.send_modify(|pulse| pulse.waits_for.clear());
         assert_eq!(waits(), "the first pass is not finished");
-        let settings = Settings {
-            local_targets: LocalTargets::Refuse,
-        };
+        let settings = Settings::new(LocalTargets::Refuse);
         published.send_replace(Some(Published::new(settings)));
         let text = waits();
         assert!(text.contains("sys/op") && text.contains("update"), "{text}");

@@ -3,33 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use kube::Client;
 use prometheus::Registry;
-use tcpforward_protocol::snapshot::{LocalTargets, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use crate::admin::Insight;
-use crate::compile::Rules;
+use crate::compile::{Place, Rules};
 use crate::config::Config;
 use crate::config::transport::Transport;
-use crate::controller::{Controller, Forwards, Outputs, Pulse, Writing};
+use crate::controller::Writing;
 use crate::files;
 use crate::identity::{Identity, serving};
-use crate::index::Key;
-use crate::lease::{Election, LeaseView, Timing, now};
+use crate::index::Index;
+use crate::lease::{Election, LeaseView, Timing};
 use crate::metrics::Metrics;
-use crate::patch::{Queue, Writer};
+use crate::patch::{Queue, Told, Writer};
 use crate::pods::Pods;
-use crate::push::{self, Reach, Roster, Shared};
+use crate::push::{self, Reach, Shared};
 use crate::watch as kubernetes;
 
+mod core;
 mod local;
 mod tasks;
 
+use self::core::Core;
 pub use local::Local;
 use tasks::{Tasks, done};
 
@@ -127,24 +127,17 @@ fn lead(
         metrics.clone(),
     );
     let rules = Rules {
-        settings: Settings {
-            local_targets: LocalTargets::Refuse,
-        },
+        place: Place::Cluster,
         reserved: BTreeMap::new(),
         cluster_domain: config.cluster_domain,
     };
-    let queue = Arc::<Queue>::default();
-    let writing = Writing::Cluster(Arc::clone(&queue));
-    let writer = Writer::new(
-        client.clone(),
-        queue,
-        &identity,
-        lease.clone(),
-        metrics.clone(),
-    );
+    let (writer, forwards) = writing(&client, &identity, &lease, &metrics);
+    let (writer_of_pools, pools) = writing(&client, &identity, &lease, &metrics);
+    let writing = Writing::Cluster { forwards, pools };
     let (secrets, named) = watch::channel(BTreeSet::new());
     let mut core = Core::new(
         rules,
+        Index::protecting(config.cluster_cidrs),
         writing,
         Some(secrets),
         lease.clone(),
@@ -154,7 +147,8 @@ fn lead(
     let identity = match config.transport {
         Transport::Identity(options) => {
             let namespace = &config.lease_namespace;
-            let identity = Identity::new(&client, namespace, options, lease, &metrics)?;
+            let accounts = core.shared.accounts.clone();
+            let identity = Identity::new(&client, namespace, options, accounts, lease, &metrics)?;
             core.insight.serving = Some(Arc::clone(&identity.serving));
             Some(identity)
         }
@@ -173,7 +167,22 @@ fn lead(
     let controller = core.controller.with_pods(pods).run(inbox, stop.clone());
     tasks.spawn("the controller", done(controller));
     tasks.spawn("the writer", done(writer.run(stop.clone())));
+    let of_pools = writer_of_pools.run(stop.clone());
+    tasks.spawn("the writer of pools", done(of_pools));
     Ok((core.shared, core.insight, identity))
+}
+
+/// Writes what is put into the queue.
+fn writing<K: Told>(
+    client: &Client,
+    identity: &str,
+    lease: &watch::Receiver<LeaseView>,
+    metrics: &Metrics,
+) -> (Writer<K>, Arc<Queue<K>>) {
+    let queue = Arc::<Queue<K>>::default();
+    let (lease, metrics) = (lease.clone(), metrics.clone());
+    let writer = Writer::new(client.clone(), Arc::clone(&queue), identity, lease, metrics);
+    (writer, queue)
 }
 
 /// Serves data planes: those that show who they are, or, without identity, those of this machine.
@@ -198,67 +207,6 @@ async fn serve(
     let stop = shared.shutdown.clone();
     let (served, ()) = tokio::join!(push::serve(shared, incoming, gate), keeper.run(stop));
     Ok(served?)
-}
-
-/// What an operator has with and without a cluster.
-struct Core {
-    controller: Controller,
-    shared: Arc<Shared>,
-    insight: Insight,
-}
-
-impl Core {
-    fn new(
-        rules: Rules,
-        writing: Writing,
-        secrets: Option<watch::Sender<BTreeSet<Key>>>,
-        lease: watch::Receiver<LeaseView>,
-        identity: String,
-        metrics: Metrics,
-    ) -> Self {
-        let (published, seen) = watch::channel(None);
-        let (forwards, views) = watch::channel(Forwards::new());
-        let (pulse, beats) = watch::channel(Pulse {
-            beat: now(),
-            waits_for: Vec::new(),
-        });
-        let roster = Arc::<Roster>::default();
-        let outputs = Outputs {
-            published,
-            forwards,
-            pulse,
-            secrets,
-        };
-        Self {
-            controller: Controller::new(
-                rules,
-                writing,
-                Arc::clone(&roster),
-                lease.clone(),
-                outputs,
-                metrics.clone(),
-            ),
-            shared: Arc::new(Shared {
-                identity,
-                published: seen.clone(),
-                lease: lease.clone(),
-                roster: Arc::clone(&roster),
-                metrics: metrics.clone(),
-                shutdown: CancellationToken::new(),
-                behind: Once::new(),
-            }),
-            insight: Insight {
-                forwards: views,
-                published: seen,
-                pulse: beats,
-                lease,
-                lease_name: None,
-                serving: None,
-                roster,
-                metrics,
-            },
-        }
-    }
 }
 
 async fn connect() -> Result<Client, Error> {

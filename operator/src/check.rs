@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, Settings};
+use tcpforward_protocol::snapshot::ForwardName;
 
-use crate::compile::{Compiler, Outcome, Rules};
+use crate::compile::{Compiler, Outcome, Place, Rules};
 use crate::config::CLUSTER_DOMAIN;
 use crate::forward::Destination;
 use crate::index::{Event, Index, Kind};
@@ -34,9 +34,7 @@ fn together(objects: &[Located]) -> Vec<Finding> {
     }
     let rules = Rules {
         // A laptop's servers are on loopback; a cluster says so in a condition.
-        settings: Settings {
-            local_targets: LocalTargets::Allow,
-        },
+        place: Place::Manifests,
         reserved: BTreeMap::new(),
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
     };

@@ -5,65 +5,47 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tcpforward_protocol::snapshot::{
-    Forward, ForwardName, ForwardSpec, LocalTargets, PolicyMode, Settings, Snapshot,
+    Forward, ForwardName, ForwardSpec, LocalTargets, Settings, Snapshot,
 };
 
 use crate::forward::{self, Draft, Rejection};
 use crate::index::{Index, Known};
-use crate::resolve::{Resolved, Unresolved};
+use crate::pool::Pool;
+use crate::resolve::Resolved;
 use crate::status;
 
 mod backends;
 mod grants;
 mod needed;
+mod outcome;
+mod pools;
 mod ports;
+mod quotas;
 mod users;
 mod via;
 
 pub use backends::target;
+pub use outcome::{Changes, Outcome};
+pub use pools::Place;
 use ports::{Conflict, Ports, Verdicts};
+use quotas::Quotas;
 
 /// What holds for every forward of this operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Of every pool.
-    pub settings: Settings,
+    /// Where forwards are served.
+    pub place: Place,
     /// Ports that no forward may have, and what holds each: "the admin page of this process".
     pub reserved: BTreeMap<u16, String>,
     /// Names below `svc.` and this are Services for clients of a proxy.
     pub cluster_domain: String,
 }
 
-/// What became of a TcpForward.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The generation that this is about.
-    pub generation: i64,
-    /// The pool that it wants.
-    pub pool: String,
-    /// Whether it is served at all.
-    pub accepted: Result<(), Rejection>,
-    /// What is wrong with the Secret, else the first target at fault; the others are served.
-    pub unresolved: Option<Unresolved>,
-    /// Backends beyond what one forward may hold, by number or by size.
-    pub left_out: usize,
-    /// What the pool shall serve; none if it was rejected.
-    pub forward: Option<Arc<Forward>>,
-}
-
-/// What a compilation changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Forwards to look at again: those asked about and those that these changed; gone ones, too.
-    pub forwards: BTreeSet<ForwardName>,
-    /// Pools whose snapshot is another one.
-    pub pools: BTreeSet<String>,
-}
-
 /// Holds the results, so that the next compilation costs what changed.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     rules: Rules,
+    quotas: Quotas,
     ports: Ports,
     outcomes: BTreeMap<ForwardName, Outcome>,
     snapshots: BTreeMap<String, Arc<Snapshot>>,
@@ -75,25 +57,25 @@ impl Compiler {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
+            quotas: Quotas::default(),
             ports: Ports::default(),
             outcomes: BTreeMap::new(),
             snapshots: BTreeMap::new(),
         }
     }
 
-    /// Compiles the forwards that an event touched, and those that share a port with them.
+    /// Compiles the forwards that an event touched, and those that share a port or a limit with them.
     pub fn compile(&mut self, index: &Index, touched: &BTreeSet<ForwardName>) -> Changes {
         let mut changes = Changes {
             forwards: touched.clone(),
-            pools: BTreeSet::new(),
+            pools: self.settle(index),
         };
+        changes.forwards.extend(self.count(index, touched));
         let mut ports = BTreeSet::new();
-        for name in touched {
-            let draft = index
-                .known(name)
-                .and_then(|known| known.draft.as_ref().ok());
+        for name in &changes.forwards {
             // Who isn't served anyway takes no port from others.
-            let draft = draft.filter(|draft| self.refusal(draft).is_none());
+            let draft = self.candidate(index, name);
+            let draft = draft.filter(|_| !self.quotas.is_beyond(name));
             ports.extend(self.ports.note(name, draft));
         }
         let verdicts = self.ports.judge(&ports, index);
@@ -102,7 +84,7 @@ impl Compiler {
             let outcome = index
                 .known(name)
                 .map(|known| self.outcome_of(index, &verdicts, name, known));
-            changes.pools.extend(self.publish(name, outcome));
+            changes.pools.extend(self.publish(index, name, outcome));
         }
         changes
     }
@@ -128,12 +110,22 @@ impl Compiler {
         &self.outcomes
     }
 
+    /// What holds where there is nothing to serve.
+    #[must_use]
+    pub fn bare(place: Place) -> Settings {
+        Settings::new(match place {
+            Place::Cluster => LocalTargets::Refuse,
+            Place::Manifests => LocalTargets::Allow,
+        })
+    }
+
     /// What a pool shall serve; nothing, if no forward names it.
     #[must_use]
     pub fn snapshot(&self, pool: &str) -> Arc<Snapshot> {
-        self.snapshots
-            .get(pool)
-            .map_or_else(|| Arc::new(Snapshot::new(self.rules.settings)), Arc::clone)
+        self.snapshots.get(pool).map_or_else(
+            || Arc::new(Snapshot::new(Self::bare(self.rules.place))),
+            Arc::clone,
+        )
     }
 
     /// What each pool that has forwards shall serve.
@@ -143,7 +135,12 @@ impl Compiler {
     }
 
     /// Keeps an outcome and puts its forward where it belongs; names the pools that changed.
-    fn publish(&mut self, name: &ForwardName, outcome: Option<Outcome>) -> Vec<String> {
+    fn publish(
+        &mut self,
+        index: &Index,
+        name: &ForwardName,
+        outcome: Option<Outcome>,
+    ) -> Vec<String> {
         let wanted = outcome.as_ref().and_then(Outcome::serving);
         let former = match outcome {
             Some(outcome) => self.outcomes.insert(name.clone(), outcome),
@@ -160,7 +157,7 @@ impl Compiler {
         }
         let mut pools = Vec::new();
         if let Some((pool, _)) = former {
-            let left = self.edit(&pool);
+            let left = self.edit(index, &pool);
             left.remove(name);
             // Without forwards a pool is what it would be had no forward ever named it.
             if left.forwards().next().is_none() {
@@ -169,16 +166,16 @@ impl Compiler {
             pools.push(pool);
         }
         if let Some((pool, forward)) = wanted {
-            self.edit(&pool).upsert(forward);
+            self.edit(index, &pool).upsert(forward);
             pools.push(pool);
         }
         pools
     }
 
-    fn edit(&mut self, pool: &str) -> &mut Snapshot {
-        let settings = self.rules.settings;
+    fn edit(&mut self, index: &Index, pool: &str) -> &mut Snapshot {
+        let settings = || self.rules.place.settings(index, pool);
         let shared = self.snapshots.entry(pool.to_owned());
-        Arc::make_mut(shared.or_insert_with(|| Arc::new(Snapshot::new(settings))))
+        Arc::make_mut(shared.or_insert_with(|| Arc::new(Snapshot::new(settings()))))
     }
 
     fn outcome_of(
@@ -194,6 +191,7 @@ impl Compiler {
             accepted: Ok(()),
             unresolved: None,
             left_out: 0,
+            capped: None,
             forward: None,
         };
         let draft = match &known.draft {
@@ -203,14 +201,19 @@ impl Compiler {
                 return outcome;
             }
         };
-        outcome.accepted = self.granted(verdicts, name, draft);
+        outcome.accepted = self.granted(index, verdicts, name, draft);
         if outcome.accepted.is_ok() {
+            let settings = self.rules.place.settings(index, &draft.pool);
             let Resolved {
                 mut backends,
                 unresolved,
-            } = backends::all_of(index, name, draft, &self.rules.settings);
+            } = backends::all_of(index, name, draft, &settings);
             outcome.left_out = backends::cut(&mut backends);
             let mut spec = self.spec(draft);
+            outcome.capped = pools::cap(
+                &mut spec,
+                pools::connections_per_forward(index, &draft.pool),
+            );
             let no_users = users::sign_up(index, name, draft, &mut spec);
             let no_parent = via::equip(index, name, draft, &mut spec);
             outcome.unresolved = no_users.or(no_parent).or(unresolved);
@@ -224,12 +227,17 @@ impl Compiler {
     /// Whether a forward is served, and may have its ports.
     fn granted(
         &self,
+        index: &Index,
         verdicts: &Verdicts,
         name: &ForwardName,
         draft: &Draft,
     ) -> Result<(), Rejection> {
-        if let Some(rejection) = self.refusal(draft) {
+        if let Some(rejection) = self.refusal(index, name, draft) {
             return Err(rejection);
+        }
+        if self.quotas.is_beyond(name) {
+            let limit = pools::forwards_per_namespace(index, &draft.pool).unwrap_or_default();
+            return Err(Pool::too_many(&draft.pool, name.namespace(), limit));
         }
         // Without a verdict nobody else was touched: what was granted stays granted.
         match verdicts.get(name).and_then(Option::as_ref) {
@@ -241,17 +249,14 @@ impl Compiler {
         }
     }
 
-    /// Why this operator serves it in no case, whatever the others want.
-    fn refusal(&self, draft: &Draft) -> Option<Rejection> {
-        let mode = draft.spec.connect.as_ref().map(|connect| connect.mode);
-        if mode == Some(PolicyMode::Report)
-            && self.rules.settings.local_targets == LocalTargets::Refuse
-        {
-            return Some(reports());
-        }
-        let mut ports = draft.spec.listener.ports().map(std::num::NonZeroU16::get);
-        let reserved = &self.rules.reserved;
-        ports.find_map(|port| Some(unavailable(port, reserved.get(&port)?)))
+    /// Why it is served in no case, whatever the other forwards want.
+    fn refusal(&self, index: &Index, name: &ForwardName, draft: &Draft) -> Option<Rejection> {
+        let by_pool = self.rules.place.refusal(index, name, draft);
+        by_pool.or_else(|| {
+            let mut ports = draft.spec.listener.ports().map(std::num::NonZeroU16::get);
+            let reserved = &self.rules.reserved;
+            ports.find_map(|port| Some(unavailable(port, reserved.get(&port)?)))
+        })
     }
 
     /// What data planes get: what the author wrote, and what this operator knows.
@@ -271,24 +276,6 @@ fn unavailable(port: u16, holder: &str) -> Rejection {
         reason: status::PORT_UNAVAILABLE,
         field: "spec.listener.port".to_owned(),
         message: format!("port {port} is taken by {holder}; choose another port"),
-    }
-}
-
-fn reports() -> Rejection {
-    let field = "spec.httpConnect.mode";
-    Rejection {
-        reason: status::UNSUPPORTED_VALUE,
-        field: field.to_owned(),
-        message: format!(
-            "{field} is Report, which lets through what rules refuse: in a cluster that is not \
-             allowed, only with `tcpforward run`; write Enforce, or take mode out"
-        ),
-    }
-}
-
-impl Outcome {
-    fn serving(&self) -> Option<(String, Arc<Forward>)> {
-        Some((self.pool.clone(), self.forward.clone()?))
     }
 }
 

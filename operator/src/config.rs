@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use tcpforward_process::log;
 use tcpforward_protocol::snapshot::{HostPattern, NotAHostPattern};
 
@@ -39,6 +40,15 @@ pub struct Args {
     /// as NAME.NAMESPACE.svc.DOMAIN.
     #[arg(long, default_value = CLUSTER_DOMAIN, env = "TCPFORWARD_CLUSTER_DOMAIN")]
     pub cluster_domain: String,
+    /// Networks of the cluster's pods, Services and nodes that it does not say itself, separated by
+    /// commas; repeatable. Only Services lead there, and DataPlanes with addressTargets: Any.
+    #[arg(
+        long = "cluster-cidr",
+        value_delimiter = ',',
+        value_parser = network,
+        env = "TCPFORWARD_CLUSTER_CIDR"
+    )]
+    pub cluster_cidrs: Vec<IpNet>,
     /// Namespace of the Lease and of the Secret with the certificates.
     #[arg(long, default_value = "default", env = "POD_NAMESPACE")]
     pub lease_namespace: String,
@@ -73,6 +83,8 @@ pub struct Config {
     pub scope: Scope,
     /// The cluster's domain, in lower case.
     pub cluster_domain: String,
+    /// Networks of the cluster that it does not say itself.
+    pub cluster_cidrs: Vec<IpNet>,
     /// Namespace of the Lease.
     pub lease_namespace: String,
     /// Name of the Lease.
@@ -170,12 +182,18 @@ impl TryFrom<Args> for Config {
                 _ => Scope::Namespaces(namespaces),
             },
             cluster_domain: args.cluster_domain,
+            cluster_cidrs: args.cluster_cidrs,
             lease_namespace: args.lease_namespace,
             lease_name: args.lease_name,
             identity: args.identity,
             transport: args.transport.try_into()?,
         })
     }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().map(|network| network.trunc());
+    network.map_err(|_| "expected a network in CIDR notation, like 10.244.0.0/16".to_owned())
 }
 
 fn check_domain(value: &str) -> Result<(), Error> {
@@ -223,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn networks_are_networks() {
+        let config = config(&[
+            "--cluster-cidr",
+            "10.244.1.0/16,fd00::/48",
+            "--cluster-cidr",
+            "10.0.0.1/32",
+        ]);
+        let expected = ["10.244.0.0/16", "fd00::/48", "10.0.0.1/32"];
+        let expected = expected.map(|text| text.parse::<IpNet>().unwrap());
+        assert_eq!(config.unwrap().cluster_cidrs, expected);
+    }
+
+    #[test]
     fn namespaces_are_a_set() {
         let scope = config(&["--watch-namespaces", "b,a,b"]).unwrap().scope;
         assert_eq!(
@@ -236,6 +267,7 @@ mod tests {
         for (arguments, expected) in [
             (["--push", "nowhere"], "--push"),
             (["--watch-namespaces", "a,B"], "--watch-namespaces is \"B\""),
+            (["--cluster-cidr", "10.0.0.0"], "--cluster-cidr"),
             (["--lease-namespace", ""], "--lease-namespace is \"\""),
             (["--lease-name", "x-"], "--lease-name is \"x-\""),
             (["--identity", ""], "--identity"),

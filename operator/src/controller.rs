@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::{Compiler, Rules};
+use crate::crd::DataPlane;
 use crate::index::{Event, Index, Kind, Object};
 use crate::lease::{LeaseView, now};
 use crate::metrics::Metrics;
@@ -23,6 +24,8 @@ mod batch;
 mod missing;
 mod outputs;
 mod pods;
+mod pools;
+mod publish;
 mod secrets;
 mod statuses;
 mod views;
@@ -39,9 +42,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often the loop shows that it is alive, and looks for counts whose time has come.
 const TICK: Duration = Duration::from_secs(1);
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 8] = [
     Kind::TcpForward,
+    Kind::DataPlane,
+    Kind::Namespace,
     Kind::Service,
+    Kind::ServiceCidr,
     Kind::EndpointSlice,
     Kind::Node,
     Kind::ReferenceGrant,
@@ -58,6 +64,7 @@ pub(crate) struct Controller {
     pods: Option<watch::Receiver<Pods>>,
     roll: Roll,
     statuses: Option<Statuses>,
+    pool_statuses: Option<Statuses<DataPlane>>,
     addresses: Addresses,
     grace: Option<Instant>,
     holds: Holds,
@@ -79,6 +86,7 @@ enum Holds {
 impl Controller {
     pub(crate) fn new(
         rules: Rules,
+        index: Index,
         writing: Writing,
         roster: Arc<Roster>,
         lease: watch::Receiver<LeaseView>,
@@ -89,15 +97,19 @@ impl Controller {
         if outputs.secrets.is_none() {
             missing.insert(kinds::word(Kind::Secret));
         }
-        let (statuses, addresses) = match writing {
-            Writing::Cluster(queue) => (Some(Statuses::new(queue)), Addresses::Omitted),
-            Writing::Local => (None, Addresses::Reported),
+        let (statuses, pool_statuses, addresses) = match writing {
+            Writing::Cluster { forwards, pools } => (
+                Some(Statuses::new(forwards)),
+                Some(Statuses::new(pools)),
+                Addresses::Omitted,
+            ),
+            Writing::Local => (None, None, Addresses::Reported),
         };
-        let bare = Published::new(rules.settings);
+        let bare = Published::new(Compiler::bare(rules.place));
         Self {
             published: bare.clone(),
             bare,
-            index: Index::new(),
+            index,
             compiler: Compiler::new(rules),
             missing,
             affected: BTreeSet::new(),
@@ -106,6 +118,7 @@ impl Controller {
             pods: None,
             roll: Roll::default(),
             statuses,
+            pool_statuses,
             addresses,
             grace: None,
             holds: Holds::No,
@@ -174,6 +187,11 @@ impl Controller {
                 batch.note(now);
             }
         }
+        if let Some(statuses) = &mut self.pool_statuses
+            && !statuses.take_due(now).is_empty()
+        {
+            batch.note(now);
+        }
         // Holding ends by the clock as well as by news of the Lease.
         if self.holds != self.holding() {
             batch.note(now);
@@ -232,29 +250,16 @@ impl Controller {
         look_at.extend(self.roster_news());
         self.publish();
         self.look_at(&look_at);
+        self.look_at_pools();
         self.count();
     }
 
     fn compile(&mut self, affected: &BTreeSet<ForwardName>) -> BTreeSet<ForwardName> {
-        if affected.is_empty() {
-            return BTreeSet::new();
-        }
         let changes = self.compiler.compile(&self.index, affected);
         let n = u64::try_from(changes.forwards.len()).unwrap_or(u64::MAX);
         self.metrics.compiled.inc_by(n);
         self.published = self.with_pools(&changes.pools);
         changes.forwards
-    }
-
-    /// What to publish when these pools are other ones. One without forwards goes: else pools that
-    /// were named once, perhaps by mistake, would be held for ever.
-    fn with_pools(&self, changed: &BTreeSet<String>) -> Published {
-        let all = self.compiler.snapshots();
-        let there = |pool: &String| Some((pool.clone(), Arc::clone(all.get(pool)?)));
-        match changed.iter().map(there).collect::<Option<Vec<_>>>() {
-            Some(pools) => self.published.with_pools(pools),
-            None => self.bare.with_pools(all.keys().filter_map(there)),
-        }
     }
 
     /// A new writer looks at everything, and gives data planes time to connect.
@@ -268,6 +273,9 @@ impl Controller {
         if let Some(statuses) = &mut self.statuses {
             statuses.start_over();
         }
+        if let Some(statuses) = &mut self.pool_statuses {
+            statuses.start_over();
+        }
         self.index.names().cloned().collect()
     }
 
@@ -276,18 +284,6 @@ impl Controller {
             true => Holds::Yes,
             false => Holds::No,
         }
-    }
-
-    fn publish(&self) {
-        self.outputs.published.send_if_modified(|published| {
-            let changed = published
-                .as_ref()
-                .is_none_or(|old| !old.same(&self.published));
-            if changed {
-                *published = Some(self.published.clone());
-            }
-            changed
-        });
     }
 }
 

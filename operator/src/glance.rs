@@ -22,6 +22,8 @@ mod grants;
 
 pub use forwards::Which;
 
+mod surroundings;
+
 /// Of all that is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -112,7 +114,7 @@ impl Cluster {
         &self.namespace
     }
 
-    /// Looks at a TcpForward, at the Secret that it names, and at that Service. Without the
+    /// Looks at a TcpForward, at its pool, at the Secret that it names, and at that Service. Without the
     /// TcpForward the rest is not looked at.
     ///
     /// # Errors
@@ -139,6 +141,7 @@ impl Cluster {
             return Ok(seen);
         };
         seen.index.apply(Event::Applied(forward));
+        surroundings::look(&self.client, name, &mut seen).await?;
         let known = seen.index.known(name);
         let draft = known.and_then(|known| known.draft.as_ref().ok());
         if let Some(secret) = draft.and_then(|draft| draft.secret.clone()) {

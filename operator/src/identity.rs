@@ -33,6 +33,7 @@ pub mod rotation;
 pub(crate) mod serving;
 pub(crate) mod verdict;
 
+use accounts::Accounts;
 use bundles::Bundles;
 use gate::{Gate, Guard};
 use given::Given;
@@ -51,11 +52,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// `namespace` is that of the Secret.
+    /// `namespace` is that of the Secret; `accounts` are those of the pools that there are.
     pub(crate) fn new(
         client: &Client,
         namespace: &str,
         options: Options,
+        accounts: watch::Receiver<Accounts>,
         lease: watch::Receiver<LeaseView>,
         metrics: &Metrics,
     ) -> Result<Self, rustls::Error> {
@@ -64,7 +66,7 @@ impl Identity {
         let bundles = Bundles {
             client: client.clone(),
             name: options.ca_config_map,
-            namespaces: options.accounts.namespaces().map(str::to_owned).collect(),
+            accounts: accounts.clone(),
         };
         let names = options.server_names;
         let source = match options.certificate {
@@ -87,7 +89,7 @@ impl Identity {
         let shown = Arc::clone(&serving);
         Ok(Self {
             gate: Gate::Checked(Arc::new(Guard {
-                reviewer: Reviewer::new(client.clone(), options.accounts, metrics.clone()),
+                reviewer: Reviewer::new(client.clone(), accounts, metrics.clone()),
                 metrics: metrics.clone(),
                 logged: Mutex::default(),
             })),

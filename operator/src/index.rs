@@ -15,6 +15,8 @@ mod claim;
 mod event;
 mod forwards;
 mod grant;
+mod pools;
+mod ranges;
 mod same;
 mod secret;
 mod slices;
@@ -25,6 +27,8 @@ pub(crate) use event::Key;
 pub use event::{Event, Kind, Object};
 use grant::Grants;
 pub use grant::{ReferenceGrant, Sight};
+pub use pools::{KnownPool, Pools};
+use ranges::Ranges;
 pub use secret::{Contents, Held, NoCa, NoLogin, NoUsers, Secret};
 use uses::Uses;
 
@@ -51,6 +55,8 @@ pub struct Index {
     secrets: BTreeMap<Key, Contents>,
     grants: Grants,
     sight: Sight,
+    pools: Pools,
+    ranges: Ranges,
     uses_of_services: Uses,
     uses_of_secrets: Uses,
 }
@@ -177,11 +183,21 @@ impl Index {
         self.sight
     }
 
+    /// All pools, and the namespaces that may use them.
+    #[must_use]
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
     fn keys(&self, kind: Kind) -> BTreeSet<Key> {
+        let bare = |name: &String| (String::new(), name.clone());
         match kind {
+            Kind::DataPlane => self.pools.names().map(bare).collect(),
             Kind::EndpointSlice => self.owners.keys().cloned().collect(),
-            Kind::Node => BTreeSet::new(),
+            Kind::Namespace => self.pools.namespaces().map(bare).collect(),
+            Kind::Node => self.ranges.nodes().map(bare).collect(),
             Kind::ReferenceGrant => self.grants.keys(),
+            Kind::ServiceCidr => self.ranges.services().map(bare).collect(),
             Kind::Secret => self.secrets.keys().cloned().collect(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::TcpForward => self
@@ -195,12 +211,21 @@ impl Index {
     fn put(&mut self, object: Object, touched: &mut BTreeSet<ForwardName>) {
         let key = object.key();
         match object {
+            Object::DataPlane(raw) => self.pools.put(raw, touched),
             Object::EndpointSlice(slice) => self.put_slice(key, &slice, touched),
+            Object::Namespace { name, labels } => {
+                self.pools.put_namespace(&name, Some(labels), touched);
+            }
             // Zones are told to data planes beside their set: `watch::Zones`.
-            Object::Node { .. } => {}
+            Object::Node { name, ranges, .. } => {
+                self.protect(touched, |all| all.set_node(&name, Some(ranges)));
+            }
             Object::ReferenceGrant(grant) => {
                 let concerned = self.grants.put(key.clone(), grant);
                 self.touch_strangers(&key.0, &concerned, touched);
+            }
+            Object::ServiceCidr { name, ranges } => {
+                self.protect(touched, |all| all.set_services(&name, Some(ranges)));
             }
             Object::Secret(secret) => {
                 if self.secrets.get(&key) != Some(&secret.contents) {
@@ -221,8 +246,11 @@ impl Index {
 
     fn delete(&mut self, kind: Kind, key: &Key, touched: &mut BTreeSet<ForwardName>) {
         match kind {
+            Kind::DataPlane => self.pools.remove(&key.1, touched),
             Kind::EndpointSlice => self.delete_slice(key, touched),
-            Kind::Node => {}
+            Kind::Namespace => self.pools.put_namespace(&key.1, None, touched),
+            Kind::Node => self.protect(touched, |all| all.set_node(&key.1, None)),
+            Kind::ServiceCidr => self.protect(touched, |all| all.set_services(&key.1, None)),
             Kind::ReferenceGrant => {
                 let concerned = self.grants.remove(key);
                 self.touch_strangers(&key.0, &concerned, touched);

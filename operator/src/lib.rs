@@ -8,7 +8,7 @@
 //!                                    └─► patch ─► record ─► kube API, while `lease` is held
 //! ```
 //!
-//! Pure: `crd`, `validate`, `manifest`, `forward`, `htpasswd`, `resolve`, `index`, `compile`,
+//! Pure: `crd`, `validate`, `manifest`, `forward`, `htpasswd`, `pool`, `resolve`, `index`, `compile`,
 //! `status`. The rest does IO and decides nothing that a pure module could; `app` is the only wiring.
 
 pub mod admin;
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod metrics;
 mod patch;
 pub mod pods;
+pub mod pool;
 pub mod push;
 mod record;
 pub mod resolve;

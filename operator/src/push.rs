@@ -25,6 +25,7 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::identity::accounts::Accounts;
 use crate::identity::gate::Gate;
 use crate::identity::verdict::Peer;
 use crate::lease::LeaseView;
@@ -107,6 +108,11 @@ impl Published {
         Arc::ptr_eq(&self.pools, &other.pools) && Arc::ptr_eq(&self.zones, &other.zones)
     }
 
+    /// Whether a pool has anything to serve.
+    fn serves(&self, pool: &str) -> bool {
+        self.pools.contains_key(pool)
+    }
+
     /// A pool that nobody has named yet is an empty one.
     fn of_pool(&self, pool: &str) -> &Wanted {
         self.pools.get(pool).unwrap_or(&self.empty)
@@ -169,6 +175,7 @@ pub async fn bind(address: SocketAddr, reach: Reach) -> Result<TcpListener, Erro
 pub(crate) struct Shared {
     pub(crate) identity: String,
     pub(crate) published: watch::Receiver<Option<Published>>,
+    pub(crate) accounts: watch::Receiver<Accounts>,
     pub(crate) lease: watch::Receiver<LeaseView>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) metrics: Metrics,

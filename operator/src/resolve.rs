@@ -9,8 +9,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tcpforward_protocol::guard;
-use tcpforward_protocol::snapshot::{Backend, BackendState, Settings, TakesNew};
+use tcpforward_protocol::guard::{self, Forbidden};
+use tcpforward_protocol::snapshot::{Backend, BackendState, Origin, Settings, TakesNew};
 
 use crate::crd::ServicePort;
 use crate::forward::{Place, ServiceRef};
@@ -71,9 +71,10 @@ impl Resolved {
 pub fn address(target: &str, place: &Place, address: SocketAddr, settings: &Settings) -> Resolved {
     if let Err(forbidden) = guard::check(address.ip(), settings) {
         let message = format!(
-            "{}: {} must not be dialled: {forbidden}; name a server of its own",
+            "{}: {} must not be dialled: {forbidden}; {}",
             place.title,
-            address.ip()
+            address.ip(),
+            remedy(forbidden)
         );
         let field = format!("{}.host", place.field);
         return Resolved::nothing(status::REF_NOT_PERMITTED, field, message);
@@ -88,6 +89,15 @@ pub fn address(target: &str, place: &Place, address: SocketAddr, settings: &Sett
             zones: Vec::new(),
         }],
         unresolved: None,
+    }
+}
+
+fn remedy(forbidden: Forbidden) -> &'static str {
+    match forbidden {
+        Forbidden::Cluster => {
+            "write a service target, or have the DataPlane's spec.addressTargets say Any"
+        }
+        _ => "name a server of its own",
     }
 }
 
@@ -117,7 +127,7 @@ pub fn service<'a>(
     }
     let mut unresolved = None;
     candidates.retain(|candidate| {
-        let verdict = guard::check(candidate.address.ip(), settings);
+        let verdict = guard::check_of(Origin::Service, candidate.address.ip(), settings);
         if let Err(forbidden) = verdict {
             unresolved.get_or_insert_with(|| Unresolved {
                 reason: status::REF_NOT_PERMITTED,

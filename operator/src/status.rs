@@ -10,12 +10,15 @@ use crate::crd::status::Address;
 
 mod backends;
 mod data_planes;
+mod difference;
 mod failure;
 mod hosts;
 mod news;
 mod pool;
+mod pools;
 mod verdict;
 
+pub use difference::{Difference, difference, difference_of_pools};
 pub use failure::{
     CONNECTION_REFUSED, DIAL_FAILED, DIAL_TIMEOUT, EARLY_RESET, UNEXPECTED_ANSWER, UNREACHABLE,
     Ways,
@@ -23,6 +26,7 @@ pub use failure::{
 use hosts::Clock;
 pub(crate) use news::{News, Tone, of as news};
 pub use pool::{Absent, Gathering, Member, Patience, PoolView};
+pub use pools::{Crowd, PoolPods, of_pool};
 use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
@@ -40,6 +44,12 @@ pub const READY: &str = "Ready";
 pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
 /// Accepted=False: the port belongs to someone else.
 pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
+/// Accepted=False: there is no such pool.
+pub const UNKNOWN_DATA_PLANE: &str = "UnknownDataPlane";
+/// Accepted=False: the pool is not for that.
+pub const NOT_ALLOWED_BY_DATA_PLANE: &str = "NotAllowedByDataPlane";
+/// Of a DataPlane, Accepted=False: an older one has its ServiceAccount.
+pub const SERVICE_ACCOUNT_TAKEN: &str = "ServiceAccountTaken";
 /// ResolvedRefs=False: there is no such Service.
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
 /// ResolvedRefs=False: the Service has no such port, or not the whole range.
@@ -91,17 +101,6 @@ pub enum Addresses {
     Reported,
 }
 
-/// How much two states of a status differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// Counts and texts: worth a write now and then.
-    Counts,
-    /// Not at all.
-    Nothing,
-    /// What tools wait for: worth a write at once.
-    Transition,
-}
-
 /// The status of a forward. It holds our conditions only: applied by server-side apply, it leaves
 /// foreign ones as they are.
 #[must_use]
@@ -126,11 +125,12 @@ pub fn compute(
     ];
     let ready = ready(&verdicts);
     let conditions = verdicts.into_iter().chain([ready]);
+    let former_conditions = previous.map_or(&[][..], |previous| &previous.conditions);
     TcpForwardStatus {
         observed_generation: Some(outcome.generation),
         programmed_generation: seen.generation,
         conditions: conditions
-            .map(|verdict| verdict.into_condition(outcome.generation, previous, now))
+            .map(|verdict| verdict.into_condition(outcome.generation, former_conditions, now))
             .collect(),
         addresses: match addresses {
             Addresses::Omitted => Vec::new(),
@@ -141,57 +141,27 @@ pub fn compute(
     }
 }
 
-/// How the status to write differs from the one that is there, foreign conditions aside.
-#[must_use]
-pub fn difference(previous: Option<&TcpForwardStatus>, next: &TcpForwardStatus) -> Difference {
-    let Some(previous) = previous else {
-        return Difference::Transition;
-    };
-    let mut ours = previous.clone();
-    ours.conditions
-        .retain(|c| CONDITIONS.contains(&c.type_.as_str()));
-    ours.conditions
-        .sort_by_key(|c| CONDITIONS.iter().position(|own| *own == c.type_));
-    if ours == *next {
-        return Difference::Nothing;
-    }
-    let essence = |status: &TcpForwardStatus| {
-        let conditions = status.conditions.iter();
-        let conditions: Vec<_> = conditions
-            .map(|c| {
-                (
-                    c.type_.clone(),
-                    c.status.clone(),
-                    c.reason.clone(),
-                    c.observed_generation,
-                )
-            })
-            .collect();
-        (
-            status.observed_generation,
-            status.programmed_generation,
-            status.addresses.clone(),
-            conditions,
-        )
-    };
-    match essence(&ours) == essence(next) {
-        true => Difference::Counts,
-        false => Difference::Transition,
-    }
-}
-
 /// The condition of that type.
 #[must_use]
 pub fn condition<'a>(status: &'a TcpForwardStatus, type_: &str) -> Option<&'a Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)
+    named(&status.conditions, type_)
+}
+
+fn named<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 fn accepted(outcome: &Outcome) -> Verdict {
     match &outcome.accepted {
-        Ok(()) => Verdict::good(ACCEPTED, "the spec is valid and the port is granted"),
+        Ok(()) => match outcome.capped {
+            None => Verdict::good(ACCEPTED, VALID),
+            Some(capped) => {
+                let pool = &outcome.pool;
+                let message =
+                    format!("{VALID}; DataPlane {pool} allows {capped} connections at a time");
+                Verdict::good(ACCEPTED, message)
+            }
+        },
         Err(rejection) => Verdict::bad(ACCEPTED, rejection.reason, rejection.message.as_str()),
     }
 }
@@ -254,6 +224,8 @@ fn seconds(time: Timestamp) -> Time {
 fn whole(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
+
+const VALID: &str = "the spec is valid and the port is granted";
 
 const NOT_LOOKED_AT: &str = "not looked at while Accepted is not True";
 

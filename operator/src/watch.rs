@@ -6,38 +6,38 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use futures::stream::{BoxStream, StreamExt, select_all};
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::crd::TcpForward;
+use crate::crd::{DataPlane, TcpForward};
 use crate::index::{Event, Key, Kind, Object};
 use crate::metrics::Metrics;
 
 mod gathering;
 mod grants;
+mod objects;
 pub(crate) mod pods;
 mod secrets;
 mod zones;
 
 use gathering::Gathering;
 pub(crate) use grants::list as grants;
+pub(crate) use objects::{data_plane, namespace, node, service_cidr, tcp_forward};
 pub(crate) use secrets::contents;
 pub(crate) use zones::Zones;
 
 /// EndpointSlices of a Service; those without it belong to nobody that we could name.
 pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Which namespaces are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,12 +103,7 @@ pub(crate) async fn run(
         events.clone(),
         metrics.clone(),
     ));
-    tasks.spawn(follow(
-        sink(Kind::Node),
-        vec![Api::<PartialObjectMeta<Node>>::all(client)],
-        watcher::Config::default(),
-        node,
-    ));
+    of_cluster(&client, &sink, &mut tasks);
     tokio::select! {
         () = shutdown.cancelled() => {}
         // A watch ends only when the controller is gone.
@@ -124,22 +119,34 @@ fn apis<K>(scope: &Scope, api: impl Fn(Option<&str>) -> Api<K>) -> Vec<Api<K>> {
     }
 }
 
-fn node(node: PartialObjectMeta<Node>) -> Option<Object> {
-    Some(Object::Node {
-        name: node.name_any(),
-        zone: node.labels().get(ZONE_LABEL).cloned(),
-    })
-}
-
-/// As it is: what can't be decoded becomes a visible rejection, not an error of the watch.
-pub(crate) fn tcp_forward(object: DynamicObject) -> Option<Object> {
-    let resource = ApiResource::erase::<TcpForward>(&());
-    let mut raw = serde_json::to_value(object).ok()?;
-    let map = raw.as_object_mut()?;
-    // Items of a list come without these.
-    map.insert("apiVersion".to_owned(), Value::String(resource.api_version));
-    map.insert("kind".to_owned(), Value::String(resource.kind));
-    Some(Object::TcpForward(raw))
+/// Objects without a namespace, whatever namespaces are watched.
+fn of_cluster(client: &Client, sink: &impl Fn(Kind) -> Sink, tasks: &mut JoinSet<()>) {
+    let pools = ApiResource::erase::<DataPlane>(&());
+    let config = watcher::Config::default();
+    tasks.spawn(follow(
+        sink(Kind::DataPlane),
+        vec![Api::<DynamicObject>::all_with(client.clone(), &pools)],
+        config.clone(),
+        data_plane,
+    ));
+    tasks.spawn(follow(
+        sink(Kind::Namespace),
+        vec![Api::<PartialObjectMeta<Namespace>>::all(client.clone())],
+        config.clone(),
+        namespace,
+    ));
+    tasks.spawn(follow(
+        sink(Kind::Node),
+        vec![Api::<Node>::all(client.clone())],
+        config.clone(),
+        node,
+    ));
+    tasks.spawn(follow(
+        sink(Kind::ServiceCidr),
+        vec![Api::<ServiceCIDR>::all(client.clone())],
+        config,
+        service_cidr,
+    ));
 }
 
 /// Where the events of one kind go.
@@ -168,11 +175,14 @@ impl Sink {
 /// The kind as metrics and pages call it.
 pub(crate) fn word(kind: Kind) -> &'static str {
     match kind {
+        Kind::DataPlane => "DataPlane",
         Kind::EndpointSlice => "EndpointSlice",
+        Kind::Namespace => "Namespace",
         Kind::Node => "Node",
         Kind::ReferenceGrant => "ReferenceGrant",
         Kind::Secret => "Secret",
         Kind::Service => "Service",
+        Kind::ServiceCidr => "ServiceCIDR",
         Kind::TcpForward => "TcpForward",
     }
 }
@@ -206,8 +216,7 @@ async fn follow<K>(
                     .with_label_values(&[sink.word()])
                     .inc();
                 complaints.failed(sink.kind, &error);
-                // Zones are a help, not a need: an operator of one namespace may not see nodes.
-                if sink.kind == Kind::Node && is_forbidden(&error) {
+                if is_dispensable(sink.kind) && (is_forbidden(&error) || is_unknown(&error)) {
                     gathering.give_up(i)
                 } else {
                     Vec::new()
@@ -222,13 +231,25 @@ async fn follow<K>(
     }
 }
 
+/// Zones, and ranges that flags may say as well, are a help, not a need: an operator of one namespace
+/// may not see nodes, and an older API server has no ServiceCIDRs.
+fn is_dispensable(kind: Kind) -> bool {
+    matches!(kind, Kind::Node | Kind::ServiceCidr)
+}
+
 fn is_forbidden(error: &watcher::Error) -> bool {
+    refusal(error).is_some_and(kube::core::Status::is_forbidden)
+}
+
+fn is_unknown(error: &watcher::Error) -> bool {
+    refusal(error).is_some_and(kube::core::Status::is_not_found)
+}
+
+fn refusal(error: &watcher::Error) -> Option<&kube::core::Status> {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
     match error {
-        InitialListFailed(kube::Error::Api(s)) | WatchStartFailed(kube::Error::Api(s)) => {
-            s.is_forbidden()
-        }
-        _ => false,
+        InitialListFailed(kube::Error::Api(s)) | WatchStartFailed(kube::Error::Api(s)) => Some(s),
+        _ => None,
     }
 }
 

@@ -87,7 +87,7 @@ impl Delta {
             current.removals.push(name);
         }
         current.last = true;
-        current.settings = Some(wire::settings_to_proto(&wanted.settings()));
+        current.settings = Some(wire::settings_to_proto(wanted.settings()));
         parts.push(current);
         parts
     }
@@ -100,9 +100,7 @@ mod tests {
     use crate::wire::tests::{backend, forward};
 
     fn snapshot(forwards: impl IntoIterator<Item = Forward>) -> Snapshot {
-        let mut snapshot = Snapshot::new(Settings {
-            local_targets: LocalTargets::Refuse,
-        });
+        let mut snapshot = Snapshot::new(Settings::new(LocalTargets::Refuse));
         forwards
             .into_iter()
             .for_each(|f| snapshot.upsert(Arc::new(f)));

@@ -24,6 +24,8 @@ pub const HTTP_CONNECT: &str = "http-connect";
 pub const LIMITS: &str = "limits";
 /// More than one port.
 pub const PORT_RANGES: &str = "port-ranges";
+/// Networks of the cluster that only Services lead to. It is asked of a data plane, not for a forward.
+pub const PROTECTED_RANGES: &str = "protected-ranges";
 /// The PROXY protocol, either way.
 pub const PROXY_PROTOCOL: &str = "proxy-protocol";
 /// Who may connect.
@@ -32,7 +34,7 @@ pub const SOURCE_RANGES: &str = "source-ranges";
 pub const VIA: &str = "via";
 
 /// All of them, sorted.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 13] = [
     BALANCING,
     ESTABLISHED,
     FAILOVER,
@@ -42,6 +44,7 @@ pub const ALL: [&str; 12] = [
     HTTP_CONNECT,
     LIMITS,
     PORT_RANGES,
+    PROTECTED_RANGES,
     PROXY_PROTOCOL,
     SOURCE_RANGES,
     VIA,
@@ -96,7 +99,8 @@ mod tests {
     fn a_plain_forward_needs_nothing_and_a_full_one_everything() {
         let plain = testing::spec(vec![testing::target("a")]);
         assert_eq!(required(&plain), [""; 0]);
-        let of_spec = ALL.into_iter().filter(|feature| *feature != GRANTS);
+        let beside = [GRANTS, PROTECTED_RANGES];
+        let of_spec = ALL.into_iter().filter(|feature| !beside.contains(feature));
         assert_eq!(required(&testing::full_spec()), of_spec.collect::<Vec<_>>());
     }
 

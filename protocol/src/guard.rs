@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::snapshot::{LocalTargets, Settings};
+use crate::snapshot::{LocalTargets, Origin, Protected, Settings};
 
 mod embedded;
 mod reach;
@@ -14,6 +14,9 @@ mod reach;
 /// Why an address must not be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
+    /// Of its pods, Services or nodes, and no Service leads there.
+    #[error("it is of the cluster's own pods, Services or nodes, which only a Service leads to")]
+    Cluster,
     /// 127.0.0.0/8, ::1.
     #[error("a loopback address is the data plane's own host")]
     Loopback,
@@ -31,16 +34,35 @@ pub enum Forbidden {
     Unspecified,
 }
 
-/// Judges an address as a destination, in every reading of it.
+/// Judges an address as a destination that an author or a client names, in every reading of it.
 ///
 /// # Errors
 /// The kind of address that is forbidden.
 pub fn check(address: IpAddr, settings: &Settings) -> Result<(), Forbidden> {
+    check_of(Origin::Author, address, settings)
+}
+
+/// Judges an address as a destination, in every reading of it, by who names it.
+///
+/// # Errors
+/// The kind of address that is forbidden.
+pub fn check_of(origin: Origin, address: IpAddr, settings: &Settings) -> Result<(), Forbidden> {
     match protected(address) {
         Some(Forbidden::Metadata) => Err(Forbidden::Metadata),
         Some(forbidden) if settings.local_targets == LocalTargets::Refuse => Err(forbidden),
+        _ if origin == Origin::Author && is_among(address, &settings.protected) => {
+            Err(Forbidden::Cluster)
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether any reading of an address is of one of these networks.
+#[must_use]
+pub fn is_among(address: IpAddr, networks: &Protected) -> bool {
+    readings(address)
+        .into_iter()
+        .any(|one| networks.contains(one))
 }
 
 /// Why an address is dialled at most with the pool's leave, whatever its settings. Metadata goes

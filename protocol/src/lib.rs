@@ -56,6 +56,10 @@ pub const PORTS_PER_LISTENER: usize = 100;
 /// CIDRs of one list at most.
 pub const RANGES: usize = 256;
 
+/// Networks that nobody may be led to but by a Service, at most, once joined: the nodes of the largest
+/// clusters and their pods. They travel with every change of a set, 17 bytes each at most.
+pub const PROTECTED_RANGES: usize = 16_384;
+
 /// Rules of one CONNECT proxy at most, and entries of each list in a rule.
 pub const RULES: usize = 256;
 

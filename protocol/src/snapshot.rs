@@ -12,6 +12,7 @@ mod grant;
 mod health;
 mod listener;
 mod name;
+mod protected;
 mod relay;
 mod set;
 mod via;
@@ -27,18 +28,32 @@ pub use health::{
 };
 pub use listener::{Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 pub use name::{ForwardName, NotAForwardName};
+pub use protected::Protected;
 pub use relay::{
-    BackendLimits, Dial, Failback, Failover, Host, LoadBalancer, Policy, ProxyVersion, Relay,
-    Target, Topology,
+    BackendLimits, Dial, Failback, Failover, Host, LoadBalancer, Origin, Policy, ProxyVersion,
+    Relay, Target, Topology,
 };
 pub use set::Snapshot;
 pub use via::{Login, Via, ViaScheme};
 
 /// What is the same for all forwards of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether addresses of the data plane's own host may be dialled.
     pub local_targets: LocalTargets,
+    /// Networks of the cluster itself, of which only backends of Services may be dialled.
+    pub protected: Protected,
+}
+
+impl Settings {
+    /// Without protected networks.
+    #[must_use]
+    pub const fn new(local_targets: LocalTargets) -> Self {
+        Self {
+            local_targets,
+            protected: Protected::NOTHING,
+        }
+    }
 }
 
 /// Whether loopback, link-local, multicast and unspecified addresses may be dialled.

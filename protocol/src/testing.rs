@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::snapshot::{
     Action, ActiveCheck, Backend, BackendLimits, BackendState, Dial, EstablishedConnections,
     Failback, Failover, Fate, Forward, ForwardSpec, HealthCheck, Host, HostPattern, HttpConnect,
-    HttpProbe, Listener, ListenerLimits, LoadBalancer, Login, PassiveCheck, Policy, PolicyMode,
-    Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Rule, ServiceName, Subject, TakesNew,
-    Target, Timeouts, Topology, TunnelLimits, User, Via, ViaScheme, WhenNoneHealthy,
+    HttpProbe, Listener, ListenerLimits, LoadBalancer, Login, Origin, PassiveCheck, Policy,
+    PolicyMode, Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Rule, ServiceName, Subject,
+    TakesNew, Target, Timeouts, Topology, TunnelLimits, User, Via, ViaScheme, WhenNoneHealthy,
 };
 
 /// A ready backend.
@@ -37,6 +37,7 @@ pub fn target(name: &str) -> Target {
         weight: 1,
         priority: 0,
         host: None,
+        origin: Origin::Author,
     }
 }
 

@@ -148,9 +148,7 @@ mod tests {
 
     #[test]
     fn the_version_of_nothing_is_pinned() {
-        let settings = Settings {
-            local_targets: LocalTargets::Refuse,
-        };
+        let settings = Settings::new(LocalTargets::Refuse);
         let version = of_set(&settings, &BTreeMap::new());
         assert_eq!(version, Snapshot::new(settings).version());
         assert_eq!(version.to_string().len(), 32);
@@ -164,8 +162,8 @@ mod tests {
     proptest! {
         #[test]
         fn both_sides_compute_the_same_version(names in prop::collection::btree_set("[a-z]{1,4}", 0..40)) {
-            let settings = Settings { local_targets: LocalTargets::Allow };
-            let mut snapshot = Snapshot::new(settings);
+            let settings = Settings::new(LocalTargets::Allow);
+            let mut snapshot = Snapshot::new(settings.clone());
             let mut known = BTreeMap::new();
             for name in &names {
                 let forward = forward(&format!("n/{name}"), 1);

@@ -5,22 +5,22 @@ use std::num::NonZeroU16;
 
 use prost::Message;
 
-use crate::snapshot::{
-    Backend, BackendState, Forward, ForwardName, ForwardSpec, Grant, LocalTargets, Settings,
-    TakesNew,
-};
+use crate::snapshot::{Backend, BackendState, Forward, ForwardName, ForwardSpec, Grant, TakesNew};
 use crate::version::Hash;
 use crate::{BACKENDS_PER_FORWARD, proto};
 
 mod answer;
 mod grant;
 mod report;
+mod settings;
 mod spec;
 
 use spec::{spec_from_proto, spec_to_proto};
 
 pub use answer::{applied_from_proto, applied_to_proto, hello_from_proto, hello_to_proto};
 pub use report::{report_from_proto, report_to_proto};
+pub(crate) use settings::settings_bytes;
+pub use settings::{settings_from_proto, settings_to_proto};
 
 /// A message that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,42 +137,6 @@ pub(crate) fn content_hashes(
         content.extend(grant::to_proto(grant).encode_length_delimited_to_vec());
     }
     (spec_hash, Hash::of([content.as_slice()]))
-}
-
-pub(crate) fn settings_bytes(settings: &Settings) -> Vec<u8> {
-    settings_to_proto(settings).encode_length_delimited_to_vec()
-}
-
-/// Settings as they travel.
-#[must_use]
-pub fn settings_to_proto(settings: &Settings) -> proto::Settings {
-    let local_targets = match settings.local_targets {
-        LocalTargets::Allow => proto::settings::LocalTargets::Allow,
-        LocalTargets::Refuse => proto::settings::LocalTargets::Refuse,
-    };
-    proto::Settings {
-        local_targets: local_targets.into(),
-    }
-}
-
-/// Settings as they arrived.
-///
-/// # Errors
-/// They are absent or a value is unknown.
-pub fn settings_from_proto(message: Option<proto::Settings>) -> Result<Settings, Invalid> {
-    let message = present("update.settings", message)?;
-    let local_targets = match message.local_targets() {
-        proto::settings::LocalTargets::Allow => LocalTargets::Allow,
-        proto::settings::LocalTargets::Refuse => LocalTargets::Refuse,
-        proto::settings::LocalTargets::Unspecified => {
-            return Err(invalid(
-                "settings.local_targets",
-                message.local_targets,
-                "unknown value",
-            ));
-        }
-    };
-    Ok(Settings { local_targets })
 }
 
 /// Bytes that a backend adds to the message of its forward.

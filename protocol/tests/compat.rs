@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
-use tcpforward_protocol::snapshot::{Forward, ForwardName, ForwardSpec, Grant, Permission, Via};
+use tcpforward_protocol::snapshot::{
+    Forward, ForwardName, ForwardSpec, Grant, LocalTargets, Permission, Protected, Settings, Via,
+};
 use tcpforward_protocol::{proto, testing, wire};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -29,6 +31,7 @@ fn update() -> proto::Update {
         last: true,
         settings: Some(proto::Settings {
             local_targets: proto::settings::LocalTargets::Refuse.into(),
+            protected: vec![],
         }),
         upserts: vec![proto::Forward {
             name: "shop/web".to_owned(),
@@ -48,6 +51,7 @@ fn update() -> proto::Update {
                         weight: 3,
                         priority: 1,
                         host: None,
+                        service: false,
                     }],
                     dial: Some(proto::Dial {
                         timeout_ms: 1000,
@@ -193,6 +197,26 @@ fn a_permission_of_the_future_is_none() {
     message.grants[0].permission = 7;
     let forward = wire::forward_from_proto(message).unwrap();
     assert_eq!(forward.grants[0].permission, Permission::Missing);
+}
+
+#[test]
+fn protected_networks_and_who_leads_there_mean_what_they_meant() {
+    let settings = proto::Settings::decode(golden("settings-1.hex").as_slice()).unwrap();
+    let written = Settings {
+        local_targets: LocalTargets::Refuse,
+        protected: Protected::new(["10.96.0.0/16".parse().unwrap()]),
+    };
+    assert_eq!(wire::settings_to_proto(&written), settings);
+    assert_eq!(wire::settings_from_proto(Some(settings)), Ok(written));
+    let target = proto::Target::decode(golden("target-1.hex").as_slice()).unwrap();
+    let expected = proto::Target {
+        name: "a".to_owned(),
+        weight: 1,
+        service: true,
+        ..Default::default()
+    };
+    assert_eq!(target, expected);
+    assert_eq!(expected.encode_to_vec(), golden("target-1.hex"));
 }
 
 #[test]

@@ -94,6 +94,22 @@ pub fn mk_forward(namespace: &str, name: &str, port: u16, targets: &[Value]) -> 
     })
 }
 
+/// A DataPlane whose pods are of the ServiceAccount `proxy` of namespace `default`; `says` is what it
+/// says beside that, or instead.
+#[must_use]
+pub fn mk_pool(name: &str, says: Value) -> Value {
+    let mut spec = json!({"podNamespace": "default", "serviceAccountName": "proxy"});
+    if let (Value::Object(spec), Value::Object(says)) = (&mut spec, says) {
+        spec.extend(says);
+    }
+    json!({
+        "apiVersion": "tcpforward.dev/v1alpha1",
+        "kind": "DataPlane",
+        "metadata": {"name": name},
+        "spec": spec,
+    })
+}
+
 /// A target that names a port of a Service.
 #[must_use]
 pub fn mk_service_target(name: &str, service: &str, port: &str) -> Value {

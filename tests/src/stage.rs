@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::client;
 use crate::cluster::{Audience, Cluster, Controllers, Options};
 use crate::eventually::eventually;
+use crate::fixtures::mk_pool;
 use crate::lab::Lab;
 use crate::process::Process;
 use crate::programs;
@@ -51,7 +52,8 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts an API server without controllers and installs the CRD.
+    /// Starts an API server without controllers, and installs the CRDs and the pool `default`, whose pods
+    /// are those of the ServiceAccount default/proxy.
     ///
     /// # Errors
     /// It doesn't start, or refuses the CRD.
@@ -74,7 +76,11 @@ impl<'a> Stage<'a> {
 
     async fn on(lab: &'a Lab, cluster: Cluster) -> Result<Self> {
         cluster.install_crds(lab).await?;
-        Ok(Self { cluster, lab })
+        let stage = Self { cluster, lab };
+        stage
+            .apply(&mk_pool("default", json!({})).to_string())
+            .await?;
+        Ok(stage)
     }
 
     /// Runs kubectl from the root of the repository.

@@ -1,4 +1,4 @@
-//! A real API server and our own validation say the same of every TcpForward: the verdict, and the
+//! A real API server and our own validation say the same of every TcpForward and DataPlane: the verdict, and the
 //! field that it is about.
 
 use std::fs;
@@ -84,8 +84,11 @@ fn ours(text: &str) -> Verdict {
 
 /// What the API server would do with the text as it stands, unknown and doubled fields refused.
 async fn asked(client: &Client, text: &str) -> Result<Verdict> {
-    let uri = "/apis/tcpforward.dev/v1alpha1/namespaces/default/tcpforwards\
-               ?dryRun=All&fieldValidation=Strict";
+    let objects = match text.contains("\nkind: DataPlane\n") {
+        true => "dataplanes",
+        false => "namespaces/default/tcpforwards",
+    };
+    let uri = format!("/apis/tcpforward.dev/v1alpha1/{objects}?dryRun=All&fieldValidation=Strict");
     let request = http::Request::post(uri)
         .header("Content-Type", "application/yaml")
         .body(text.as_bytes().to_vec())?;

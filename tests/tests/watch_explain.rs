@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tcpforward_tests::cluster::{Cluster, Controllers};
+use tcpforward_tests::fixtures::mk_pool;
 use tcpforward_tests::lab::{self, Lab, Network};
 use tcpforward_tests::programs;
 
@@ -38,7 +39,7 @@ fn objects() -> Value {
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
          "spec": {"ports": [{"name": "pg", "port": 5432}]}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}},
-        slice, forward, role, binding,
+        slice, forward, role, binding, mk_pool("default", json!({})),
     ]})
 }
 
@@ -94,6 +95,7 @@ fn a_cluster_is_read_with_the_rights_of_who_asks() -> Result<()> {
             said.contains("Secret default/users can't be read"),
             "{said}"
         );
+        ensure!(said.contains("DataPlane default can't be read"), "{said}");
         Ok(())
     })
 }

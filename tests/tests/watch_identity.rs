@@ -2,6 +2,7 @@
 //! what it should be is refused on every path, and certificates change under open streams.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tcpforward_tests::client;
 use tcpforward_tests::eventually::eventually;
+use tcpforward_tests::fixtures::mk_pool;
 use tcpforward_tests::lab::{self, Lab, Network};
 use tcpforward_tests::secure::{self, HOST};
-use tcpforward_tests::stage::{DataPlane, Operator, SOON, Stage, ready};
+use tcpforward_tests::stage::{self, DataPlane, Operator, SOON, Stage, ready};
 
 const METHOD: &str = "/tcpforward.v1alpha1.ForwardSync/Subscribe";
 const GRPC: &str = "application/grpc";
@@ -24,12 +26,7 @@ const PERMISSION_DENIED: u16 = 7;
 const UNAVAILABLE: u16 = 14;
 const UNIMPLEMENTED: u16 = 12;
 
-const IDENTITY: [&str; 4] = [
-    "--data-plane-service-account",
-    "default/proxy,edge=default/edge",
-    "--server-name",
-    HOST,
-];
+const IDENTITY: [&str; 2] = ["--server-name", HOST];
 
 /// ServiceAccounts of two pools and of nobody, and pods of each.
 fn pods() -> String {
@@ -65,6 +62,8 @@ impl<'a> Known<'a> {
     async fn new(lab: &'a Lab) -> Result<Self> {
         let stage = Stage::new(lab).await?;
         stage.apply(&pods()).await?;
+        let edge = mk_pool("edge", json!({"serviceAccountName": "edge"}));
+        stage.apply(&edge.to_string()).await?;
         Ok(Self { stage, lab })
     }
 
@@ -99,7 +98,12 @@ impl<'a> Known<'a> {
             "-o",
             r"jsonpath={.data.ca\.crt}",
         ];
-        self.stage.kubectl(&query).await
+        eventually("the bundle to be published", SOON, async || {
+            let bundle = self.stage.kubectl(&query).await?;
+            ensure!(!bundle.is_empty(), "an empty one");
+            Ok(bundle)
+        })
+        .await
     }
 
     /// Options of a data plane that says to be this pod and shows this token.
@@ -384,6 +388,73 @@ fn an_outage_of_the_api_server_refuses_the_new_and_leaves_the_known() -> Result<
         .await?;
         ensure!(dataplane.process.ended()?.is_none());
         Ok(())
+    })
+}
+
+async fn nobody(operator: &Operator) -> Result<()> {
+    eventually("the data plane to be sent away", SOON, async || {
+        let line = "tcpforward_operator_dataplanes_connected{pool=\"default\"}";
+        let count = metric(operator, line).await?;
+        ensure!(count.is_none(), "{count:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn a_pool_says_who_is_let_in_while_everything_runs() -> Result<()> {
+    lab::run(Network::Namespace, async |lab| {
+        let known = Known::new(lab).await?;
+        let operator = known.stage.operator_with(1, &IDENTITY).await?;
+        let bundle = known.bundle().await?;
+        let token = known.token("proxy", "tcpforward", "one").await?;
+        let mut options = known
+            .options(&[&operator], "one", (&bundle, &token))
+            .await?;
+        options.extend(["--pod".to_owned(), "one".to_owned()]);
+        let mut dataplane = known.stage.dataplane_with(1, &options)?;
+        ready(dataplane.health).await?;
+        connected(&operator, "default").await?;
+        let web = stage::service("web", &["10.77.0.11:8080".parse()?]);
+        let web = web + &stage::forward("web", 8888, "web");
+        known.stage.apply(&web).await?;
+        let served = ("Programmed", "True", "Programmed");
+        known
+            .stage
+            .condition("web", served.0, served.1, served.2)
+            .await?;
+
+        // Another account: its pods are let in, these no longer, and they go on as they are.
+        let other = mk_pool("default", json!({"serviceAccountName": "stranger"}));
+        known.stage.apply(&other.to_string()).await?;
+        nobody(&operator).await?;
+        dataplane.process.says("no data plane's", SOON).await?;
+        let listener = SocketAddr::new(dataplane.ip, 8888);
+        client::dial(listener)
+            .await
+            .context("it serves what it has")?;
+        let ours = mk_pool("default", json!({})).to_string();
+        known.stage.apply(&ours).await?;
+        connected(&operator, "default").await?;
+
+        // No pool: there is nothing to serve, and that is told before the stream ends.
+        known
+            .stage
+            .kubectl(&["delete", "dataplane", "default"])
+            .await?;
+        nobody(&operator).await?;
+        eventually("the port to be closed", SOON, async || {
+            ensure!(client::dial(listener).await.is_err(), "still open");
+            Ok(())
+        })
+        .await?;
+        known.stage.apply(&ours).await?;
+        connected(&operator, "default").await?;
+        known
+            .stage
+            .condition("web", served.0, served.1, served.2)
+            .await
+            .map(drop)
     })
 }
 

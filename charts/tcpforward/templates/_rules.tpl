@@ -7,11 +7,17 @@
   resources: [tokenreviews]
   verbs: [create]
 - apiGroups: [""]
-  resources: [nodes]
+  resources: [namespaces, nodes]
+  verbs: [list, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [servicecidrs]
   verbs: [list, watch]
 - apiGroups: [tcpforward.dev]
   resources: [dataplanes]
   verbs: [list, watch]
+- apiGroups: [tcpforward.dev]
+  resources: [dataplanes/status]
+  verbs: [patch]
 {{- end }}
 
 {{/* Of each namespace whose TcpForwards are served. */}}

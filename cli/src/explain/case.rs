@@ -274,9 +274,7 @@ impl Case<'_> {
 
     /// What a cluster would say otherwise.
     fn elsewhere(&self, ip: IpAddr, verdict: &Verdict) -> String {
-        let cluster = Settings {
-            local_targets: LocalTargets::Refuse,
-        };
+        let cluster = Settings::new(LocalTargets::Refuse);
         match (verdict, guard::check(ip, &cluster)) {
             (Verdict::Allowed(_) | Verdict::Reported(_), Err(why)) => {
                 format!("; in a cluster refused: {why}")

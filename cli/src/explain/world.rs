@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use tcpforward_operator::compile::{Compiler, Outcome, Rules};
+use tcpforward_operator::compile::{self, Compiler, Outcome, Rules};
 use tcpforward_operator::files;
+use tcpforward_operator::forward;
 use tcpforward_operator::glance::Cluster;
 use tcpforward_operator::index::{Contents, Event, Index};
 use tcpforward_operator::manifest;
@@ -20,6 +21,8 @@ pub(super) struct World {
     pub(super) index: Index,
     pub(super) settings: Settings,
     pub(super) place: Place,
+    /// By which pools are asked.
+    pub(super) rules: compile::Place,
     /// What may not be read: kind and name.
     pub(super) forbidden: Vec<String>,
 }
@@ -35,13 +38,18 @@ impl World {
         let name = ForwardName::new(namespace, name);
         let service = args.target.host.service(&args.cluster_domain);
         let seen = cluster.look(&name, service.as_ref()).await?;
+        let pool = seen.index.raw(&name).map(forward::pool).unwrap_or_default();
+        let unseen = seen.forbidden.contains(&format!("DataPlane {pool}"));
         Ok(Self {
+            settings: compile::Place::Cluster.settings(&seen.index, pool),
             name,
             index: seen.index,
-            settings: Settings {
-                local_targets: LocalTargets::Refuse,
-            },
             place: Place::Cluster,
+            rules: match unseen {
+                // What the pool allows is not known; what it says of addresses is strict then.
+                true => compile::Place::Manifests,
+                false => compile::Place::Cluster,
+            },
             forbidden: seen.forbidden,
         })
     }
@@ -61,10 +69,9 @@ impl World {
         Ok(Self {
             name: name_of(&args.forward, &index)?,
             index,
-            settings: Settings {
-                local_targets: LocalTargets::Allow,
-            },
+            settings: Settings::new(LocalTargets::Allow),
             place: Place::Manifests,
+            rules: compile::Place::Manifests,
             forbidden: Vec::new(),
         })
     }
@@ -79,7 +86,7 @@ impl World {
     /// What the operator would make of it.
     pub(super) fn outcome(&self, cluster_domain: &str) -> Result<Outcome, Trouble> {
         let mut compiler = Compiler::new(Rules {
-            settings: self.settings,
+            place: self.rules,
             reserved: BTreeMap::new(),
             cluster_domain: cluster_domain.to_owned(),
         });

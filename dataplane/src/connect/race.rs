@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::Settings;
+use tcpforward_protocol::snapshot::{Origin, Settings};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -161,7 +161,13 @@ impl<'a> Race<'a> {
         self.running.push(Attempt {
             address,
             start,
-            connecting: Box::pin(dial::connect(address, settings, until, shared)),
+            connecting: Box::pin(dial::connect(
+                address,
+                Origin::Author,
+                settings,
+                until,
+                shared,
+            )),
             room,
         });
     }

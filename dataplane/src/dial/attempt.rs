@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcpforward_protocol::answer::DialError;
 use tcpforward_protocol::guard::{self, Forbidden};
-use tcpforward_protocol::snapshot::Settings;
+use tcpforward_protocol::snapshot::{Origin, Settings};
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
@@ -108,15 +108,16 @@ impl Cause {
     }
 }
 
-/// One attempt, of a session or of a check: nothing is dialled that the guard forbids or that comes
-/// back to us.
+/// One attempt, of a session or of a check, at an address that `origin` says: nothing is dialled that
+/// the guard forbids or that comes back to us.
 pub async fn connect(
     address: SocketAddr,
+    origin: Origin,
     settings: &Settings,
     until: Instant,
     shared: &Shared,
 ) -> Result<Connection, Cause> {
-    guard::check(address.ip(), settings)?;
+    guard::check_of(origin, address.ip(), settings)?;
     if shared.is_own(address) {
         return Err(Cause::Own);
     }
@@ -137,15 +138,17 @@ pub async fn connect(
 /// The same, through a parent proxy if there is one. It leads nowhere where we would not go ourselves.
 pub async fn reach(
     address: SocketAddr,
+    origin: Origin,
     parent: Option<&Parent>,
     settings: &Settings,
     until: Instant,
     shared: &Shared,
 ) -> Result<Channel, Cause> {
     let Some(parent) = parent else {
-        return Ok(connect(address, settings, until, shared).await?.into());
+        let connection = connect(address, origin, settings, until, shared).await?;
+        return Ok(connection.into());
     };
-    guard::check(address.ip(), settings)?;
+    guard::check_of(origin, address.ip(), settings)?;
     if shared.is_own(address) {
         return Err(Cause::Own);
     }

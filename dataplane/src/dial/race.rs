@@ -135,7 +135,9 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
     let outcome = match attempt::moved(seat.backend().address, dialling.offset) {
         Ok(address) => {
             let parent = dialling.active.backends_parent().map(Arc::as_ref);
-            attempt::reach(address, parent, settings, until, &dialling.context.shared).await
+            let origin = dialling.active.origin_of(&seat.backend().target);
+            let shared = &dialling.context.shared;
+            attempt::reach(address, origin, parent, settings, until, shared).await
         }
         Err(cause) => Err(cause),
     };

@@ -120,9 +120,7 @@ mod tests {
 
     use super::*;
 
-    const CLUSTER: Settings = Settings {
-        local_targets: LocalTargets::Refuse,
-    };
+    const CLUSTER: Settings = Settings::new(LocalTargets::Refuse);
 
     fn host(name: &str) -> Host {
         Host {
@@ -191,9 +189,7 @@ mod tests {
         let error = permitted.error.unwrap();
         assert_eq!(error.kind, HostErrorKind::Forbidden);
         assert!(error.text.starts_with("127.0.0.1 is left out: "), "{error}");
-        let laptop = Settings {
-            local_targets: LocalTargets::Allow,
-        };
+        let laptop = Settings::new(LocalTargets::Allow);
         let permitted = found.permitted(&laptop);
         assert_eq!(permitted.addresses.len(), 2);
         assert!(permitted.error.unwrap().text.contains("metadata"));

@@ -10,9 +10,7 @@ use super::*;
 use crate::connect::refusal::Refusal;
 use crate::parent::scripted::{accept, accept_tls, answers, in_tls, papers, parent, request};
 
-const SETTINGS: Settings = Settings {
-    local_targets: LocalTargets::Allow,
-};
+const SETTINGS: Settings = Settings::new(LocalTargets::Allow);
 
 const OPEN: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
@@ -181,9 +179,7 @@ async fn a_parent_that_is_nobody_s_to_reach_is_not_dialled() {
     let parent = Parent::new(&via);
     let own = parent.open(&target, &SETTINGS, until, &shared).await;
     assert_eq!(own.unwrap_err(), Trouble::Loop);
-    let strict = Settings {
-        local_targets: LocalTargets::Refuse,
-    };
+    let strict = Settings::new(LocalTargets::Refuse);
     let forbidden = parent.open(&target, &strict, until, &shared).await;
     let trouble = forbidden.unwrap_err();
     assert_eq!(Refusal::from(&trouble), Refusal::ParentUnfit, "{trouble}");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{ActiveCheck, Probe, ProxyVersion, Settings};
+use tcpforward_protocol::snapshot::{ActiveCheck, Origin, Probe, ProxyVersion, Settings};
 use tokio::time::{Instant, timeout_at};
 
 use super::expect::{Expect, Verdict};
@@ -32,6 +32,8 @@ pub(super) struct Check {
     pub(super) proxy_protocol: Option<ProxyVersion>,
     /// Where: the backend's own, perhaps with another port.
     pub(super) address: SocketAddr,
+    /// Who says so.
+    pub(super) origin: Origin,
     /// What may be dialled.
     pub(super) settings: Settings,
     /// Through whom, as sessions go.
@@ -77,7 +79,8 @@ async fn talk(
     shared: &Shared,
 ) -> Result<(), Trouble> {
     let (parent, settings) = (check.parent.as_deref(), &check.settings);
-    let mut channel = dial::reach(check.address, parent, settings, until, shared).await?;
+    let (address, origin) = (check.address, check.origin);
+    let mut channel = dial::reach(address, origin, parent, settings, until, shared).await?;
     let mut request = match check.proxy_protocol {
         Some(version) => proxy_protocol::encode(version, None, None),
         None => Vec::new(),

@@ -77,7 +77,8 @@ pub(super) fn checks(served: &Served, active: &Active) -> Vec<(Arc<Backend>, Che
             active: Arc::clone(&check),
             proxy_protocol: relay.proxy_protocol,
             address,
-            settings: active.terms.settings,
+            origin: active.origin_of(&backend.target),
+            settings: active.terms.settings.clone(),
             parent: active.backends_parent().cloned(),
         };
         Some((Arc::clone(record), check))

@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use tcpforward_protocol::answer::DialError;
 use tcpforward_protocol::snapshot::{
-    ActiveCheck, Forward, HttpProbe, LocalTargets, Probe, ProxyVersion, Settings, TakesNew,
+    ActiveCheck, Forward, HttpProbe, LocalTargets, Origin, Probe, ProxyVersion, Settings, TakesNew,
     TcpProbe,
 };
 use tcpforward_protocol::testing;
@@ -50,9 +50,8 @@ fn check(probe: Probe, address: SocketAddr) -> Check {
         active: Arc::new(active(probe, DEADLINE)),
         proxy_protocol: None,
         address,
-        settings: Settings {
-            local_targets: LocalTargets::Allow,
-        },
+        origin: Origin::Author,
+        settings: Settings::new(LocalTargets::Allow),
         parent: None,
     }
 }
@@ -198,9 +197,7 @@ async fn what_sessions_may_not_dial_checks_may_not_either() {
         "{outcome:?}"
     );
     let forbidden = Check {
-        settings: Settings {
-            local_targets: LocalTargets::Refuse,
-        },
+        settings: Settings::new(LocalTargets::Refuse),
         ..check(tcp("", ""), address)
     };
     let (reason, text) = failure(&forbidden).await;

@@ -18,10 +18,11 @@ impl Served {
     #[must_use]
     pub fn hosts(&self) -> Vec<(Target, Option<Found>)> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let settings = self.active().terms.settings;
+        let active = self.active();
+        let settings = &active.terms.settings;
         let targets = given.forward.spec.relay.targets.iter();
         let named = targets.filter(|target| target.host.is_some());
-        let found = |target| Some(given.hosts.of(target)?.permitted(&settings));
+        let found = |target| Some(given.hosts.of(target)?.permitted(settings));
         named
             .map(|target| (target.clone(), found(target)))
             .collect()

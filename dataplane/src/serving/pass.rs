@@ -83,7 +83,7 @@ impl Serving {
             Step::Close(name) => self.make_way(&name, pass),
             Step::Stop(name) => self.stop(&name),
             Step::Update(name) => {
-                let terms = self.terms(pass.wanted.settings);
+                let terms = self.terms(pass.wanted.settings.clone());
                 if let (Some(forward), Some(running)) =
                     (pass.forward(&name), self.running.get(&name))
                 {
@@ -152,7 +152,7 @@ impl Serving {
             let former = Arc::clone(&running.served.active().forward);
             pass.moved.insert(forward.name.clone(), former);
         }
-        let terms = self.terms(pass.wanted.settings);
+        let terms = self.terms(pass.wanted.settings.clone());
         let running = self.running_of(forward, &terms);
         update(&running.served, Arc::clone(forward), terms);
         let shares: Vec<_> = bound.into_iter().map(|b| running.listen(b)).collect();
@@ -196,7 +196,7 @@ impl Serving {
                 update(
                     &running.served,
                     Arc::new(mixed),
-                    self.terms(wanted.settings),
+                    self.terms(wanted.settings.clone()),
                 );
             }
         }

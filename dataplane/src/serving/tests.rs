@@ -37,9 +37,7 @@ fn wanted(forwards: impl IntoIterator<Item = Forward>) -> Arc<Wanted> {
     let forwards = forwards.into_iter().map(Arc::new);
     Arc::new(Wanted {
         seq: 1,
-        settings: tcpforward_protocol::snapshot::Settings {
-            local_targets: LocalTargets::Allow,
-        },
+        settings: tcpforward_protocol::snapshot::Settings::new(LocalTargets::Allow),
         forwards: forwards.map(|f| (f.name.clone(), f)).collect(),
         refused: Vec::new(),
     })

@@ -78,7 +78,7 @@ impl Rights {
 
 /// Which right of a session is gone, if one is. It goes by its client's address, and if that is a
 /// peer's word, by the trust in that peer. A client that has not said yet who it is counts as the peer.
-/// A tunnel has to be one that would be let through now, and what it leads to still there. Where
+/// What it leads to has to be what may be dialled now. A tunnel has to be one that would be let through now, and what it leads to still there. Where
 /// another namespace's leave is needed, it has to be there still, for this forward and that Service.
 fn lost(open: &Open, law: Law<'_>) -> Option<Ending> {
     let listener = &law.active.forward.spec.listener;
@@ -97,5 +97,7 @@ fn lost(open: &Open, law: Law<'_>) -> Option<Ending> {
     let holds = open.grounds().is_none_or(|grounds| {
         law.active.upholds(&grounds) && reached.as_ref().is_none_or(is_there)
     });
-    (!may_come || !holds).then_some(Ending::RightLost)
+    let may_go = |reached: &Reached| law.active.may_dial(&reached.backend);
+    let may_go = reached.as_ref().is_none_or(may_go);
+    (!may_come || !may_go || !holds).then_some(Ending::RightLost)
 }

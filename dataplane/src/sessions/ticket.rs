@@ -135,9 +135,15 @@ impl Ticket {
             backend: Arc::clone(backend),
             since: picked,
         });
-        // It may have changed during the dial, unseen by who looks through the sessions.
-        if backend.condition().0 != Condition::Usable {
-            self.sessions.stir();
+        // It may have changed during the dial, unseen by who looks through the sessions. One that must
+        // not be dialled any more is removed.
+        match backend.condition().0 {
+            Condition::Usable => {}
+            Condition::Removed => {
+                self.sessions.stir();
+                self.sessions.rights_changed();
+            }
+            _ => self.sessions.stir(),
         }
         let is_gone = || self.sessions.is_gone() || backend.condition().0 == Condition::Removed;
         if backend.granted.is_some() && is_gone() {

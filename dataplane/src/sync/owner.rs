@@ -204,7 +204,7 @@ impl Sync {
         self.seq += 1;
         let wanted = Wanted {
             seq: self.seq,
-            settings: held.settings,
+            settings: held.settings.clone(),
             forwards: held.forwards.clone(),
             refused: held.refused.values().cloned().collect(),
         };

@@ -12,9 +12,7 @@ use crate::served::Served;
 
 pub(crate) use tcpforward_protocol::testing::backend;
 
-const SETTINGS: Settings = Settings {
-    local_targets: LocalTargets::Allow,
-};
+const SETTINGS: Settings = Settings::new(LocalTargets::Allow);
 
 pub(crate) fn forward(name: &str, generation: i64, requires: &[&str]) -> Forward {
     let mut spec = testing::spec(vec![target("t")]);

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use prometheus::Registry;
-use tcpforward_protocol::snapshot::{LocalTargets, Settings};
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use super::tasks::{Tasks, done};
 use super::{Core, EVENTS, Error};
 use crate::admin::Insight;
-use crate::compile::Rules;
+use crate::compile::{Place, Rules};
 use crate::config::CLUSTER_DOMAIN;
 use crate::controller::Writing;
 use crate::files;
-use crate::index::Event;
+use crate::index::{Event, Index};
 use crate::lease::LeaseView;
 use crate::manifest::Finding;
 use crate::metrics::Metrics;
@@ -37,16 +36,15 @@ impl Local {
         reserved: BTreeMap<u16, String>,
     ) -> Result<(Self, Insight), Error> {
         let rules = Rules {
-            settings: Settings {
-                local_targets: LocalTargets::Allow,
-            },
+            place: Place::Manifests,
             reserved,
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
         };
         let (_, lease) = watch::channel(LeaseView::alone());
         let metrics = Metrics::new(registry)?;
         let identity = "local".to_owned();
-        let core = Core::new(rules, Writing::Local, None, lease, identity, metrics);
+        let index = Index::new();
+        let core = Core::new(rules, index, Writing::Local, None, lease, identity, metrics);
         let insight = core.insight.clone();
         Ok((Self { core }, insight))
     }

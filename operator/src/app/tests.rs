@@ -7,7 +7,10 @@ use tokio::io::DuplexStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
+use crate::controller::Forwards;
 use crate::manifest::Finding;
 use crate::push::fake::DataPlane;
 use crate::push::fixtures::hello;

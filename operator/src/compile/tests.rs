@@ -7,21 +7,20 @@ use tcpforward_protocol::{BACKENDS_BYTES, BACKENDS_PER_FORWARD, wire};
 
 use super::*;
 use crate::index::tests::{
-    forward, gone, names, proxy, raw, secret, secret_is, service, service_with, slice, slice_with,
-    to,
+    forward, gone, names, pool, proxy, raw, secret, secret_is, service, service_with, slice,
+    slice_with, to,
 };
 use crate::index::{Contents, Event, Kind, Object};
 
 mod connect;
 mod grants;
+mod pools;
 
-const CLUSTER: Settings = Settings {
-    local_targets: LocalTargets::Refuse,
-};
+const CLUSTER: Settings = Settings::new(LocalTargets::Refuse);
 
 fn rules() -> Rules {
     Rules {
-        settings: CLUSTER,
+        place: Place::Cluster,
         reserved: BTreeMap::from([(9901, "the admin page of this process".to_owned())]),
         cluster_domain: "cluster.test".to_owned(),
     }
@@ -38,6 +37,9 @@ impl World {
             index: Index::new(),
             compiler: Compiler::new(rules()),
         };
+        for name in ["default", "edge", "other"] {
+            world.apply(pool(name, json!({})));
+        }
         for event in events {
             world.apply(event);
         }
@@ -447,6 +449,18 @@ fn events() -> Vec<Event> {
         grants::beyond("aux", 201, "db"),
         grants::grant("j", &["team", "aux"], &[Some("web")]),
         grants::grant("k", &["aux"], &[None]),
+        forward("j", 102, pools::to_address("172.16.0.7")),
+        pool(
+            "default",
+            json!({
+                "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "a"}}},
+                "ports": [{"port": 79, "endPort": 100, "namespaces": ["shop"]}, {"port": 102}],
+                "limits": {"forwardsPerNamespace": 6, "connectionsPerForward": 5},
+            }),
+        ),
+        pools::namespace("shop", "a"),
+        pools::node("one", &["172.16.0.0/24"]),
+        pools::services(&["10.96.0.0/16"]),
     ]
 }
 
@@ -464,7 +478,7 @@ proptest! {
 
     #[test]
     fn changing_bit_by_bit_is_computing_everything(
-        edits in prop::collection::vec((0..20_usize, any::<bool>()), 0..60),
+        edits in prop::collection::vec((0..25_usize, any::<bool>()), 0..60),
     ) {
         let mut world = World::of([]);
         for (i, there) in edits {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rustls::pki_types::DnsName;
 use tcpforward_process::duration;
 
-use crate::identity::accounts::{Accounts, Entry};
 use crate::identity::rotation::Lifetimes;
 
 /// The part of the command line about identity.
@@ -14,15 +13,6 @@ use crate::identity::rotation::Lifetimes;
 // Its name is that of the whole command line, too.
 #[group(skip)]
 pub struct Args {
-    /// ServiceAccount of a pool's data planes, as [POOL=]NAMESPACE/NAME; repeatable. Without a pool:
-    /// default. Only tokens of its pods, for the audience tcpforward, open a stream.
-    #[arg(
-        long = "data-plane-service-account",
-        value_delimiter = ',',
-        value_parser = Entry::read,
-        env = "TCPFORWARD_DATA_PLANE_SERVICE_ACCOUNT"
-    )]
-    pub accounts: Vec<Entry>,
     /// DNS name that data planes dial, which the certificate is for; repeatable.
     #[arg(
         long = "server-name",
@@ -85,11 +75,9 @@ pub enum Transport {
     Insecure,
 }
 
-/// Who the operator is, and who may be a data plane.
+/// Who the operator is. Who may be a data plane is for DataPlanes to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Who may be a data plane.
-    pub accounts: Accounts,
     /// DNS names that data planes dial.
     pub server_names: Vec<String>,
     /// Name of the ConfigMaps.
@@ -122,14 +110,9 @@ pub enum Certificate {
 /// Options that don't go together.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No pod could ever be a data plane.
-    #[error(
-        "--data-plane-service-account is missing: name the ServiceAccount of the data planes, as NAMESPACE/NAME, or, for development on one machine, say --insecure-transport"
-    )]
-    NoAccount,
     /// Nobody could verify the certificate.
     #[error(
-        "--server-name is missing: say the name that data planes dial, like tcpforward-operator.tcpforward-system.svc"
+        "--server-name is missing: say the name that data planes dial, like tcpforward-operator.tcpforward-system.svc, or, for development on one machine, --insecure-transport"
     )]
     NoName,
     /// Half a certificate.
@@ -139,12 +122,6 @@ pub enum Error {
         there: &'static str,
         /// What is not.
         missing: &'static str,
-    },
-    /// A pod of it could choose whose forwards it gets.
-    #[error("--data-plane-service-account names {account} for two pools: give each pool its own")]
-    TwoPools {
-        /// Namespace and name.
-        account: String,
     },
     /// Nothing could be renewed in time.
     #[error("{flag}: expected at least {least}, and no certificate longer than its authority")]
@@ -168,7 +145,6 @@ impl TryFrom<Args> for Transport {
     fn try_from(args: Args) -> Result<Self, Error> {
         if args.insecure_transport {
             let others = [
-                ("--data-plane-service-account", !args.accounts.is_empty()),
                 ("--server-name", !args.server_names.is_empty()),
                 ("--tls-cert", args.tls_cert.is_some()),
             ];
@@ -177,16 +153,10 @@ impl TryFrom<Args> for Transport {
                 None => Ok(Self::Insecure),
             };
         }
-        let accounts = Accounts::new(args.accounts.iter().cloned());
-        let accounts = accounts.map_err(|account| Error::TwoPools { account })?;
-        if accounts.is_empty() {
-            return Err(Error::NoAccount);
-        }
         if args.server_names.is_empty() {
             return Err(Error::NoName);
         }
         Ok(Self::Identity(Identity {
-            accounts,
             server_names: args.server_names.clone(),
             ca_config_map: args.ca_config_map.clone(),
             certificate: certificate(args)?,
@@ -267,15 +237,10 @@ mod tests {
         Transport::try_from(program.args).map_err(|error| error.to_string())
     }
 
-    const BOTH: [&str; 4] = [
-        "--data-plane-service-account",
-        "sys/dp,edge=sys/edge",
-        "--server-name",
-        "op.sys.svc",
-    ];
+    const NAME: [&str; 2] = ["--server-name", "op.sys.svc"];
 
     fn with(arguments: &[&str]) -> Result<Transport, String> {
-        transport(&[&BOTH, arguments].concat())
+        transport(&[&NAME, arguments].concat())
     }
 
     #[test]
@@ -284,10 +249,6 @@ mod tests {
             panic!("not made");
         };
         assert_eq!(made.server_names, ["op.sys.svc"]);
-        assert_eq!(
-            made.accounts.pool("system:serviceaccount:sys:edge"),
-            Some("edge")
-        );
         let lifetimes = Lifetimes {
             certificate: Duration::from_secs(30 * 24 * 3600),
             authority: Duration::from_secs(365 * 24 * 3600),
@@ -318,14 +279,10 @@ mod tests {
 
     #[test]
     fn every_refusal_names_its_flag() {
-        let table: [(&[&str], &str); 7] = [
+        let table: [(&[&str], &str); 6] = [
             (&["--tls-cert", "c"], "--tls-cert needs --tls-key"),
             (&["--tls-key", "k"], "--tls-key needs --tls-cert"),
             (&["--tls-ca", "a"], "--tls-ca needs --tls-key"),
-            (
-                &["--data-plane-service-account", "other=sys/dp"],
-                "sys/dp for two pools",
-            ),
             (&["--certificate-lifetime", "1s"], "--certificate-lifetime"),
             (&["--ca-lifetime", "721h"], "--ca-lifetime"),
             (&["--server-name", "10.0.0.1:9"], "--server-name"),
@@ -334,7 +291,7 @@ mod tests {
             let refused = with(arguments).unwrap_err();
             assert!(refused.contains(expected), "{arguments:?}: {refused}");
         }
-        let nameless = transport(&BOTH[..2]).unwrap_err();
+        let nameless = transport(&[]).unwrap_err();
         assert!(nameless.contains("--server-name"), "{nameless}");
     }
 }

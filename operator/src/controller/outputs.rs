@@ -7,7 +7,8 @@ use std::time::Instant;
 use tcpforward_protocol::snapshot::{Forward, ForwardName};
 use tokio::sync::watch;
 
-use crate::crd::TcpForwardStatus;
+use crate::crd::{DataPlane, TcpForwardStatus};
+use crate::identity::accounts::Accounts;
 use crate::index::Key;
 use crate::patch::Queue;
 use crate::push::Published;
@@ -42,12 +43,17 @@ pub(crate) struct Outputs {
     pub(crate) pulse: watch::Sender<Pulse>,
     /// The Secrets that are to be watched; none: all of them are in manifests.
     pub(crate) secrets: Option<watch::Sender<BTreeSet<Key>>>,
+    /// Whose pods are whose data planes.
+    pub(crate) accounts: watch::Sender<Accounts>,
 }
 
 /// Whether and where statuses are written.
 pub(crate) enum Writing {
     /// To the API server.
-    Cluster(Arc<Queue>),
+    Cluster {
+        forwards: Arc<Queue>,
+        pools: Arc<Queue<DataPlane>>,
+    },
     /// Nowhere: `tcpforward run` shows them.
     Local,
 }

@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::crd::TcpForwardStatus;
+use crate::compile::Place;
+use crate::crd::{self, TcpForwardStatus};
+use crate::identity::accounts::Accounts;
 use crate::index::Contents;
 use crate::index::Key;
 use crate::index::ReferenceGrant;
-use crate::index::tests::{gone, proxy, secret, secret_is};
+use crate::index::tests::{gone, pool, proxy, secret, secret_is};
 use crate::patch::Queue;
 use crate::patch::StatusPatch;
 use crate::push::fake::DataPlane;
@@ -27,10 +29,12 @@ use crate::status;
 struct Operator {
     events: mpsc::Sender<Event>,
     published: watch::Receiver<Option<Published>>,
+    accounts: watch::Receiver<Accounts>,
     asked: watch::Receiver<BTreeSet<Key>>,
     forwards: watch::Receiver<Forwards>,
     lease: watch::Sender<LeaseView>,
     queue: Arc<Queue>,
+    queue_of_pools: Arc<Queue<crd::DataPlane>>,
     roster: Arc<Roster>,
     metrics: Metrics,
     pods: watch::Sender<Pods>,
@@ -40,18 +44,18 @@ struct Operator {
 impl Operator {
     fn start(lease: LeaseView) -> Self {
         let rules = Rules {
-            settings: Settings {
-                local_targets: LocalTargets::Refuse,
-            },
+            place: Place::Cluster,
             reserved: BTreeMap::new(),
             cluster_domain: "cluster.local".to_owned(),
         };
         let queue = Arc::<Queue>::default();
+        let queue_of_pools = Arc::<Queue<crd::DataPlane>>::default();
         let roster = Arc::<Roster>::default();
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let (lease, view) = watch::channel(lease);
         let (published, seen) = watch::channel(None);
         let (secrets, asked) = watch::channel(BTreeSet::new());
+        let (accounts, known) = watch::channel(Accounts::default());
         let (forwards, views) = watch::channel(Forwards::new());
         let pulse = Pulse {
             beat: now(),
@@ -62,10 +66,15 @@ impl Operator {
             forwards,
             pulse: watch::channel(pulse).0,
             secrets: Some(secrets),
+            accounts,
         };
-        let writing = Writing::Cluster(Arc::clone(&queue));
+        let writing = Writing::Cluster {
+            forwards: Arc::clone(&queue),
+            pools: Arc::clone(&queue_of_pools),
+        };
         let controller = Controller::new(
             rules,
+            Index::new(),
             writing,
             Arc::clone(&roster),
             view,
@@ -80,10 +89,12 @@ impl Operator {
         Self {
             events,
             published: seen,
+            accounts: known,
             asked,
             forwards: views,
             lease,
             queue,
+            queue_of_pools,
             roster,
             metrics,
             pods,
@@ -108,11 +119,26 @@ impl Operator {
         operator
             .say(Event::Replaced(Kind::EndpointSlice, slices))
             .await;
-        for kind in [Kind::Node, Kind::ReferenceGrant] {
-            operator.say(Event::Replaced(kind, Vec::new())).await;
-        }
+        operator.surroundings().await;
         operator.settle().await;
         operator
+    }
+
+    /// A pool, and that there is nothing else.
+    async fn surroundings(&self) {
+        let Event::Applied(default) = pool("default", json!({})) else {
+            unreachable!()
+        };
+        self.say(Event::Replaced(Kind::DataPlane, vec![default]))
+            .await;
+        for kind in [
+            Kind::Namespace,
+            Kind::Node,
+            Kind::ReferenceGrant,
+            Kind::ServiceCidr,
+        ] {
+            self.say(Event::Replaced(kind, Vec::new())).await;
+        }
     }
 
     async fn say(&self, event: Event) {
@@ -139,9 +165,8 @@ impl Operator {
                 }),
             }
         });
-        let version = tcpforward_protocol::snapshot::Snapshot::new(Settings {
-            local_targets: LocalTargets::Refuse,
-        });
+        let version =
+            tcpforward_protocol::snapshot::Snapshot::new(Settings::new(LocalTargets::Refuse));
         let applied = Applied {
             nonce: 0,
             version: Some(version.version()),
@@ -159,6 +184,7 @@ impl Operator {
         let shared = Shared {
             identity: "op".to_owned(),
             published: self.published.clone(),
+            accounts: self.accounts.clone(),
             lease: self.lease.subscribe(),
             roster: Arc::clone(&self.roster),
             metrics: self.metrics.clone(),
@@ -180,6 +206,13 @@ impl Operator {
         let status = &forwards[&ForwardName::new("shop", name)].status;
         word(status, type_)
     }
+}
+
+fn default_pool() -> Object {
+    let Event::Applied(default) = pool("default", json!({})) else {
+        unreachable!()
+    };
+    default
 }
 
 fn word(status: &TcpForwardStatus, type_: &str) -> (String, String) {
@@ -265,6 +298,7 @@ async fn nothing_is_published_before_every_secret_that_is_named_is_known() {
                     _ => None,
                 })
                 .collect(),
+            Kind::DataPlane => vec![default_pool()],
             _ => Vec::new(),
         };
         operator.say(Event::Replaced(kind, objects)).await;
@@ -416,6 +450,34 @@ async fn a_new_holder_gives_data_planes_ten_seconds() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     let second = operator.queue.take_all();
     assert_eq!(word(&second[0].status, "Programmed").1, "NoDataPlane");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_s_status_and_its_account_follow_what_is_there() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let ready = || {
+        let mut written = operator.queue_of_pools.take_all();
+        let patch = written.pop()?;
+        assert_eq!((patch.name.as_str(), written.len()), ("default", 0));
+        let ready = patch.status.conditions.iter().find(|c| c.type_ == "Ready");
+        Some((ready?.reason.clone(), patch.status.pods?.summary))
+    };
+    let says = |reason: &str, summary: &str| Some((reason.to_owned(), summary.to_owned()));
+    assert_eq!(ready(), says("NoDataPlane", "0/0"));
+    assert_eq!(ready(), None, "nothing is new");
+    let user = "system:serviceaccount:proxies:default";
+    let pool_of = || operator.accounts.borrow().pool(user).map(ToOwned::to_owned);
+    assert_eq!(pool_of().as_deref(), Some("default"));
+    operator.serve(&["a", "b"]);
+    operator.settle().await;
+    assert_eq!(ready(), says("Ready", "1/1"));
+    operator.say(gone(Kind::DataPlane, "default")).await;
+    operator.settle().await;
+    assert_eq!((ready(), pool_of()), (None, None));
+    assert_eq!(
+        operator.condition("a", "Accepted"),
+        ("False".to_owned(), "UnknownDataPlane".to_owned())
+    );
 }
 
 #[tokio::test(start_paused = true)]

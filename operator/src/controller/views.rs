@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::Value;
 use tcpforward_protocol::snapshot::ForwardName;
 
 use super::statuses::Current;
@@ -42,11 +41,8 @@ impl Controller {
         };
         let pool = self.pool_view(&outcome.pool, name);
         let (now, wall) = (now(), Timestamp::now());
-        let current = self.index.raw(name).map(|raw| Current {
-            resource_version: metadata(raw, "resourceVersion"),
-            uid: metadata(raw, "uid"),
-            status: self.index.status_of(name),
-        });
+        let raw = self.index.raw(name);
+        let current = raw.map(|raw| Current::of(raw, self.index.status_of(name)));
         let previous = match (&self.statuses, &current) {
             (Some(statuses), Some(current)) => statuses.previous(name, current),
             _ => self.shown(name),
@@ -95,11 +91,4 @@ impl Controller {
         gauge("served", served);
         gauge("rejected", outcomes.len() - served);
     }
-}
-
-fn metadata(raw: &Value, field: &str) -> String {
-    let value = raw
-        .pointer("/metadata")
-        .and_then(|metadata| metadata.get(field));
-    value.and_then(Value::as_str).unwrap_or_default().to_owned()
 }

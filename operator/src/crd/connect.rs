@@ -27,7 +27,8 @@ pub struct HttpConnect {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
     /// What becomes of a request that rules refuse. Enforce: it is refused. Report: it is let
-    /// through, logged and counted, with `tcpforward run` only. Absent: Enforce.
+    /// through, logged and counted, with `tcpforward run` and where the DataPlane allows it. Absent:
+    /// Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PolicyMode")]
     pub mode: Option<PolicyMode>,

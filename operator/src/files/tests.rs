@@ -61,7 +61,7 @@ impl Folder {
 
     async fn lists(&mut self) -> Vec<String> {
         let mut lists = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..9 {
             lists.push(self.event().await);
         }
         lists
@@ -96,7 +96,10 @@ async fn every_kind_is_announced_then_every_change() {
         lists,
         [
             "TcpForward=1",
+            "DataPlane=0",
+            "Namespace=0",
             "Service=0",
+            "ServiceCidr=0",
             "EndpointSlice=0",
             "Node=0",
             "ReferenceGrant=0",

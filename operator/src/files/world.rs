@@ -33,7 +33,10 @@ impl World {
         };
         [
             Kind::TcpForward,
+            Kind::DataPlane,
+            Kind::Namespace,
             Kind::Service,
+            Kind::ServiceCidr,
             Kind::EndpointSlice,
             Kind::Node,
             Kind::ReferenceGrant,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use tcpforward_protocol::snapshot::{
-    Action, HostPattern, HttpConnect, PolicyMode, Rule, ServiceName, Subject, Target, TunnelLimits,
+    Action, HostPattern, HttpConnect, Origin, PolicyMode, Rule, ServiceName, Subject, Target,
+    TunnelLimits,
 };
 use tcpforward_protocol::{HEAD_BYTES, SERVICE_PORTS};
 
@@ -128,6 +129,7 @@ pub(super) fn targets(connect: &HttpConnect) -> Result<Targets, Rejection> {
             weight: defaults::WEIGHT,
             priority: defaults::PRIORITY,
             host: None,
+            origin: Origin::Service,
         });
         targets.destinations.push(Destination::Service(ServiceRef {
             namespace: service.namespace.clone(),

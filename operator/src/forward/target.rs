@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tcpforward_protocol::snapshot::{Host, Target};
+use tcpforward_protocol::snapshot::{Host, Origin, Target};
 
 use super::{Destination, Place, Rejection, ServiceRef, unsupported, value};
 use crate::crd::{self, defaults};
@@ -46,13 +46,17 @@ fn one(i: usize, target: crd::Target, namespace: &str) -> Result<(Target, Destin
         priority: value::count(&at("priority"), target.priority, defaults::PRIORITY)?,
         name: target.name,
         host: None,
+        origin: Origin::Author,
     };
     let destination = match (target.service, target.address) {
-        (Some(service), None) => Destination::Service(ServiceRef {
-            namespace: service.namespace.unwrap_or_else(|| namespace.to_owned()),
-            name: service.name,
-            port: service.port,
-        }),
+        (Some(service), None) => {
+            parsed.origin = Origin::Service;
+            Destination::Service(ServiceRef {
+                namespace: service.namespace.unwrap_or_else(|| namespace.to_owned()),
+                name: service.name,
+                port: service.port,
+            })
+        }
         (None, Some(address)) => {
             let port = value::port(&at("address.port"), address.port)?;
             match address.host.parse::<IpAddr>() {

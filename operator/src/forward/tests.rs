@@ -4,8 +4,8 @@ use std::time::Duration;
 use serde_json::json;
 use tcpforward_protocol::snapshot::{
     ActiveCheck, BackendLimits, Dial, EstablishedConnections, Failback, Failover, Fate,
-    HealthCheck, Host, HttpProbe, Listener, ListenerLimits, LoadBalancer, PassiveCheck, Policy,
-    Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Target, TcpProbe, Topology,
+    HealthCheck, Host, HttpProbe, Listener, ListenerLimits, LoadBalancer, Origin, PassiveCheck,
+    Policy, Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Target, TcpProbe, Topology,
     WhenNoneHealthy,
 };
 
@@ -62,10 +62,8 @@ fn what_is_absent_means_this() {
             listener: Listener::plain(NonZeroU16::new(8888).unwrap(), None),
             relay: Relay {
                 targets: vec![Target {
-                    name: "a".into(),
-                    weight: 1,
-                    priority: 0,
-                    host: None,
+                    origin: Origin::Service,
+                    ..tcpforward_protocol::testing::target("a")
                 }],
                 dial: Dial {
                     timeout: Duration::from_secs(1),

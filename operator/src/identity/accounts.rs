@@ -2,69 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::validate::metadata::{is_label, is_word};
+use crate::pool::ServiceAccount;
 
 /// The pool of each ServiceAccount that may be a data plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
+    /// Before that nobody is known.
+    pub(crate) known: bool,
     /// By the name that the API server gives a ServiceAccount as a user.
     pools: BTreeMap<String, String>,
     namespaces: BTreeSet<String>,
 }
 
-/// One entry, as in `edge=proxies/tcpforward`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pool: String,
-    namespace: String,
-    name: String,
-}
-
-impl Entry {
-    /// Reads `[POOL=]NAMESPACE/NAME`; without a pool it is `default`.
-    ///
-    /// # Errors
-    /// What is expected.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let (pool, account) = text.split_once('=').unwrap_or(("default", text));
-        let (namespace, name) = account.split_once('/').unwrap_or_default();
-        let is_name = name.len() <= 253 && name.split('.').all(is_word);
-        if is_label(pool) && is_label(namespace) && is_name {
-            return Ok(Self {
-                pool: pool.to_owned(),
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            });
-        }
-        Err("expected NAMESPACE/NAME of a ServiceAccount, or POOL=NAMESPACE/NAME".to_owned())
-    }
-}
-
 impl Accounts {
-    /// All entries together.
-    ///
-    /// # Errors
-    /// The ServiceAccount that has two pools: a pod of it could choose.
-    pub fn new(entries: impl IntoIterator<Item = Entry>) -> Result<Self, String> {
-        let mut accounts = Self::default();
-        for Entry {
-            pool,
-            namespace,
-            name,
-        } in entries
-        {
+    /// Those of all pools. A ServiceAccount belongs to the first that names it: a pod of it could
+    /// choose otherwise.
+    #[must_use]
+    pub fn of<'a>(pools: impl IntoIterator<Item = (&'a str, &'a ServiceAccount)>) -> Self {
+        let mut accounts = Self {
+            known: true,
+            ..Self::default()
+        };
+        for (pool, ServiceAccount { namespace, name }) in pools {
             let user = format!("system:serviceaccount:{namespace}:{name}");
-            let other = accounts.pools.insert(user, pool.clone());
-            if other.is_some_and(|other| other != pool) {
-                return Err(format!("{namespace}/{name}"));
-            }
-            accounts.namespaces.insert(namespace);
+            let owner = accounts.pools.entry(user);
+            owner.or_insert_with(|| pool.to_owned());
+            accounts.namespaces.insert(namespace.clone());
         }
-        Ok(accounts)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pools.is_empty()
+        accounts
     }
 
     /// The pool of a user of the API server.
@@ -79,36 +44,31 @@ impl Accounts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn accounts(texts: &[&str]) -> Result<Accounts, String> {
-        Accounts::new(texts.iter().map(|text| Entry::read(text).unwrap()))
+    /// Pools with a ServiceAccount each, as `(pool, namespace, name)`.
+    pub(crate) fn accounts(pools: &[(&str, &str, &str)]) -> Accounts {
+        let account = |(pool, namespace, name): &(&str, &str, &str)| {
+            let (namespace, name) = ((*namespace).to_owned(), (*name).to_owned());
+            ((*pool).to_owned(), ServiceAccount { namespace, name })
+        };
+        let all: Vec<_> = pools.iter().map(account).collect();
+        Accounts::of(all.iter().map(|(pool, account)| (pool.as_str(), account)))
     }
 
     #[test]
-    fn a_service_account_has_one_pool() {
-        let both = accounts(&["a/tcpforward", "edge=b/tcpforward", "edge=b/tcpforward"]).unwrap();
-        assert_eq!(
-            both.pool("system:serviceaccount:a:tcpforward"),
-            Some("default")
-        );
-        assert_eq!(
-            both.pool("system:serviceaccount:b:tcpforward"),
-            Some("edge")
-        );
-        assert_eq!(both.pool("system:serviceaccount:b:default"), None);
-        assert_eq!(both.namespaces().collect::<Vec<_>>(), ["a", "b"]);
-        let twice = accounts(&["a/x", "edge=a/x"]).unwrap_err();
-        assert_eq!(twice, "a/x");
-    }
-
-    #[test]
-    fn what_is_no_service_account_is_refused() {
-        for text in [
-            "", "x", "a/", "/x", "a/b/c", "=a/b", "P=a/b", "a/b:c", "p=a=b/c",
-        ] {
-            assert!(Entry::read(text).is_err(), "{text}");
-        }
+    fn a_service_account_has_one_pool_the_first_that_names_it() {
+        let all = accounts(&[
+            ("default", "a", "tcpforward"),
+            ("edge", "b", "tcpforward"),
+            ("other", "b", "tcpforward"),
+        ]);
+        let pool = |user: &str| all.pool(user).map(ToOwned::to_owned);
+        let user = |namespace: &str| format!("system:serviceaccount:{namespace}:tcpforward");
+        assert_eq!(pool(&user("a")).as_deref(), Some("default"));
+        assert_eq!(pool(&user("b")).as_deref(), Some("edge"));
+        assert_eq!(pool("system:serviceaccount:b:default"), None);
+        assert_eq!(all.namespaces().collect::<Vec<_>>(), ["a", "b"]);
     }
 }

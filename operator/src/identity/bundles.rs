@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use tokio::sync::watch;
 
+use super::accounts::Accounts;
 use super::keeper::{Error, call};
 use super::rotation::Bundle;
 
@@ -17,17 +19,23 @@ const KEY: &str = "ca.crt";
 pub(crate) struct Bundles {
     pub(crate) client: Client,
     pub(crate) name: String,
-    pub(crate) namespaces: Vec<String>,
+    /// Whose namespaces have data planes.
+    pub(crate) accounts: watch::Receiver<Accounts>,
 }
 
 impl Bundles {
     /// Makes every ConfigMap hold this bundle. One that can't be written keeps no other one back.
     pub(crate) async fn publish(&self, bundle: &str) -> (Bundle, Option<Error>) {
         let mut failed = None;
-        for namespace in &self.namespaces {
+        let accounts = self.accounts.borrow().clone();
+        // Whose namespaces have to have it is not known yet: nothing may rest on that they do.
+        if !accounts.known {
+            return (Bundle::Behind, None);
+        }
+        for namespace in accounts.namespaces() {
             if let Err(source) = self.publish_in(namespace, bundle).await {
                 failed = Some(Error::Publish {
-                    namespace: namespace.clone(),
+                    namespace: namespace.to_owned(),
                     name: self.name.clone(),
                     source: Box::new(source),
                 });
@@ -51,7 +59,13 @@ impl Bundles {
                 data: Some(BTreeMap::from([(KEY.to_owned(), bundle.to_owned())])),
                 ..ConfigMap::default()
             };
-            call(api.create(&post, &made)).await?;
+            match call(api.create(&post, &made)).await {
+                // There is no such namespace, so no pod there that could trust anyone.
+                Err(Error::Kube(kube::Error::Api(status))) if status.is_not_found() => {
+                    return Ok(());
+                }
+                created => created?,
+            };
             tracing::info!(namespace, name = self.name, "published the authorities");
             return Ok(());
         };

@@ -115,6 +115,7 @@ impl Keeper {
 
     /// Looks after it until shutdown.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut accounts = self.bundles.accounts.clone();
         loop {
             let turn = self.turn().await;
             self.tell(turn.err());
@@ -122,6 +123,8 @@ impl Keeper {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
+                // A new pool's pods wait for their bundle.
+                Ok(()) = accounts.changed() => {}
             }
         }
     }

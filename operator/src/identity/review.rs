@@ -15,11 +15,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tcpforward_process::causes::chain;
 use tcpforward_protocol::TEXT_CHARS;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant as Time, timeout_at};
 
 use super::accounts::Accounts;
-use super::verdict::{AUDIENCE, Peer, Refusal, bearer, judge};
+use super::verdict::{AUDIENCE, Peer, Pod, Refusal, bearer, judge};
 use crate::lease::now;
 use crate::metrics::Metrics;
 
@@ -39,9 +39,9 @@ const REMEMBERED: usize = 4096;
 /// Checks tokens.
 pub(crate) struct Reviewer {
     api: Api<TokenReview>,
-    accounts: Accounts,
+    accounts: watch::Receiver<Accounts>,
     turns: Semaphore,
-    good: Mutex<BTreeMap<Key, (Peer, Instant)>>,
+    good: Mutex<BTreeMap<Key, (Pod, Instant)>>,
     metrics: Metrics,
 }
 
@@ -49,7 +49,11 @@ pub(crate) struct Reviewer {
 type Key = [u8; 32];
 
 impl Reviewer {
-    pub(crate) fn new(client: Client, accounts: Accounts, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        accounts: watch::Receiver<Accounts>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             api: Api::all(client),
             accounts,
@@ -63,10 +67,12 @@ impl Reviewer {
     pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<Peer, Refusal> {
         let token = bearer(headers)?;
         let key = Key::from(Sha256::digest(token));
-        if let Some(peer) = self.remembered(&key) {
-            return Ok(peer);
+        // Which pod it is may be remembered, of which pool it is may change at any time.
+        if let Some(pod) = self.remembered(&key) {
+            return pod.of_pool(&self.accounts.borrow());
         }
-        let reviewed = self.review(token).await;
+        let pod = self.review(token).await;
+        let reviewed = pod.and_then(|pod| Ok((pod.of_pool(&self.accounts.borrow())?, pod)));
         let result = match &reviewed {
             Ok(_) => "good",
             Err(Refusal::Busy | Refusal::Unavailable { .. }) => "failed",
@@ -76,12 +82,12 @@ impl Reviewer {
             .token_reviews
             .with_label_values(&[result])
             .inc();
-        let peer = reviewed?;
-        self.remember(key, &peer, left(token, Timestamp::now().as_second()));
+        let (peer, pod) = reviewed?;
+        self.remember(key, pod, left(token, Timestamp::now().as_second()));
         Ok(peer)
     }
 
-    async fn review(&self, token: &str) -> Result<Peer, Refusal> {
+    async fn review(&self, token: &str) -> Result<Pod, Refusal> {
         let deadline = Time::now() + DEADLINE;
         let Ok(Ok(_turn)) = timeout_at(deadline, self.turns.acquire()).await else {
             return Err(Refusal::Busy);
@@ -101,7 +107,7 @@ impl Reviewer {
             });
         };
         match answer {
-            Ok(review) => judge(&review.status.unwrap_or_default(), &self.accounts),
+            Ok(review) => judge(&review.status.unwrap_or_default()),
             Err(kube::Error::Api(status)) if status.is_forbidden() => Err(Refusal::Unavailable {
                 text: "it may not create tokenreviews.authentication.k8s.io; bind its \
                        ServiceAccount to the ClusterRole system:auth-delegator"
@@ -113,22 +119,22 @@ impl Reviewer {
         }
     }
 
-    fn remembered(&self, key: &Key) -> Option<Peer> {
+    fn remembered(&self, key: &Key) -> Option<Pod> {
         let good = self.lock();
-        let (peer, until) = good.get(key)?;
-        (now() < *until).then(|| peer.clone())
+        let (pod, until) = good.get(key)?;
+        (now() < *until).then(|| pod.clone())
     }
 
-    fn remember(&self, key: Key, peer: &Peer, left: Duration) {
+    fn remember(&self, key: Key, pod: Pod, left: Duration) {
         let now = now();
         let mut good = self.lock();
         good.retain(|_, (_, until)| now < *until);
         if good.len() < REMEMBERED {
-            good.insert(key, (peer.clone(), now + left.min(BELIEVED)));
+            good.insert(key, (pod, now + left.min(BELIEVED)));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, (Peer, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, (Pod, Instant)>> {
         self.good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

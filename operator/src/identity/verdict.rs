@@ -19,19 +19,27 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// Longer than the API server makes any: what is longer is not worth a call.
 const TOKEN_BYTES: usize = 8 << 10;
 
-/// A data plane, as the API server knows it.
+/// A pod, as the API server knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    /// Its ServiceAccount, as a user.
+    user: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// A data plane: a pod of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
-    pub(crate) pod: String,
-    pub(crate) uid: String,
-    pub(crate) pool: String,
+    pub(crate) pod: Pod,
+    pool: String,
 }
 
 /// Why someone is turned away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error(
-        "this ServiceAccount is no data plane's: the operator's --data-plane-service-account lists those that are"
+        "this ServiceAccount is no data plane's: a DataPlane has to name it by spec.podNamespace and spec.serviceAccountName"
     )]
     Account { user: String },
     #[error(
@@ -95,8 +103,8 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     Ok(token)
 }
 
-/// Who showed the token.
-pub(crate) fn judge(status: &TokenReviewStatus, accounts: &Accounts) -> Result<Peer, Refusal> {
+/// Which pod showed the token.
+pub(crate) fn judge(status: &TokenReviewStatus) -> Result<Pod, Refusal> {
     if status.authenticated != Some(true) {
         let text = status.error.as_deref().unwrap_or("it is not valid");
         return Err(Refusal::Token {
@@ -109,15 +117,29 @@ pub(crate) fn judge(status: &TokenReviewStatus, accounts: &Accounts) -> Result<P
         return Err(Refusal::Audience);
     }
     let user = status.user.clone().unwrap_or_default();
-    let name = user.username.clone().unwrap_or_default();
-    let Some(pool) = accounts.pool(&name) else {
-        return Err(Refusal::Account { user: name });
-    };
-    Ok(Peer {
-        pod: one(&user, POD_NAME)?,
+    Ok(Pod {
+        name: one(&user, POD_NAME)?,
         uid: one(&user, POD_UID)?,
-        pool: pool.to_owned(),
+        user: user.username.unwrap_or_default(),
     })
+}
+
+impl Pod {
+    /// The data plane that it is by what the pools say now.
+    pub(crate) fn of_pool(&self, accounts: &Accounts) -> Result<Peer, Refusal> {
+        if !accounts.known {
+            return Err(Refusal::Unavailable {
+                text: "it has not read the DataPlanes yet".to_owned(),
+            });
+        }
+        let pool = accounts.pool(&self.user).ok_or_else(|| Refusal::Account {
+            user: self.user.clone(),
+        })?;
+        Ok(Peer {
+            pod: self.clone(),
+            pool: pool.to_owned(),
+        })
+    }
 }
 
 fn one(user: &UserInfo, key: &str) -> Result<String, Refusal> {
@@ -129,11 +151,21 @@ fn one(user: &UserInfo, key: &str) -> Result<String, Refusal> {
 }
 
 impl Peer {
+    /// Whether it is of its pool still.
+    pub(crate) fn stays(&self, accounts: &Accounts) -> Result<(), Refusal> {
+        match accounts.pool(&self.pod.user) {
+            Some(pool) if pool == self.pool => Ok(()),
+            _ => Err(Refusal::Account {
+                user: self.pod.user.clone(),
+            }),
+        }
+    }
+
     /// Whether a hello is that of this data plane.
     pub(crate) fn says(&self, hello: &Hello) -> Result<(), Refusal> {
         let same = [
-            ("pod", self.pod == hello.pod),
-            ("uid", self.uid == hello.uid),
+            ("pod", self.pod.name == hello.pod),
+            ("uid", self.pod.uid == hello.uid),
             ("pool", self.pool == hello.pool),
         ];
         match same.into_iter().find(|(_, same)| !same) {
@@ -147,7 +179,7 @@ impl Peer {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::accounts::Entry;
+    use super::super::accounts::tests::accounts;
     use super::*;
     use crate::push::fixtures;
 
@@ -161,8 +193,8 @@ mod tests {
             },
         });
         change(&mut status);
-        let accounts = Accounts::new([Entry::read("edge/proxy").unwrap()]).unwrap();
-        judge(&serde_json::from_value(status).unwrap(), &accounts)
+        let accounts = accounts(&[("default", "edge", "proxy")]);
+        judge(&serde_json::from_value(status).unwrap())?.of_pool(&accounts)
     }
 
     #[test]
@@ -183,7 +215,7 @@ mod tests {
                 |s| s["user"]["username"] = json!("system:serviceaccount:edge:other"),
                 "account",
             ),
-            (|s| s["user"] = Value::Null, "account"),
+            (|s| s["user"] = Value::Null, "unbound"),
             (|s| s["user"]["extra"] = Value::Null, "unbound"),
             (
                 |s| s["user"]["extra"][POD_UID] = json!(["u", "v"]),
@@ -194,6 +226,16 @@ mod tests {
             let refused = judged(change).unwrap_err();
             assert_eq!(refused.reason(), expected, "row {n}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_data_plane_stays_one_while_its_pool_has_its_account() {
+        let peer = judged(|_| {}).unwrap();
+        let stays = |pools| peer.stays(&accounts(pools)).is_ok();
+        assert!(stays(&[("default", "edge", "proxy"), ("x", "a", "b")]));
+        assert!(!stays(&[]));
+        assert!(!stays(&[("default", "edge", "other")]));
+        assert!(!stays(&[("other", "edge", "proxy")]));
     }
 
     #[test]

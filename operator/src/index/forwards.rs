@@ -32,6 +32,7 @@ impl Index {
         };
         self.uses_of_services.add(&name, services_of(&known));
         self.uses_of_secrets.add(&name, secrets_of(&name, &known));
+        self.pools.add_user(forward::pool(&known.raw), &name);
         touched.insert(name.clone());
         self.forwards.insert(name, known);
     }
@@ -40,6 +41,7 @@ impl Index {
         if let Some(known) = self.forwards.get(name) {
             self.uses_of_services.remove(name, services_of(known));
             self.uses_of_secrets.remove(name, secrets_of(name, known));
+            self.pools.remove_user(forward::pool(&known.raw), name);
         }
     }
 }

@@ -82,6 +82,20 @@ pub(crate) fn secret_is(name: &str, contents: Contents) -> Event {
 
 pub(crate) const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01232";
 
+/// A DataPlane that says this beside what it has to.
+pub(crate) fn pool(name: &str, says: Value) -> Event {
+    let mut spec = json!({"podNamespace": "proxies", "serviceAccountName": name});
+    if let (Value::Object(spec), Value::Object(says)) = (&mut spec, says) {
+        spec.extend(says);
+    }
+    Event::Applied(Object::DataPlane(json!({
+        "apiVersion": "tcpforward.dev/v1alpha1",
+        "kind": "DataPlane",
+        "metadata": {"name": name},
+        "spec": spec,
+    })))
+}
+
 pub(crate) fn gone(kind: Kind, name: &str) -> Event {
     Event::Deleted {
         kind,

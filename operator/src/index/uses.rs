@@ -1,10 +1,12 @@
 //! Pure. Which forwards name an object, whether or not it exists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use tcpforward_protocol::snapshot::ForwardName;
 
-use super::Key;
+use super::{Key, Known};
+use crate::forward::Destination;
 
 /// Forwards by what they name.
 #[derive(Clone, Debug, Default)]
@@ -53,4 +55,13 @@ impl Uses {
             }
         }
     }
+}
+
+/// Fixed addresses that it leads to.
+pub(super) fn addresses_of(known: &Known) -> impl Iterator<Item = IpAddr> + '_ {
+    let destinations = known.draft.iter().flat_map(|draft| &draft.destinations);
+    destinations.filter_map(|destination| match destination {
+        Destination::Address(address) => Some(address.ip()),
+        Destination::Host | Destination::Service(_) => None,
+    })
 }

@@ -1,6 +1,6 @@
 //! Pure. A document's value to an object of the index, strictly.
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,14 +14,12 @@ mod builtin;
 mod grant;
 mod secret;
 
-/// `TcpForward shop/web`.
+/// `TcpForward shop/web`, `DataPlane edge`.
 pub(super) fn title(object: &Object) -> String {
-    format!(
-        "{:?} {}/{}",
-        object.kind(),
-        object.namespace(),
-        object.name()
-    )
+    match (object.namespace(), object.name()) {
+        ("", name) => format!("{:?} {name}", object.kind()),
+        (namespace, name) => format!("{:?} {namespace}/{name}", object.kind()),
+    }
 }
 
 /// Reads an object, or all objects of a List.
@@ -37,16 +35,48 @@ pub(super) fn read(place: &mut Place<'_>, mut value: Value, parsed: &mut Parsed)
         return read_list(place, &mut value, parsed);
     }
     let (version, kind) = (version.to_owned(), kind.to_owned());
-    fill_namespace(&mut value);
-    place.object = format!(
-        "{kind} {}/{}",
-        text(&value, "/metadata/namespace"),
-        text(&value, "/metadata/name")
-    );
-    let object = match (version.as_str(), kind.as_str()) {
+    let namespaced = !OF_CLUSTER.contains(&kind.as_str());
+    if namespaced {
+        fill_namespace(&mut value);
+    }
+    place.object = match (namespaced, text(&value, "/metadata/name")) {
+        (true, name) => format!("{kind} {}/{name}", text(&value, "/metadata/namespace")),
+        (false, name) => format!("{kind} {name}"),
+    };
+    let object = one(place, (version.as_str(), kind.as_str()), value, parsed);
+    if let Some(object) = object {
+        parsed.objects.push(Located {
+            file: place.file.to_owned(),
+            line: place.line(),
+            object,
+        });
+    }
+}
+
+/// An object of that version and kind, if there is nothing wrong with it.
+fn one(
+    place: &Place<'_>,
+    (version, kind): (&str, &str),
+    value: Value,
+    parsed: &mut Parsed,
+) -> Option<Object> {
+    match (version, kind) {
         ("tcpforward.dev/v1alpha1", "TcpForward") => {
             let findings = validate::tcp_forward(&value);
             tell(place, findings, parsed).then_some(Object::TcpForward(value))
+        }
+        ("tcpforward.dev/v1alpha1", "DataPlane") => {
+            let mut findings = outside(&value);
+            findings.extend(validate::data_plane(&value));
+            tell(place, findings, parsed).then_some(Object::DataPlane(value))
+        }
+        ("v1", "Namespace") => {
+            decode::<Namespace>(place, &value, |_| outside(&value), parsed).map(|namespace| {
+                Object::Namespace {
+                    name: namespace.metadata.name.unwrap_or_default(),
+                    labels: namespace.metadata.labels.unwrap_or_default(),
+                }
+            })
         }
         ("v1", "Service") => decode::<Service>(place, &value, builtin::service, parsed)
             .map(|service| Object::Service(Box::new(service))),
@@ -72,16 +102,9 @@ pub(super) fn read(place: &mut Place<'_>, mut value: Value, parsed: &mut Parsed)
                 .map(|slice| Object::EndpointSlice(Box::new(slice)))
         }
         _ => {
-            parsed.findings.push(unknown(place, &version, &kind));
+            parsed.findings.push(unknown(place, version, kind));
             None
         }
-    };
-    if let Some(object) = object {
-        parsed.objects.push(Located {
-            file: place.file.to_owned(),
-            line: place.line(),
-            object,
-        });
     }
 }
 
@@ -108,21 +131,45 @@ fn unknown(place: &Place<'_>, version: &str, kind: &str) -> super::Finding {
     let (field, value, message) = match (version, kind) {
         ("", _) => ("apiVersion", "", "apiVersion is required".to_owned()),
         (_, "") => ("kind", "", "kind is required".to_owned()),
-        (_, "TcpForward" | "Service" | "EndpointSlice" | "ReferenceGrant" | "Secret") => (
+        (
+            _,
+            "TcpForward" | "DataPlane" | "Service" | "EndpointSlice" | "ReferenceGrant" | "Secret"
+            | "Namespace",
+        ) => (
             "apiVersion",
             version,
             format!("this version of {kind} is not known"),
         ),
         _ => ("kind", kind, "this kind is not used here".to_owned()),
     };
-    let remedy = "known are TcpForward of tcpforward.dev/v1alpha1, Service, Secret and List of v1, \
-                  EndpointSlice of discovery.k8s.io/v1, and ReferenceGrant of \
+    let remedy = "known are TcpForward and DataPlane of tcpforward.dev/v1alpha1, Service, Secret, Namespace \
+                  and List of v1, EndpointSlice of discovery.k8s.io/v1, and ReferenceGrant of \
                   gateway.networking.k8s.io/v1 or v1beta1; take everything else out";
     let value = match value {
         "" => String::new(),
         value => format!("{value:?}"),
     };
     place.about(field, &value, message, remedy)
+}
+
+/// Kinds without a namespace.
+const OF_CLUSTER: [&str; 2] = ["DataPlane", "Namespace"];
+
+/// What has no namespace must not say one.
+fn outside(value: &Value) -> Vec<validate::Finding> {
+    let namespace = value.pointer("/metadata/namespace");
+    let said = namespace
+        .filter(|namespace| !namespace.is_null())
+        .into_iter();
+    said.map(|namespace| {
+        validate::Finding::new(
+            "metadata.namespace",
+            Some(namespace),
+            "this kind has none",
+            "take it out",
+        )
+    })
+    .collect()
 }
 
 /// An absent namespace is `default`, as for kubectl.
@@ -156,7 +203,7 @@ fn tell(place: &Place<'_>, findings: Vec<validate::Finding>, parsed: &mut Parsed
 fn decode<T: DeserializeOwned + Serialize>(
     place: &Place<'_>,
     value: &Value,
-    check: fn(&T) -> Vec<validate::Finding>,
+    check: impl FnOnce(&T) -> Vec<validate::Finding>,
     parsed: &mut Parsed,
 ) -> Option<T> {
     let mut findings = validate::metadata(value);

@@ -1,7 +1,9 @@
 use prometheus::Registry;
+use tcpforward_protocol::snapshot::ForwardName;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::crd::TcpForwardStatus;
 use crate::scripted::{ApiServer, Call, api_server};
 
 const PATH: &str = "PATCH /apis/tcpforward.dev/v1alpha1/namespaces/shop/tcpforwards";

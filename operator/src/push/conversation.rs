@@ -1,7 +1,7 @@
 //! Edge. One stream from its hello to its end: messages in, the world's changes in, messages out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{Hello, RefusalCode};
 use tcpforward_protocol::delta::Scope;
@@ -17,11 +17,14 @@ use super::Shared;
 use super::roster::Seat;
 use super::stream::{ACK_TIMEOUT, Close, Lease, Stream, Wanted, World};
 use crate::identity::gate::refusal_counted;
-use crate::identity::verdict::Peer;
+use crate::identity::verdict::{Peer, Refusal};
 use crate::lease::now;
 
 /// A peer that opens a stream and says nothing holds a place that others need.
 const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// A data plane whose pool is gone gets this long to take that it has nothing to serve.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) type Outgoing = mpsc::Sender<Result<ToDataPlane, Status>>;
 
@@ -67,6 +70,7 @@ fn code(close: &Close) -> Code {
         Close::Invalid(_) | Close::NotAHello | Close::OtherIdentity { .. } => Code::InvalidArgument,
         Close::NoAnswer { .. } | Close::NoHello => Code::DeadlineExceeded,
         Close::OtherContent { .. } => Code::DataLoss,
+        Close::Outdated => Code::FailedPrecondition,
         Close::Refused(refusal) => refusal.code(),
         Close::Replaced => Code::Aborted,
         Close::ShuttingDown => Code::Unavailable,
@@ -105,7 +109,7 @@ async fn talk(
     };
     let hello = wire::hello_from_proto(hello)?;
     // Later hellos of the stream can't name another pod or pool.
-    peer.map_or(Ok(()), |peer| peer.says(&hello))?;
+    peer.as_ref().map_or(Ok(()), |peer| peer.says(&hello))?;
     let mut stream = Stream::new(hello);
     let seat = shared.roster.join(stream.hello());
     let place = Seated { shared, seat };
@@ -122,13 +126,20 @@ async fn talk(
     let mut published = shared.published.clone();
     let mut lease = shared.lease.clone();
     let mut membership = shared.roster.membership();
+    let mut accounts = shared.accounts.clone();
+    let mut farewell = None;
     loop {
-        if let Some(world) = world(shared, &stream, &place.seat) {
-            say(shared, &mut stream, &world, outgoing).await?;
+        let world = world(shared, &stream, &place.seat);
+        if let Some(world) = &world {
+            say(shared, &mut stream, world, outgoing).await?;
         }
-        let deadline = tokio::time::Instant::from_std(
-            stream.deadline().unwrap_or_else(|| now() + ACK_TIMEOUT),
-        );
+        if let Some(refusal) = lost(shared, peer.as_ref()) {
+            let end = *farewell.get_or_insert_with(|| now() + FAREWELL);
+            if now() >= end || has_heard_all(shared, &stream, world.as_ref()) {
+                return Err(Close::Refused(refusal));
+            }
+        }
+        let deadline = wake(&stream, farewell);
         tokio::select! {
             () = place.seat.replaced.cancelled() => return Err(Close::Replaced),
             () = shared.shutdown.cancelled() => return Err(Close::ShuttingDown),
@@ -139,9 +150,31 @@ async fn talk(
             Ok(()) = published.changed() => {}
             Ok(()) = lease.changed() => {}
             Ok(()) = membership.changed() => {}
+            Ok(()) = accounts.changed() => {}
             () = tokio::time::sleep_until(deadline) => {}
         }
     }
+}
+
+/// When there is something to do if nothing happens.
+fn wake(stream: &Stream, farewell: Option<Instant>) -> tokio::time::Instant {
+    let deadline = stream.deadline().unwrap_or_else(|| now() + ACK_TIMEOUT);
+    farewell.map_or(deadline, |end| deadline.min(end)).into()
+}
+
+/// Why a data plane is none any more, if that is so.
+fn lost(shared: &Shared, peer: Option<&Peer>) -> Option<Refusal> {
+    let accounts = shared.accounts.borrow();
+    peer?.stays(&accounts).err()
+}
+
+/// Whether a data plane that is none any more has nothing left to hear: that its pool serves nothing is
+/// for it, what others serve by that pool is not.
+fn has_heard_all(shared: &Shared, stream: &Stream, world: Option<&World>) -> bool {
+    let published = shared.published.borrow();
+    let pool = &stream.hello().pool;
+    let serves = published.as_ref().is_some_and(|world| world.serves(pool));
+    serves || world.is_none_or(|world| stream.holds_all_of(world))
 }
 
 /// `None` until the first whole pass was computed: a half-known world is never told.

@@ -6,9 +6,7 @@ use tcpforward_protocol::answer::{Hello, Source};
 use tcpforward_protocol::snapshot::{Forward, ForwardName, LocalTargets, Settings, Snapshot};
 use tcpforward_protocol::testing;
 
-pub(crate) const SETTINGS: Settings = Settings {
-    local_targets: LocalTargets::Refuse,
-};
+pub(crate) const SETTINGS: Settings = Settings::new(LocalTargets::Refuse);
 
 pub(crate) fn forward(name: &str, generation: i64) -> Forward {
     let mut spec = testing::spec(vec![testing::target("t")]);

@@ -139,6 +139,7 @@ impl Roster {
             if pool.departed.len() < DEPARTED_MEMBERS {
                 let departed = Departed {
                     pod: member.pod,
+                    build: member.build,
                     knowledge: member.knowledge,
                     until,
                 };

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{Applied, Hello, Source};
 use tcpforward_protocol::delta::{Delta, Scope};
+use tcpforward_protocol::feature;
 use tcpforward_protocol::proto::{self, to_data_plane::Message};
-use tcpforward_protocol::snapshot::Snapshot;
+use tcpforward_protocol::snapshot::{Protected, Snapshot};
 use tcpforward_protocol::version::Version;
-use tcpforward_protocol::wire::Invalid;
 
-use crate::identity::verdict::Refusal;
+mod close;
+
+pub(crate) use close::Close;
 
 /// A data plane that has not answered a change for this long is not there, or stuck.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,35 +73,6 @@ impl Lease {
             Self::Stale => STALE_SET,
         }
     }
-}
-
-/// Why a stream is ended.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Close {
-    #[error("no answer to update {nonce} in 30 s")]
-    NoAnswer { nonce: u64 },
-    #[error("no hello in 10 s")]
-    NoHello,
-    #[error("the first message of a stream is a hello")]
-    NotAHello,
-    #[error(
-        "update {nonce} makes {wanted}, the data plane says {held}: connect with an empty version"
-    )]
-    OtherContent {
-        nonce: u64,
-        wanted: Version,
-        held: String,
-    },
-    #[error("a hello can't change {field} within a stream")]
-    OtherIdentity { field: &'static str },
-    #[error("a newer stream of this data plane has replaced this one")]
-    Replaced,
-    #[error("this operator is shutting down")]
-    ShuttingDown,
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    #[error(transparent)]
-    Refused(#[from] Refusal),
 }
 
 /// What is to be sent, and of which size it is, for the metrics.
@@ -240,9 +213,30 @@ impl Stream {
             return Ok(outgoing);
         }
         if source && self.may_push(world) {
+            self.can_protect(world)?;
             self.push(world, now, &mut outgoing);
         }
         Ok(outgoing)
+    }
+
+    /// Whether the data plane is known to hold what it shall.
+    pub(crate) fn holds_all_of(&self, world: &World) -> bool {
+        let wanted = world.wanted.version;
+        match &self.held {
+            Held::Nothing => false,
+            Held::Named(version) => *version == wanted,
+            Held::Set(set) => set.version == wanted,
+        }
+    }
+
+    /// An older one would drop the networks, and lead there.
+    fn can_protect(&self, world: &World) -> Result<(), Close> {
+        let settings = world.wanted.snapshot.settings();
+        let knows = |feature: &String| feature == feature::PROTECTED_RANGES;
+        match settings.protected == Protected::NOTHING || self.hello.features.iter().any(knows) {
+            true => Ok(()),
+            false => Err(Close::Outdated),
+        }
     }
 
     fn may_push(&mut self, world: &World) -> bool {

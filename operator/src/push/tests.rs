@@ -27,6 +27,7 @@ impl Operator {
         let shared = Arc::new(Shared {
             identity: "op".to_owned(),
             published: seen,
+            accounts: watch::channel(Accounts::default()).1,
             lease: view,
             roster: Arc::default(),
             metrics: Metrics::new(&Registry::new()).unwrap(),

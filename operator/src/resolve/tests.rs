@@ -7,12 +7,8 @@ use tcpforward_protocol::snapshot::LocalTargets;
 use super::*;
 use crate::index::Sight;
 
-const CLUSTER: Settings = Settings {
-    local_targets: LocalTargets::Refuse,
-};
-const LAPTOP: Settings = Settings {
-    local_targets: LocalTargets::Allow,
-};
+const CLUSTER: Settings = Settings::new(LocalTargets::Refuse);
+const LAPTOP: Settings = Settings::new(LocalTargets::Allow);
 
 fn place(kind: &str) -> Place {
     Place {

@@ -100,7 +100,7 @@ enum LeftOut {
 /// What a former lease holder said, until there is someone to ask.
 fn kept(former: &TcpForwardStatus) -> Option<Reached> {
     Some(Reached {
-        verdict: Verdict::of(BACKENDS_AVAILABLE, former)?,
+        verdict: Verdict::of(BACKENDS_AVAILABLE, &former.conditions)?,
         counts: former.backends.clone(),
     })
 }

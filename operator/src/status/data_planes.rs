@@ -79,7 +79,7 @@ fn is_programmed(outcome: &Outcome, previous: Option<&TcpForwardStatus>) -> bool
 /// What a former lease holder said, until the members are here.
 fn kept(former: &TcpForwardStatus) -> Option<Seen> {
     Some(Seen {
-        verdict: Verdict::of(PROGRAMMED, former)?,
+        verdict: Verdict::of(PROGRAMMED, &former.conditions)?,
         generation: former.programmed_generation,
         counts: former.data_planes.clone()?,
     })

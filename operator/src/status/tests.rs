@@ -5,13 +5,13 @@ use serde_json::json;
 use tcpforward_protocol::answer::{
     DialError, FailingBackend, LeftOut, Refusal, RefusalCode, ServedSpec,
 };
-use tcpforward_protocol::snapshot::{Forward, ForwardName, LocalTargets, Settings};
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
 use tcpforward_protocol::version::Hash;
 
 use super::*;
-use crate::compile::{Compiler, Rules};
+use crate::compile::{Compiler, Place, Rules};
 use crate::index::Index;
-use crate::index::tests::{forward, raw, service, slice, to};
+use crate::index::tests::{self as world, forward, raw, service, slice, to};
 use crate::index::{Event, Object};
 
 mod backends;
@@ -28,13 +28,12 @@ fn name() -> ForwardName {
 /// The outcome of forward shop/one in a world.
 fn outcome(events: Vec<Event>) -> Outcome {
     let mut index = Index::new();
+    index.apply(world::pool("default", json!({})));
     for event in events {
         index.apply(event);
     }
     let mut compiler = Compiler::new(Rules {
-        settings: Settings {
-            local_targets: LocalTargets::Refuse,
-        },
+        place: Place::Cluster,
         reserved: BTreeMap::new(),
         cluster_domain: "cluster.local".to_owned(),
     });

@@ -3,8 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
-use super::{PENDING, bounded, condition, seconds};
-use crate::crd::TcpForwardStatus;
+use super::{PENDING, bounded, named, seconds};
 
 /// A condition before it has a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +48,8 @@ impl Verdict {
     }
 
     /// As a former lease holder said it.
-    pub(super) fn of(type_: &'static str, status: &TcpForwardStatus) -> Option<Self> {
-        let condition = condition(status, type_)?;
+    pub(super) fn of(type_: &'static str, conditions: &[Condition]) -> Option<Self> {
+        let condition = named(conditions, type_)?;
         Some(Self {
             type_,
             holds: match condition.status.as_str() {
@@ -66,7 +65,7 @@ impl Verdict {
     pub(super) fn into_condition(
         self,
         generation: i64,
-        previous: Option<&TcpForwardStatus>,
+        previous: &[Condition],
         now: Timestamp,
     ) -> Condition {
         let status = match self.holds {
@@ -74,7 +73,7 @@ impl Verdict {
             Holds::True => "True",
             Holds::Unknown => "Unknown",
         };
-        let former = previous.and_then(|previous| condition(previous, self.type_));
+        let former = named(previous, self.type_);
         Condition {
             type_: self.type_.to_owned(),
             status: status.to_owned(),

@@ -102,6 +102,7 @@ fn zones_change_only_with_nodes() {
         Event::Applied(Object::Node {
             name: "n".to_owned(),
             zone: zone.map(str::to_owned),
+            ranges: Vec::new(),
         })
     };
     let mut zones = Zones::default();

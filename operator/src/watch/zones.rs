@@ -12,7 +12,7 @@ impl Zones {
     /// Takes in what concerns nodes; the new state if it has changed.
     pub(crate) fn take(&mut self, event: &Event) -> Option<BTreeMap<String, String>> {
         let changed = match event {
-            Event::Applied(Object::Node { name, zone }) => self.set(name, zone.as_ref()),
+            Event::Applied(Object::Node { name, zone, .. }) => self.set(name, zone.as_ref()),
             Event::Deleted {
                 kind: Kind::Node,
                 name,
@@ -20,7 +20,7 @@ impl Zones {
             } => self.set(name, None),
             Event::Replaced(Kind::Node, nodes) => {
                 let zones = nodes.iter().filter_map(|node| match node {
-                    Object::Node { name, zone } => Some((name.clone(), zone.clone()?)),
+                    Object::Node { name, zone, .. } => Some((name.clone(), zone.clone()?)),
                     _ => None,
                 });
                 let next = zones.collect();

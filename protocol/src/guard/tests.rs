@@ -1,11 +1,7 @@
 use super::*;
 
-const CLUSTER: Settings = Settings {
-    local_targets: LocalTargets::Refuse,
-};
-const LAPTOP: Settings = Settings {
-    local_targets: LocalTargets::Allow,
-};
+const CLUSTER: Settings = Settings::new(LocalTargets::Refuse);
+const LAPTOP: Settings = Settings::new(LocalTargets::Allow);
 
 #[test]
 fn pitfall_9_addresses_are_judged_in_every_spelling() {
@@ -169,5 +165,74 @@ fn embedded_addresses_are_unwrapped() {
     for text in ["2600::1", "64:ff9b:2::1", "::1", "::", "fd00::a00:1"] {
         let address: IpAddr = text.parse().unwrap();
         assert_eq!(readings(address), [address; 2], "{text}");
+    }
+}
+
+#[test]
+fn the_cluster_s_own_networks_are_for_services_in_every_spelling() {
+    let ranges = [
+        "10.96.0.0/16",
+        "10.244.0.0/15",
+        "192.168.0.7/32",
+        "203.0.113.7/32",
+        "fd00:96::/108",
+    ];
+    let settings = Settings {
+        protected: Protected::new(ranges.map(|text| text.parse().unwrap())),
+        ..CLUSTER
+    };
+    let cluster = Some(Forbidden::Cluster);
+    let table = [
+        ("10.96.0.1", cluster),
+        ("10.97.0.1", None),
+        ("10.244.255.255", cluster),
+        ("10.245.0.9", cluster),
+        ("10.246.0.0", None),
+        ("192.168.0.7", cluster),
+        ("192.168.0.8", None),
+        ("203.0.113.7", cluster),
+        ("fd00:96::a", cluster),
+        ("fd00:97::a", None),
+        ("172.16.100.101", None),
+        ("8.8.8.8", None),
+        // Mapped, compatible, NAT64, 6to4, Teredo (server and client) and ISATAP.
+        ("::ffff:10.96.0.1", cluster),
+        ("::10.96.0.1", cluster),
+        ("64:ff9b::10.96.0.1", cluster),
+        ("64:ff9b:1::10.96.0.1", cluster),
+        ("2002:a60:1::", cluster),
+        ("2001:0:a60:1::f7f7:f7f7", cluster),
+        ("2001:0:808:808::f59f:fffe", cluster),
+        ("2001:db8::5efe:10.96.0.1", cluster),
+        ("64:ff9b::8.8.8.8", None),
+        // What else is forbidden is so for its own reason.
+        ("169.254.169.254", Some(Forbidden::Metadata)),
+        ("127.0.0.1", Some(Forbidden::Loopback)),
+    ];
+    for (text, expected) in table {
+        let address = text.parse().unwrap();
+        assert_eq!(check(address, &settings).err(), expected, "{text}");
+        let of_service = check_of(Origin::Service, address, &settings).err();
+        assert_eq!(
+            of_service,
+            expected.filter(|f| *f != Forbidden::Cluster),
+            "{text} by a Service"
+        );
+    }
+}
+
+#[test]
+fn metadata_is_never_dialled_whatever_a_pool_allows() {
+    for text in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "fd00:ec2::254",
+        "100.100.100.200",
+    ] {
+        let address = text.parse().unwrap();
+        for (origin, settings) in [(Origin::Author, &LAPTOP), (Origin::Service, &CLUSTER)] {
+            let verdict = check_of(origin, address, settings);
+            assert_eq!(verdict, Err(Forbidden::Metadata), "{text}");
+        }
     }
 }

@@ -37,6 +37,17 @@ pub struct Target {
     pub priority: u32,
     /// A DNS name, whose addresses are the backends; the data plane resolves it.
     pub host: Option<Host>,
+    /// Who says which addresses it has.
+    pub origin: Origin,
+}
+
+/// Who says where to dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The author of a forward, or a client of its proxy, by an address or a name.
+    Author,
+    /// The endpoints of a Service, which may be in networks of the cluster itself.
+    Service,
 }
 
 /// A server by name.

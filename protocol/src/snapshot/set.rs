@@ -41,8 +41,13 @@ impl Snapshot {
 
     /// What is the same for all forwards.
     #[must_use]
-    pub fn settings(&self) -> Settings {
-        self.settings
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The same forwards under other settings.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// The forward of that name.
@@ -110,15 +115,13 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::LocalTargets;
+    use crate::snapshot::{LocalTargets, Protected};
     use crate::wire::tests::forward;
 
     #[test]
     fn the_order_of_changes_does_not_change_the_version() {
-        let settings = Settings {
-            local_targets: LocalTargets::Refuse,
-        };
-        let mut one = Snapshot::new(settings);
+        let settings = Settings::new(LocalTargets::Refuse);
+        let mut one = Snapshot::new(settings.clone());
         let mut two = Snapshot::new(settings);
         for i in 0..600 {
             one.upsert(Arc::new(forward(&format!("n/f{i}"), 1)));
@@ -128,5 +131,19 @@ mod tests {
         assert_ne!(one.version(), two.version());
         two.remove(&ForwardName::new("n", "extra"));
         assert_eq!(one.version(), two.version());
+    }
+
+    #[test]
+    fn other_networks_make_another_version_of_the_same_forwards() {
+        let mut set = Snapshot::new(Settings::new(LocalTargets::Refuse));
+        set.upsert(Arc::new(forward("n/f", 1)));
+        let before = set.clone();
+        let protected = Protected::new(["10.96.0.0/16".parse().unwrap()]);
+        set.set_settings(Settings {
+            protected,
+            ..before.settings().clone()
+        });
+        assert_ne!(set.version(), before.version());
+        assert_eq!(set.changed_buckets(&before).count(), 0);
     }
 }

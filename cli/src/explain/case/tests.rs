@@ -74,12 +74,10 @@ impl Rig {
         then(&Case {
             proxy: &Proxy::new(&self.connect),
             listener: &self.listener,
-            settings: Settings {
-                local_targets: match self.place {
-                    Place::Cluster => LocalTargets::Refuse,
-                    Place::Manifests => LocalTargets::Allow,
-                },
-            },
+            settings: Settings::new(match self.place {
+                Place::Cluster => LocalTargets::Refuse,
+                Place::Manifests => LocalTargets::Allow,
+            }),
             place: self.place,
             target: &Target::parse(target.as_bytes()).unwrap(),
             user,

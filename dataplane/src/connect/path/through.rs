@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tcpforward_protocol::snapshot::Origin;
 use tokio::time::Instant;
 
 use super::{Reached, decided, found, judged, reported};
@@ -84,7 +85,15 @@ async fn open(
     let start = Instant::now();
     let settings = &client.active.terms.settings;
     let shared = &client.context.shared;
-    let opened = dial::reach(address, Some(parent), settings, until, shared).await;
+    let opened = dial::reach(
+        address,
+        Origin::Author,
+        Some(parent),
+        settings,
+        until,
+        shared,
+    )
+    .await;
     count(client, start, &opened);
     opened
 }

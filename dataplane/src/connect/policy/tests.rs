@@ -8,12 +8,8 @@ use super::*;
 mod naive;
 mod speed;
 
-pub(super) const CLUSTER: Settings = Settings {
-    local_targets: LocalTargets::Refuse,
-};
-const LAPTOP: Settings = Settings {
-    local_targets: LocalTargets::Allow,
-};
+pub(super) const CLUSTER: Settings = Settings::new(LocalTargets::Refuse);
+const LAPTOP: Settings = Settings::new(LocalTargets::Allow);
 
 /// Of any length.
 pub(super) fn connect(rules: Vec<Rule>) -> HttpConnect {

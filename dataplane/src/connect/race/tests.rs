@@ -7,9 +7,7 @@ use tcpforward_protocol::snapshot::LocalTargets;
 use super::*;
 use crate::dial::silent::silent;
 
-const SETTINGS: Settings = Settings {
-    local_targets: LocalTargets::Allow,
-};
+const SETTINGS: Settings = Settings::new(LocalTargets::Allow);
 
 /// Beyond what anything here takes.
 const LONG: Duration = Duration::from_secs(10);

@@ -69,7 +69,11 @@ impl Serving {
     ) {
         self.keep(name, &self.addresses(&former));
         if let Some(running) = self.running.get(name) {
-            super::update(&running.served, former, self.terms(pass.wanted.settings));
+            super::update(
+                &running.served,
+                former,
+                self.terms(pass.wanted.settings.clone()),
+            );
         }
         if let Some(forward) = pass.forward(name) {
             let text = conflict.to_string();

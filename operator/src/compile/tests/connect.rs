@@ -104,23 +104,27 @@ fn a_service_of_another_namespace_needs_a_permission() {
 }
 
 #[test]
-fn a_cluster_reports_nothing_and_run_does() {
+fn a_pool_reports_where_it_allows_that_and_run_does() {
     let mut raw = proxy_with("one", services(&["web"], &[80]));
     raw["spec"]["httpConnect"]["mode"] = json!("Report");
     let port = proxy_with("two", services(&["web"], &[80]));
-    let world = World::of([applied(raw.clone()), applied(port)]);
+    let mut world = World::of([applied(raw.clone()), applied(port)]);
     let (reason, message) = world.rejection("one");
-    assert_eq!(reason, "UnsupportedValue");
+    assert_eq!(reason, "NotAllowedByDataPlane");
     assert!(
         message
             .starts_with("spec.httpConnect.mode is Report, which lets through what rules refuse"),
         "{message}"
     );
     assert_eq!(world.outcome("two").accepted, Ok(()), "its port is free");
+    world.apply(pool("default", json!({"connectModes": "Any"})));
+    assert_eq!(world.outcome("one").accepted, Ok(()));
     let mut index = Index::new();
     let touched = index.apply(applied(raw));
-    let mut laptop = rules();
-    laptop.settings.local_targets = LocalTargets::Allow;
+    let laptop = Rules {
+        place: Place::Manifests,
+        ..rules()
+    };
     let mut compiler = Compiler::new(laptop);
     compiler.compile(&index, &touched);
     let outcome = compiler.outcome(&ForwardName::new("shop", "one")).unwrap();

@@ -3,7 +3,7 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
-use super::super::accounts::{Accounts, Entry};
+use super::super::accounts::tests::accounts;
 use super::super::verdict::Peer;
 use super::*;
 use crate::scripted::{ApiServer, api_server};
@@ -18,7 +18,7 @@ struct Gated {
 
 fn start() -> Gated {
     let (client, server) = api_server();
-    let accounts = Accounts::new([Entry::read("edge/proxy").unwrap()]).unwrap();
+    let (_, accounts) = tokio::sync::watch::channel(accounts(&[("default", "edge", "proxy")]));
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let guard = Guard {
         reviewer: Reviewer::new(client, accounts, metrics.clone()),
@@ -47,7 +47,7 @@ async fn greet(request: Request<Body>) -> Result<Response<Body>, std::convert::I
     assert!(!request.headers().contains_key(AUTHORIZATION));
     let mut response = Response::new(Body::empty());
     if let Some(peer) = request.extensions().get::<Peer>() {
-        let pod = HeaderValue::from_str(&peer.pod).unwrap();
+        let pod = HeaderValue::from_str(&peer.pod.name).unwrap();
         response.headers_mut().insert("pod", pod);
     }
     Ok(response)

@@ -5,6 +5,7 @@ use k8s_openapi::ByteString;
 use prometheus::Registry;
 use serde_json::{Value, json};
 
+use super::super::accounts::tests::accounts;
 use super::super::rotation::{Change, Lifetimes};
 use super::*;
 use crate::scripted::{ApiServer, Call, api_server};
@@ -40,7 +41,7 @@ fn start(lease: LeaseView, source: Option<Source>) -> Keeping {
     let bundles = Bundles {
         client,
         name: "ca".to_owned(),
-        namespaces: vec!["edge".to_owned()],
+        accounts: watch::channel(accounts(&[("default", "edge", "proxy")])).1,
     };
     let keeper = Keeper::new(
         source,

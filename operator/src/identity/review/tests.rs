@@ -4,7 +4,7 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-use super::super::accounts::Entry;
+use super::super::accounts::tests::accounts;
 use super::*;
 use crate::scripted::{ApiServer, Call, api_server};
 
@@ -19,7 +19,7 @@ struct Reviewing {
 
 fn start() -> Reviewing {
     let (client, server) = api_server();
-    let accounts = Accounts::new([Entry::read("edge/proxy").unwrap()]).unwrap();
+    let (_, accounts) = watch::channel(accounts(&[("default", "edge", "proxy")]));
     let metrics = Metrics::new(&Registry::new()).unwrap();
     Reviewing {
         server,
@@ -82,9 +82,9 @@ async fn a_good_answer_is_believed_for_a_moment() {
     assert_eq!(call.body["spec"]["audiences"], json!(["tcpforward"]));
     assert_eq!(call.body["spec"]["token"], json!(token));
     good(call);
-    assert_eq!(reviewing.answer().await.unwrap().pod, "p");
+    assert_eq!(reviewing.answer().await.unwrap().pod.name, "p");
     reviewing.ask(&token);
-    assert_eq!(reviewing.answer().await.unwrap().uid, "u");
+    assert_eq!(reviewing.answer().await.unwrap().pod.uid, "u");
     tokio::time::advance(BELIEVED).await;
     reviewing.ask(&token);
     good(reviewing.call().await);

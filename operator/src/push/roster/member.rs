@@ -54,6 +54,7 @@ pub(super) struct Knowledge {
 #[derive(Debug)]
 pub(super) struct Departed {
     pub(super) pod: String,
+    pub(super) build: String,
     pub(super) knowledge: Knowledge,
     /// When it counts no more.
     pub(super) until: Instant,

@@ -7,7 +7,8 @@ use prometheus::IntGaugeVec;
 use tcpforward_protocol::proto;
 use tcpforward_protocol::snapshot::ForwardName;
 
-use super::{Card, Pool, Roster, Seat};
+use super::{Card, Pool, Roster, Seat, Standing};
+use crate::status::Crowd;
 
 impl Roster {
     /// The part of pool-wide limits of one data plane.
@@ -53,6 +54,22 @@ impl Roster {
         let pool = state.pools.get(pool);
         let members = pool.into_iter().flat_map(|pool| pool.members.keys());
         members.cloned().collect()
+    }
+
+    /// Who is there of a pool, or was a moment ago.
+    pub(crate) fn crowd(&self, pool: &str) -> Crowd {
+        let mut crowd = Crowd::default();
+        let state = self.lock();
+        let Some(pool) = state.pools.get(pool) else {
+            return crowd;
+        };
+        let here = pool.members.values().map(|m| (&m.build, &m.knowledge));
+        let gone = pool.departed.values().map(|d| (&d.build, &d.knowledge));
+        for (build, knowledge) in here.chain(gone) {
+            *crowd.builds.entry(build.clone()).or_default() += 1;
+            crowd.serving += usize::from(knowledge.standing == Standing::Member);
+        }
+        crowd
     }
 
     /// Shows the sizes in a metric; all under one lock, so that the last word is the latest.

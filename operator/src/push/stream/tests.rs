@@ -366,3 +366,25 @@ mod any_order {
         }
     }
 }
+
+#[test]
+fn a_data_plane_that_can_t_protect_networks_gets_none_to_protect() {
+    let mut world = world(&[("a", 1)]);
+    let mut protecting = Snapshot::clone(&world.wanted.snapshot);
+    protecting.set_settings(tcpforward_protocol::snapshot::Settings {
+        protected: Protected::new(["10.96.0.0/16".parse().unwrap()]),
+        ..protecting.settings().clone()
+    });
+    let mut old = settled(&world);
+    world.wanted = Wanted::new(Arc::new(protecting));
+    assert_eq!(old.next(&world, now()), Err(Close::Outdated));
+    let mut hello = hello("u");
+    hello.features = vec![feature::PROTECTED_RANGES.to_owned()];
+    let mut new = Stream::new(hello);
+    let said = next(&mut new, &world);
+    assert_eq!(said.last().map(String::as_str), Some("full 1 +n/a -"));
+    assert!(!new.holds_all_of(&world));
+    let ack = applied(1, Some(world.wanted.version), 5);
+    assert!(new.answered(&ack, now()).unwrap().is_some());
+    assert!(new.holds_all_of(&world));
+}

@@ -6,7 +6,7 @@ use super::{
     health, millis, nonzero_millis, optional_millis, policies, positive, some_time, unique,
 };
 use crate::proto::{self, relay};
-use crate::snapshot::{BackendLimits, Dial, Host, ProxyVersion, Relay, Target};
+use crate::snapshot::{BackendLimits, Dial, Host, Origin, ProxyVersion, Relay, Target};
 use crate::wire::{Invalid, invalid, port, present};
 
 pub(super) fn to_proto(relay: &Relay) -> proto::Relay {
@@ -82,6 +82,7 @@ fn target_to_proto(target: &Target) -> proto::Target {
             name: host.name.clone(),
             port: host.port.get().into(),
         }),
+        service: target.origin == Origin::Service,
     }
 }
 
@@ -101,6 +102,10 @@ fn target_from_proto(message: proto::Target) -> Result<Target, Invalid> {
         weight: message.weight,
         priority: message.priority,
         host,
+        origin: match message.service {
+            true => Origin::Service,
+            false => Origin::Author,
+        },
     })
 }
 

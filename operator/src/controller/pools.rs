@@ -1,0 +1,37 @@
+//! Edge. What each DataPlane looks like now, for its status. There are few of them, so all are looked
+//! at in every pass.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::statuses::Current;
+use super::{Controller, Holds};
+use crate::lease::now;
+use crate::status::{self, Gathering};
+
+impl Controller {
+    pub(super) fn look_at_pools(&mut self) {
+        let gathering = match self.grace {
+            Some(_) => Gathering::Waiting,
+            None => Gathering::Done,
+        };
+        let (now, wall) = (now(), Timestamp::now());
+        let Some(statuses) = &mut self.pool_statuses else {
+            return;
+        };
+        let pools = self.index.pools();
+        statuses.keep(|name| pools.get(name).is_some());
+        for (name, known) in pools.iter() {
+            let current = Current::of(&known.raw, known.status());
+            let previous = statuses.previous(name, &current);
+            let view = status::PoolPods {
+                crowd: self.roster.crowd(name),
+                gathering,
+            };
+            let holder = pools.account_holder(name);
+            let next = status::of_pool(known, holder, &view, previous.as_ref(), wall);
+            if self.holds == Holds::Yes {
+                statuses.offer(name, current, &next, now);
+            }
+        }
+    }
+}
