@@ -268,6 +268,18 @@ impl<'a> Install<'a> {
         options.push(format!("--operator={HOST}:{}", operator.port()));
         let dataplane = self.stage.dataplane_with(1, &options)?;
         ready(dataplane.health).await.context("the data plane")?;
+        // As kubelet would: only pods that are Ready count.
+        let status = r#"{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}"#;
+        let patch = [
+            "patch",
+            "pod",
+            "one",
+            "-n",
+            NAMESPACE,
+            "--subresource=status",
+        ];
+        self.kubectl(&[&patch[..], &["-p", status]].concat())
+            .await?;
         Ok(dataplane)
     }
 
