@@ -9,6 +9,7 @@ mod client;
 mod examples;
 mod faults;
 mod forwards;
+mod grants;
 mod install;
 mod leave;
 mod planes;
@@ -68,6 +69,8 @@ async fn traffic(steps: &mut Steps, site: &Site<'_>, clients: &[Client<'_>; 2]) 
         .await;
     let gone = leave::namespace(site, client);
     steps.step("a namespace is deleted", gone).await;
+    let granted = grants::another_namespace(site, client);
+    steps.step("another namespace grants", granted).await;
     let examples = examples::all(site, client);
     steps.step("every example works", examples).await;
 }
