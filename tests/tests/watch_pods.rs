@@ -40,6 +40,17 @@ fn start(stage: &Stage<'_>, n: u16, uid: &str, operator: &Operator) -> Result<Da
     stage.dataplane_with(n, &arguments)
 }
 
+/// Waits until `Programmed` is not True, and says so: a text alone is written now and then.
+async fn waits(stage: &Stage<'_>, text: &str) -> Result<()> {
+    eventually(text, SOON, async || {
+        let condition = stage.condition("web", "Programmed", "False", "Pending");
+        let message = condition.await?;
+        ensure!(message.contains(text), "{message}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
 /// Waits until the status counts the pool's pods so.
 async fn counted(stage: &Stage<'_>, summary: &str) -> Result<Value> {
     eventually(&format!("{summary} pods"), SOON, async || {
@@ -99,13 +110,7 @@ fn ready_pods_count_connected_or_not() -> Result<()> {
         let first = pod(&stage, "edge-1").await?;
         let first = start(&stage, 1, &first, &operator)?;
         stage::ready(first.health).await?;
-        let message = stage
-            .condition("web", "Programmed", "False", "Pending")
-            .await?;
-        ensure!(
-            message.contains("none is Ready; look why edge-1 is not"),
-            "{message}"
-        );
+        waits(&stage, "none is Ready; look why edge-1 is not").await?;
         turn(&stage, "edge-1", "True").await?;
         stage
             .condition("web", "Programmed", "True", "Programmed")
@@ -114,13 +119,11 @@ fn ready_pods_count_connected_or_not() -> Result<()> {
         // Ready and not connected: it counts after a while, and is named.
         let second = pod(&stage, "edge-2").await?;
         turn(&stage, "edge-2", "True").await?;
-        let message = stage
-            .condition("web", "Programmed", "False", "Pending")
-            .await?;
-        ensure!(
-            message.contains("waiting for edge-2, which is Ready and not connected"),
-            "{message}"
-        );
+        waits(
+            &stage,
+            "waiting for edge-2, which is Ready and not connected",
+        )
+        .await?;
         let counts = counted(&stage, "1/2").await?;
         let pending = &counts["pending"][0];
         ensure!(pending["pod"] == "edge-2", "{counts}");
