@@ -18,6 +18,9 @@ type sessions struct {
 
 const beat = 100 * time.Millisecond
 
+// calm is how long a line may take: sessions show what is lost, not how fast a busy machine is.
+const calm = 30 * time.Second
+
 // openSessions returns when each has had its first line back.
 func openSessions(query query) (*sessions, error) {
 	sessions := &sessions{report: newReport(), stop: make(chan struct{})}
@@ -61,7 +64,7 @@ func (sessions *sessions) hold(connection net.Conn, reader *bufio.Reader, number
 }
 
 func exchange(connection net.Conn, reader *bufio.Reader, number, line int) error {
-	connection.SetDeadline(time.Now().Add(patience))
+	connection.SetDeadline(time.Now().Add(calm))
 	sent := fmt.Sprintf("session %d line %d\n", number, line)
 	if _, err := io.WriteString(connection, sent); err != nil {
 		return err
@@ -78,7 +81,7 @@ func exchange(connection net.Conn, reader *bufio.Reader, number, line int) error
 
 // part says that nothing more comes, and waits to hear the same.
 func part(connection net.Conn, reader *bufio.Reader) error {
-	connection.SetDeadline(time.Now().Add(patience))
+	connection.SetDeadline(time.Now().Add(calm))
 	if err := connection.(*net.TCPConn).CloseWrite(); err != nil {
 		return err
 	}

@@ -116,7 +116,11 @@ pub(super) async fn node(site: &Site<'_>, client: &Client<'_>, nodes: &mut Nodes
             .answered_by(&format!("{}:{WEB}", plane.ip), 4, 8)
             .await?;
     }
-    Ok(())
+    // kube-proxy hears of the pods' new addresses a little later.
+    eventually("flawless answers of the Service again", SOON, async || {
+        client.fetch(&front(WEB), 100).await?.flawless(100)
+    })
+    .await
 }
 
 async fn started_again(site: &Site<'_>, labels: &str, pod: &str, before: &str) -> Result<()> {
