@@ -145,7 +145,7 @@ async fn judge(
         Next::Service { rule, service } => {
             let name = service.target(args.target.port);
             let found = compile::target(&world.index, &world.name, &name, &world.settings);
-            let found = world.forbidden.is_empty().then_some(found);
+            let found = world.has_seen(&service).then_some(found);
             let found = found.map(Option::unwrap_or_default);
             let mut explanation = case.by_service(rule, &service, found);
             explanation.notes.extend(world.permitted(&service));

@@ -128,6 +128,15 @@ impl World {
         ))
     }
 
+    /// Whether what leads to a Service could be read.
+    pub(super) fn has_seen(&self, service: &ServiceName) -> bool {
+        let ServiceName { namespace, name } = service;
+        let of_service = format!("Service {namespace}/{name}");
+        let hides =
+            |what: &String| what.ends_with(&of_service) || what.starts_with("ReferenceGrants");
+        !self.forbidden.iter().any(hides)
+    }
+
     /// What else there is to say of a forward in a cluster.
     pub(super) fn notes(&self) -> Vec<String> {
         let unread = self.forbidden.iter();
