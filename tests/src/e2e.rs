@@ -93,7 +93,7 @@ async fn changes(steps: &mut Steps, site: &Site<'_>, clients: &[Client<'_>; 2]) 
     steps.step("helm test", tested).await;
     let upgraded = upgrade::by_page(site, client);
     steps.step("an upgrade by the page", upgraded).await;
-    let anew = upgrade::certificates(site, client);
+    let anew = upgrade::certificates(site);
     steps.step("certificates are made anew", anew).await;
 }
 

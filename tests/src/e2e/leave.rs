@@ -13,15 +13,19 @@ use crate::e2e::site::{SOON, SYSTEM, Site, USERS};
 use crate::eventually::eventually;
 
 /// A namespace whose forward and backends go all at once.
-const GOING: &str = "e2e-going";
+pub(super) const GOING: &str = "e2e-going";
 
 const INSTALL: &str = "docs/tasks/install.md";
 
 /// Of its forward.
 const PORT: u16 = 18090;
 
-/// Kinds whose objects come and go without anybody's doing.
-const FLEETING: [&str; 2] = ["events", "events.events.k8s.io"];
+/// Kinds whose objects come and go without anybody's doing: the last ones follow definitions.
+const FLEETING: [&str; 3] = [
+    "events",
+    "events.events.k8s.io",
+    "apiservices.apiregistration.k8s.io",
+];
 
 const DEFINITION: &str = "CustomResourceDefinition//";
 

@@ -40,15 +40,7 @@ async fn upgraded(site: &Site<'_>) -> Result<()> {
 
 /// The Secret is deleted: a new authority is made, and data planes serve what they have until they have
 /// read its certificate; then they hear of changes again. The certificate is renewed meanwhile.
-pub(super) async fn certificates(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
-    client.start_load("certificates", &front(WEB)).await?;
-    let replaced = replaced(site).await;
-    let report = client.end("certificates").await?;
-    replaced?;
-    report.flawless(50)
-}
-
-async fn replaced(site: &Site<'_>) -> Result<()> {
+pub(super) async fn certificates(site: &Site<'_>) -> Result<()> {
     let secrets: Api<Secret> = Api::namespaced(site.api.clone(), SYSTEM);
     let name = format!("{OPERATOR}-tls");
     let version = async || Ok::<_, anyhow::Error>(secrets.get(&name).await?.metadata);
