@@ -22,7 +22,9 @@ use crate::programs;
 /// The image of pods' first container.
 pub(super) const SANDBOX: &str = "tests.tcpforward.dev/sandbox:1";
 
-const CONTAINERD: &str = "unix:///run/containerd/containerd.sock";
+const CONTAINERD: &str = "containerd";
+
+const CONTAINERD_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// Where Debian's containernetworking-plugins are, and those of other distributions.
 const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin"];
@@ -75,7 +77,7 @@ impl Node {
         let mut node = Self {
             machine: place.machine(lab).await?,
             programs: vec![
-                ("containerd", containerd(lab, &place)?),
+                (CONTAINERD, containerd(lab, &place)?),
                 (
                     "kubelet",
                     kubelet(lab, cluster, &place, &cgroups.make(place.name)?)?,
@@ -85,7 +87,7 @@ impl Node {
             place,
             started: Vec::new(),
         };
-        node.start(lab)?;
+        node.start(lab).await?;
         for image in images {
             node.import(lab, image).await?;
         }
@@ -105,15 +107,23 @@ impl Node {
     /// Boots it again, with the disk that it had.
     pub(super) async fn boot(&mut self, lab: &Lab) -> Result<()> {
         self.machine = self.place.machine(lab).await?;
-        self.start(lab)
+        self.start(lab).await
     }
 
-    fn start(&mut self, lab: &Lab) -> Result<()> {
+    async fn start(&mut self, lab: &Lab) -> Result<()> {
         self.started.clear();
         for (what, program) in &self.programs {
             let name = format!("{}-{what}", self.place.name);
             let program = self.machine.program(program.clone());
             self.started.push(lab.start(&name, &program)?);
+            if *what == CONTAINERD {
+                // A kubelet that finds none ends.
+                let what = format!("{name} to answer");
+                let ctr = self
+                    .machine
+                    .program(programs::of_nodes("ctr")?.arg("version"));
+                eventually(&what, DEADLINE, async || lab.output(&ctr).await).await?;
+            }
         }
         Ok(())
     }
@@ -217,7 +227,7 @@ fn kubelet(lab: &Lab, cluster: &Cluster, place: &Place, cgroup: &str) -> Result<
         "cgroupRoot": cgroup,
         "clusterDNS": [CLUSTER_DNS],
         "clusterDomain": "cluster.local",
-        "containerRuntimeEndpoint": CONTAINERD,
+        "containerRuntimeEndpoint": CONTAINERD_SOCKET,
         "enforceNodeAllocatable": [],
         "evictionHard": {
             "memory.available": "100Mi", "nodefs.available": "1%",
