@@ -18,6 +18,9 @@ pub struct Asked {
     pub name: String,
     /// What was answered.
     pub code: i64,
+    /// Whether it was refused for want of a right: others are refused as well, such as whoever makes
+    /// something in a namespace that ends.
+    pub is_forbidden: bool,
 }
 
 /// All that one user was answered; a watch counts as soon as it has begun.
@@ -47,6 +50,7 @@ fn one(event: &Value, object: &Value) -> Asked {
         resource = format!("{resource}/{sub}");
     }
     let code = event.pointer("/responseStatus/code");
+    let decision = event.pointer("/annotations/authorization.k8s.io~1decision");
     Asked {
         namespace: text(object, "namespace"),
         group: text(object, "apiGroup"),
@@ -54,6 +58,7 @@ fn one(event: &Value, object: &Value) -> Asked {
         verb: text(event, "verb"),
         name: text(object, "name"),
         code: code.and_then(Value::as_i64).unwrap_or(0),
+        is_forbidden: decision.and_then(Value::as_str) == Some("forbid"),
     }
 }
 
@@ -66,7 +71,8 @@ mod tests {
         let log = r#"{"verb":"patch","user":{"username":"me"},"objectRef":{"resource":"tcpforwards","namespace":"shop","name":"web","apiGroup":"tcpforward.dev","subresource":"status"},"responseStatus":{"code":200}}
 {"verb":"get","user":{"username":"other"},"objectRef":{"resource":"nodes"},"responseStatus":{"code":200}}
 {"verb":"get","user":{"username":"me"},"requestURI":"/version","responseStatus":{"code":200}}
-{"verb":"list","user":{"username":"me"},"objectRef":{"resource":"nodes"},"responseStatus":{"code":403}}
+{"verb":"list","user":{"username":"me"},"objectRef":{"resource":"nodes"},"responseStatus":{"code":403},"annotations":{"authorization.k8s.io/decision":"forbid"}}
+{"verb":"create","user":{"username":"me"},"objectRef":{"resource":"events","namespace":"going"},"responseStatus":{"code":403},"annotations":{"authorization.k8s.io/decision":"allow"}}
 "#;
         let asked = asked(log, "me").unwrap();
         let expected = [
@@ -77,6 +83,7 @@ mod tests {
                 verb: "patch".to_owned(),
                 name: "web".to_owned(),
                 code: 200,
+                is_forbidden: false,
             },
             Asked {
                 namespace: String::new(),
@@ -85,6 +92,16 @@ mod tests {
                 verb: "list".to_owned(),
                 name: String::new(),
                 code: 403,
+                is_forbidden: true,
+            },
+            Asked {
+                namespace: "going".to_owned(),
+                group: String::new(),
+                resource: "events".to_owned(),
+                verb: "create".to_owned(),
+                name: String::new(),
+                code: 403,
+                is_forbidden: false,
             },
         ];
         assert_eq!(asked, expected);

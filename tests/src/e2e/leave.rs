@@ -13,7 +13,7 @@ use crate::e2e::site::{SOON, SYSTEM, Site, USERS};
 use crate::eventually::eventually;
 
 /// A namespace whose forward and backends go all at once.
-pub(super) const GOING: &str = "e2e-going";
+const GOING: &str = "e2e-going";
 
 const INSTALL: &str = "docs/tasks/install.md";
 

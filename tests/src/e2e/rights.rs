@@ -9,7 +9,6 @@ use serde_json::Value;
 use crate::audit::{self, Asked};
 use crate::chart::list;
 use crate::cluster::Cluster;
-use crate::e2e::leave::GOING;
 use crate::e2e::site::{SYSTEM, Site};
 
 /// A verb, a group and a resource.
@@ -21,11 +20,8 @@ pub(super) async fn are_exact(site: &Site<'_>, cluster: &Cluster, account: &str)
     let asked = audit::asked(&cluster.audit()?, account)?;
     // What TcpForwards name is granted by their own namespaces, for as long as these like.
     let ours = |asked: &&Asked| asked.resource != "secrets" || asked.namespace == SYSTEM;
-    let (refused, used): (Vec<_>, Vec<_>) = asked
-        .iter()
-        .filter(ours)
-        // In a namespace that ends, whatever is made is refused, whoever may make it.
-        .partition(|asked| asked.code == 403 && asked.namespace != GOING);
+    let asked = asked.iter().filter(ours);
+    let (refused, used): (Vec<_>, Vec<_>) = asked.partition(|asked| asked.is_forbidden);
     let used: BTreeSet<Right> = used.into_iter().map(right).collect();
     let without: Vec<_> = used.difference(&granted).collect();
     let idle = granted.difference(&used);
