@@ -94,18 +94,23 @@ impl<'a> Client<'a> {
             site.apply(USERS, &pod.to_string()).await?;
         }
         for client in &clients {
-            let pod = format!("pod/{}", client.name);
-            let wait = [
-                "wait",
-                "-n",
-                USERS,
-                "--for=condition=Ready",
-                "--timeout=60s",
-                &pod,
-            ];
-            site.kubectl(&wait).await?;
+            client.ready().await?;
         }
         Ok(clients)
+    }
+
+    /// Waits until it can be asked.
+    pub(super) async fn ready(&self) -> Result<()> {
+        let pod = format!("pod/{}", self.name);
+        let wait = [
+            "wait",
+            "-n",
+            USERS,
+            "--for=condition=Ready",
+            "--timeout=60s",
+            &pod,
+        ];
+        self.site.kubectl(&wait).await.map(drop)
     }
 
     /// Fetches `n` pages one after another.

@@ -90,7 +90,11 @@ async fn new_forward(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
 
 /// A node loses its power: the other one's data plane loses no connect, the Service has recovered
 /// within 20 s, and the node is used again when it is back.
-pub(super) async fn node(site: &Site<'_>, client: &Client<'_>, nodes: &mut Nodes) -> Result<()> {
+pub(super) async fn node(
+    site: &Site<'_>,
+    [client, other]: &[Client<'_>; 2],
+    nodes: &mut Nodes,
+) -> Result<()> {
     let [stays, goes] = &site.nodes;
     let planes = data_planes(site).await?;
     let near = planes.iter().find(|plane| plane.node == *stays);
@@ -110,6 +114,7 @@ pub(super) async fn node(site: &Site<'_>, client: &Client<'_>, nodes: &mut Nodes
     println!("e2e: the Service recovered {took:?} after the node's death");
     ensure!(took < Duration::from_secs(20), "recovered after {took:?}");
     nodes.boot(site.lab, goes).await?;
+    other.ready().await?;
     site.so_many(USERS, "app=web", 4).await?;
     for plane in data_planes(site).await? {
         client

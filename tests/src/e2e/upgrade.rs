@@ -20,7 +20,7 @@ const MOUNTED: Duration = Duration::from_secs(180);
 /// A certificate of 30 s is renewed after 20.
 const RENEWED: Duration = Duration::from_secs(60);
 
-/// By the page's commands, and then with certificates that end soon; nobody notices either.
+/// By the page's commands, and then with certificates that end soon; no client notices either.
 pub(super) async fn by_page(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
     client.start_load("upgrade", &front(WEB)).await?;
     let upgraded = upgraded(site).await;
@@ -39,8 +39,17 @@ async fn upgraded(site: &Site<'_>) -> Result<()> {
 }
 
 /// The Secret is deleted: a new authority is made, and data planes serve what they have until they have
-/// read its certificate; then they hear of changes again. The certificate is renewed meanwhile.
-pub(super) async fn certificates(site: &Site<'_>) -> Result<()> {
+/// read its certificate; then they hear of changes again. The certificate is renewed meanwhile. No client
+/// notices.
+pub(super) async fn certificates(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
+    client.start_load("anew", &front(WEB)).await?;
+    let anew = made_anew(site).await;
+    let report = client.end("anew").await?;
+    anew?;
+    report.flawless(50)
+}
+
+async fn made_anew(site: &Site<'_>) -> Result<()> {
     let secrets: Api<Secret> = Api::namespaced(site.api.clone(), SYSTEM);
     let name = format!("{OPERATOR}-tls");
     let version = async || Ok::<_, anyhow::Error>(secrets.get(&name).await?.metadata);
