@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{DialError, LeftOut};
-use tcpforward_protocol::snapshot::ServiceName;
+use tcpforward_protocol::snapshot::{Origin, ServiceName};
 
+use crate::balancer::entry::Key;
 use crate::balancer::freed::Freed;
 use crate::balancer::outcome::Outcome;
 
@@ -18,6 +19,8 @@ pub struct Backend {
     pub target: Arc<str>,
     /// Where it is dialled.
     pub address: SocketAddr,
+    /// Who says that it is there; sessions keep this when its target is gone.
+    pub origin: Origin,
     /// The Service of another namespace whose leave its sessions stand on; absent: they need none.
     pub granted: Option<Arc<ServiceName>>,
     open: AtomicU64,
@@ -118,23 +121,19 @@ struct Shown {
 }
 
 impl Backend {
-    /// One that nothing is known of.
+    /// One that its author has named, and of which nothing is known.
     #[must_use]
     pub fn new(target: Arc<str>, address: SocketAddr, now: Instant) -> Self {
-        Self::telling(Arc::default(), target, address, now)
+        Self::telling(Arc::default(), Key::by_author(target, address), now)
     }
 
     /// One that says there when it is full no more.
-    pub(super) fn telling(
-        freed: Arc<Freed>,
-        target: Arc<str>,
-        address: SocketAddr,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn telling(freed: Arc<Freed>, key: Key, now: Instant) -> Self {
         Self {
-            target,
-            address,
-            granted: None,
+            target: key.target,
+            address: key.address,
+            origin: key.origin,
+            granted: key.granted,
             open: AtomicU64::new(0),
             total: AtomicU64::new(0),
             failed: Default::default(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::LeftOut;
-use tcpforward_protocol::snapshot::{self, BackendState, ServiceName, TakesNew};
+use tcpforward_protocol::snapshot::{self, BackendState, Origin, ServiceName, TakesNew};
 
 use crate::balancer::Limit;
 use crate::balancer::backend::{Backend, Condition};
@@ -17,20 +17,32 @@ use crate::balancer::request::Trial;
 /// A backend that starts slowly begins with so much of its share.
 const FIRST_SPEED: f64 = 0.1;
 
-/// The name of a backend within its forward. An address that a target has by another namespace's leave
-/// is not what it is by another right.
+/// The name of a backend within its forward. An address that a target has by another namespace's leave,
+/// or by another one's word, is not what it is by another right.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) target: Arc<str>,
     pub(super) address: SocketAddr,
+    pub(super) origin: Origin,
     pub(super) granted: Option<Arc<ServiceName>>,
 }
 
 impl Key {
+    /// Of an address that is the author's own word.
+    pub(super) fn by_author(target: Arc<str>, address: SocketAddr) -> Self {
+        Self {
+            target,
+            address,
+            origin: Origin::Author,
+            granted: None,
+        }
+    }
+
     pub(super) fn of(backend: &Backend) -> Self {
         Self {
             target: Arc::clone(&backend.target),
             address: backend.address,
+            origin: backend.origin,
             granted: backend.granted.clone(),
         }
     }

@@ -34,6 +34,7 @@ impl Balancer {
                 let key = Key {
                     target: Arc::clone(&name),
                     address: backend.address,
+                    origin: target.origin,
                     granted: granted.clone(),
                 };
                 let id = self.entries.len();
@@ -63,9 +64,7 @@ impl Balancer {
         if let Some((backend, gone)) = before {
             return Entry::new(backend, target, starts).going_on_from(gone);
         }
-        let freed = Arc::clone(&self.freed);
-        let mut backend = Backend::telling(freed, Arc::clone(&key.target), key.address, now);
-        backend.granted.clone_from(&key.granted);
+        let backend = Backend::telling(Arc::clone(&self.freed), key.clone(), now);
         Entry::new(Arc::new(backend), target, starts)
     }
 

@@ -135,7 +135,7 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
     let outcome = match attempt::moved(seat.backend().address, dialling.offset) {
         Ok(address) => {
             let parent = dialling.active.backends_parent().map(Arc::as_ref);
-            let origin = dialling.active.origin_of(&seat.backend().target);
+            let origin = seat.backend().origin;
             let shared = &dialling.context.shared;
             attempt::reach(address, origin, parent, settings, until, shared).await
         }

@@ -77,7 +77,7 @@ pub(super) fn checks(served: &Served, active: &Active) -> Vec<(Arc<Backend>, Che
             active: Arc::clone(&check),
             proxy_protocol: relay.proxy_protocol,
             address,
-            origin: active.origin_of(&backend.target),
+            origin: record.origin,
             settings: active.terms.settings.clone(),
             parent: active.backends_parent().cloned(),
         };

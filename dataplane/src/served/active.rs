@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tcpforward_protocol::guard;
-use tcpforward_protocol::snapshot::{Forward, Origin, Permission};
+use tcpforward_protocol::snapshot::{Forward, Permission};
 
 use crate::balancer::backend::Backend;
 use crate::connect::proxy::{Grounds, Proxy, Way};
@@ -51,20 +51,10 @@ impl Active {
         self.parent.as_ref().filter(|_| self.proxy.is_none())
     }
 
-    /// Who says where the backends of a target are; of one that is gone, nobody who may lead into the
-    /// cluster.
-    #[must_use]
-    pub fn origin_of(&self, target: &str) -> Origin {
-        let mut targets = self.forward.spec.relay.targets.iter();
-        let target = targets.find(|known| known.name == target);
-        target.map_or(Origin::Author, |target| target.origin)
-    }
-
     /// Whether a backend may be dialled; sessions that have it stand on that.
     #[must_use]
     pub fn may_dial(&self, backend: &Backend) -> bool {
-        let origin = self.origin_of(&backend.target);
-        guard::check_of(origin, backend.address.ip(), &self.terms.settings).is_ok()
+        guard::check_of(backend.origin, backend.address.ip(), &self.terms.settings).is_ok()
     }
 
     /// Whether a tunnel on these grounds would be let through. Where a name leads only a parent knows:
@@ -110,7 +100,7 @@ impl Active {
 
 #[cfg(test)]
 mod tests {
-    use tcpforward_protocol::snapshot::{LocalTargets, Protected, Settings};
+    use tcpforward_protocol::snapshot::{LocalTargets, Origin, Protected, Settings};
     use tcpforward_protocol::testing;
 
     use super::*;
@@ -139,26 +129,25 @@ mod tests {
 
     #[test]
     fn an_address_of_the_cluster_is_for_backends_of_services() {
-        let mut forward = testing::forward("n/f", vec![testing::backend("a", "10.96.0.1:80")]);
-        let backend = |forward: &Forward, settings: &Settings| {
+        let may_dial = |origin, settings: &Settings| {
             let terms = Terms {
                 settings: settings.clone(),
                 ..samples::terms()
             };
-            let active = Active::new(Arc::new(forward.clone()), terms, None);
+            let forward = testing::forward("n/f", Vec::new());
+            let active = Active::new(Arc::new(forward), terms, None);
             let now = tokio::time::Instant::now().into_std();
             let address = "10.96.0.1:80".parse().unwrap();
-            active.may_dial(&Backend::new("a".into(), address, now))
+            let mut backend = Backend::new("a".into(), address, now);
+            backend.origin = origin;
+            active.may_dial(&backend)
         };
         let open = Settings::new(LocalTargets::Refuse);
         let strict = Settings {
             protected: Protected::new(["10.96.0.0/16".parse().unwrap()]),
-            ..open
+            ..open.clone()
         };
-        assert!(backend(&forward, &open) && !backend(&forward, &strict));
-        forward.spec.relay.targets[0].origin = Origin::Service;
-        assert!(backend(&forward, &strict));
-        forward.spec.relay.targets[0].name = "b".to_owned();
-        assert!(!backend(&forward, &strict), "its target is gone");
+        assert!(may_dial(Origin::Author, &open) && !may_dial(Origin::Author, &strict));
+        assert!(may_dial(Origin::Service, &open) && may_dial(Origin::Service, &strict));
     }
 }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::{
-    self, BackendState, EstablishedConnections, Failback, Fate, Origin, Protected, ProxyMode,
-    ProxyProtocolIn, ServiceName, TakesNew,
+    self, BackendState, EstablishedConnections, Failback, Fate, ProxyMode, ProxyProtocolIn,
+    ServiceName, TakesNew,
 };
 use tcpforward_protocol::testing;
 
@@ -19,7 +19,9 @@ use crate::connect::proxy::{Grounds, Way};
 use crate::connect::target::Target;
 use crate::sync::samples;
 
+mod case;
 mod grants;
+mod protected;
 
 struct Rig {
     sessions: Arc<Sessions>,
@@ -420,28 +422,4 @@ fn a_failback_that_time_alone_brings_is_seen() {
         }
         assert_eq!(ending(&ticket), expected);
     }
-}
-
-#[test]
-fn who_is_where_only_services_lead_loses_the_right_to_be() {
-    let mut rig = rig();
-    rig.forward.spec.relay.targets = vec![testing::target("t"), testing::target("s")];
-    rig.forward.spec.relay.targets[1].origin = Origin::Service;
-    let (direct, by_service) = (rig.enter(1), rig.enter(2));
-    let backend = |target: &str| {
-        let address = ([10, 1, 0, 1], 80).into();
-        Arc::new(Backend::new(target.into(), address, rig.now))
-    };
-    direct.on(&backend("t"), rig.now);
-    by_service.on(&backend("s"), rig.now);
-    let mut terms = samples::terms();
-    terms.settings.protected = Protected::new(["10.1.0.0/24".parse().unwrap()]);
-    let active = Active::new(Arc::new(rig.forward.clone()), terms, None);
-    rig.sessions.rights_changed();
-    for _ in 0..20 {
-        rig.now += Duration::from_millis(250);
-        rig.sessions.tick(&active, rig.now, &mut rig.rng);
-    }
-    assert_eq!(ending(&direct), Some(Ending::RightLost));
-    assert_eq!(ending(&by_service), None);
 }

@@ -2,8 +2,8 @@
 
 use tcpforward_protocol::snapshot::{Grant, Permission};
 
+use super::case::Case;
 use super::*;
-use crate::served::Served;
 
 /// A forward whose targets lead to these Services of namespace data, each with a backend of its own.
 fn forward(targets: &[(&str, &str, Permission)], own: &[&str]) -> Forward {
@@ -32,51 +32,6 @@ fn forward(targets: &[(&str, &str, Permission)], own: &[&str]) -> Forward {
     });
     let name = "n/f".parse().unwrap();
     Forward::granted(name, spec, backends.collect(), grants.collect())
-}
-
-struct Case {
-    served: Arc<Served>,
-    now: Instant,
-    rng: Rng,
-}
-
-impl Case {
-    fn of(forward: Forward) -> Self {
-        Self {
-            served: samples::served(forward),
-            now: tokio::time::Instant::now().into_std(),
-            rng: Rng::with_seed(3),
-        }
-    }
-
-    /// Sessions on the backend of that target.
-    fn sessions(&self, target: &str, count: u8) -> Vec<Ticket> {
-        let backend = self.backend(target);
-        let enter = |n| self.served.sessions().enter(0, IpAddr::from([10, 0, 0, n]));
-        let tickets: Vec<_> = (0..count).map(enter).collect();
-        tickets
-            .iter()
-            .for_each(|ticket| ticket.on(&backend, self.now));
-        tickets
-    }
-
-    fn backend(&self, target: &str) -> Arc<Backend> {
-        let mut backends = self.served.backends().into_iter();
-        backends.find(|backend| *backend.target == *target).unwrap()
-    }
-
-    fn turn(&mut self, forward: Forward) {
-        self.served
-            .update(Arc::new(forward), samples::terms(), self.now, 0);
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let end = self.now + time;
-        while self.now < end {
-            self.now += Duration::from_millis(250);
-            self.served.close_sessions(self.now, &mut self.rng);
-        }
-    }
 }
 
 use Permission::{Given, Missing};
