@@ -150,7 +150,7 @@ async fn after_head(
         way,
     };
     if let Some(seat) = &seat {
-        ticket.on(seat.backend(), seat.since());
+        client.served.reached(ticket, seat.backend(), seat.since());
     }
     let grounds = ticket.stands_on(grounds);
     // What has changed since is known to nobody who looked before the grounds were told.

@@ -1,11 +1,13 @@
-//! Pure. Who is let in, before anything is dialled.
+//! Pure. Who is let in before anything is dialled, and who may stay where it has come to.
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use crate::balancer::backend::Backend;
 use crate::limits::Refused;
 use crate::served::{Active, Served};
+use crate::sessions::Ticket;
 
 /// A session that counts against the limits of its forward as long as this lives.
 #[derive(Debug)]
@@ -35,6 +37,15 @@ impl Served {
             served: Arc::clone(self),
             source,
         })
+    }
+
+    /// A session has reached that backend, which was picked then. If it must not be dialled any more,
+    /// that became known during the dial, when nobody saw the session there.
+    pub fn reached(&self, ticket: &Ticket, backend: &Arc<Backend>, picked: Instant) {
+        ticket.on(backend, picked);
+        if !self.active().may_dial(backend) {
+            self.sessions.rights_changed();
+        }
     }
 }
 

@@ -84,7 +84,8 @@ pub(super) async fn reach(
     };
     record.dialled(&dialled);
     let dialled = dialled.map_err(|error| Unserved::Reset(error.ending()))?;
-    ticket.on(dialled.seat.backend(), dialled.seat.since());
+    let seat = &dialled.seat;
+    caller.served.reached(ticket, seat.backend(), seat.since());
     Ok(Upstream {
         channel: dialled.channel,
         seat: Some(dialled.seat),

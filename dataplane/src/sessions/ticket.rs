@@ -135,18 +135,14 @@ impl Ticket {
             backend: Arc::clone(backend),
             since: picked,
         });
-        // It may have changed during the dial, unseen by who looks through the sessions. One that must
-        // not be dialled any more is removed.
-        match backend.condition().0 {
-            Condition::Usable => {}
-            Condition::Removed => {
-                self.sessions.stir();
-                self.sessions.rights_changed();
-            }
-            _ => self.sessions.stir(),
+        // What has changed during the dial was unseen by who looks through the sessions. Without the
+        // leave of another namespace its backends are removed.
+        let condition = backend.condition().0;
+        if condition != Condition::Usable {
+            self.sessions.stir();
         }
-        let is_gone = || self.sessions.is_gone() || backend.condition().0 == Condition::Removed;
-        if backend.granted.is_some() && is_gone() {
+        let has_no_leave = backend.granted.is_some() && self.sessions.is_gone();
+        if condition == Condition::Removed || has_no_leave {
             self.sessions.rights_changed();
         }
     }

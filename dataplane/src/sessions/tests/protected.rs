@@ -66,3 +66,21 @@ fn an_address_that_another_one_names_is_another_backend() {
     assert_eq!(endings(&before), [Some(Ending::RightLost); 3]);
     assert_eq!(endings(&after), [None; 3]);
 }
+
+#[test]
+fn what_becomes_known_during_a_dial_cuts_as_well() {
+    let given = || forward(&[("t", Author), ("s", Service)]);
+    let mut case = Case::of(given());
+    let dials = ["t", "s"].map(|target| {
+        let ticket = case.served.sessions().enter(0, IpAddr::from([10, 0, 0, 1]));
+        (ticket, case.backend(target), case.now)
+    });
+    case.come_to(given(), strict());
+    case.pass(Duration::from_secs(1));
+    for (ticket, backend, picked) in &dials {
+        case.served.reached(ticket, backend, *picked);
+    }
+    case.pass(Duration::from_secs(5));
+    let endings = dials.each_ref().map(|(ticket, ..)| ending(ticket));
+    assert_eq!(endings, [Some(Ending::RightLost), None]);
+}
