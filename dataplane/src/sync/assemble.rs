@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use tcpforward_protocol::answer::{Refusal, RefusalCode};
-use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, Settings, Target};
 use tcpforward_protocol::version::{self, Hash, Version};
 use tcpforward_protocol::wire::{self, Invalid};
 use tcpforward_protocol::{CHANGE_BYTES, proto};
@@ -105,9 +105,10 @@ impl Held {
             value: format!("{} bytes", change.version.len()),
             why: "expected 16 bytes",
         })?;
+        let settings = wire::settings_from_proto(change.settings)?;
         let mut next = match (change.full, held) {
             (true, _) => Self {
-                settings: wire::settings_from_proto(change.settings)?,
+                settings,
                 version: told,
                 epoch: change.epoch,
                 hashes: BTreeMap::new(),
@@ -116,7 +117,7 @@ impl Held {
             },
             (false, None) => return Err(Error::NothingHeld),
             (false, Some(held)) => Self {
-                settings: wire::settings_from_proto(change.settings)?,
+                settings,
                 version: told,
                 epoch: change.epoch,
                 ..held.clone()
@@ -152,12 +153,21 @@ impl Held {
 }
 
 /// A forward's former spec with today's backends of the targets that it has, and with what today is
-/// said of the right to them. The hash stays the former one: no operator has sent this.
+/// said of the right to them: where they may be goes by who names them today. The hash stays the former
+/// one: no operator has sent this.
 pub(crate) fn with_backends(former: &Forward, today: &Forward) -> Forward {
-    let targets = &former.spec.relay.targets;
+    let mut spec = former.spec.clone();
+    let targets = &mut spec.relay.targets;
+    for target in targets.iter_mut() {
+        let same = |now: &&Target| now.name == target.name;
+        if let Some(now) = today.spec.relay.targets.iter().find(same) {
+            target.origin = now.origin;
+        }
+    }
     let mut backends = today.backends.clone();
     backends.retain(|b| targets.iter().any(|t| t.name == b.target));
     Forward {
+        spec,
         backends,
         grants: today.grants.clone(),
         ..former.clone()
@@ -166,10 +176,16 @@ pub(crate) fn with_backends(former: &Forward, today: &Forward) -> Forward {
 
 /// The same with backends and grants that came beside a spec that this program can't do.
 fn with_new_backends(former: &Forward, today: proto::Forward) -> Option<Arc<Forward>> {
-    let targets = &former.spec.relay.targets;
     let mut message = wire::forward_to_proto(former);
     message.grants = today.grants;
     message.backends = today.backends;
+    let now = today.spec.and_then(|spec| spec.relay).unwrap_or_default();
+    let targets = &mut message.spec.as_mut()?.relay.as_mut()?.targets;
+    for target in targets.iter_mut() {
+        if let Some(now) = now.targets.iter().find(|now| now.name == target.name) {
+            target.service = now.service;
+        }
+    }
     message
         .backends
         .retain(|b| targets.iter().any(|t| t.name == b.target));

@@ -1,5 +1,5 @@
 use tcpforward_protocol::delta::Delta;
-use tcpforward_protocol::snapshot::{Grant, Permission, Snapshot};
+use tcpforward_protocol::snapshot::{Grant, Origin, Permission, Snapshot};
 use tcpforward_protocol::testing;
 
 use super::*;
@@ -100,6 +100,36 @@ fn a_refused_forward_gets_the_backends_of_its_former_targets() {
             held.hashes[&kept.name], kept.hash,
             "it is not what was sent"
         );
+    }
+}
+
+/// Else a spec that no data plane takes would be a way to lead into the cluster.
+#[test]
+fn who_names_the_backends_of_a_former_target_is_what_is_said_today() {
+    let by = |generation, requires: &[&str], origin, address| {
+        let mut forward = forward("a", generation, requires);
+        forward.spec.relay.targets[0].origin = origin;
+        let backends = vec![samples::backend("t", address)];
+        Forward::new(forward.name, forward.spec, backends)
+    };
+    for (before, today) in [
+        (Origin::Service, Origin::Author),
+        (Origin::Author, Origin::Service),
+    ] {
+        let first = snapshot([by(1, &[], before, "10.0.0.1:80")]);
+        let held = Held::apply(None, whole(Delta::full(&first), &first)).unwrap();
+        let second = snapshot([by(2, &["teleport"], today, "10.0.0.2:80")]);
+        let held = Held::apply(Some(&held), whole(Delta::full(&second), &second)).unwrap();
+        let kept = held.forwards.values().next().unwrap();
+        let bound_elsewhere = with_backends(
+            first.forwards().next().unwrap(),
+            second.forwards().next().unwrap(),
+        );
+        for forward in [&**kept, &bound_elsewhere] {
+            assert_eq!(forward.spec.generation, 1);
+            assert_eq!(forward.spec.relay.targets[0].origin, today);
+            assert_eq!(forward.backends, [samples::backend("t", "10.0.0.2:80")]);
+        }
     }
 }
 
