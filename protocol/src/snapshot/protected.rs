@@ -8,8 +8,18 @@ use ipnet::IpNet;
 use crate::PROTECTED_RANGES;
 
 /// The cluster's own networks: sorted, without overlaps, at most [`PROTECTED_RANGES`]. Cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct Protected(Option<Arc<[IpNet]>>);
+
+/// Clones are equal at once.
+impl PartialEq for Protected {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
+    }
+}
 
 impl Protected {
     /// No networks.
@@ -104,6 +114,16 @@ mod tests {
             "it was small enough"
         );
         assert!(!protected.contains("11.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn two_are_equal_by_what_they_hold() {
+        let one = of(&["10.96.0.0/16"]);
+        assert_eq!(one, one.clone());
+        assert_eq!(one, of(&["10.96.0.0/16"]));
+        assert_ne!(one, of(&["10.97.0.0/16"]));
+        assert_ne!(one, Protected::NOTHING);
+        assert_ne!(Protected::NOTHING, one);
     }
 
     fn any_range() -> impl Strategy<Value = IpNet> {
