@@ -32,6 +32,7 @@ use crate::lease::LeaseView;
 use crate::metrics::Metrics;
 
 mod conversation;
+mod farewell;
 pub(crate) mod roster;
 mod stream;
 

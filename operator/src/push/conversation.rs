@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
 use super::Shared;
+use super::farewell::Farewell;
 use super::roster::Seat;
 use super::stream::{ACK_TIMEOUT, Close, Lease, Stream, Wanted, World};
 use crate::identity::gate::refusal_counted;
@@ -22,9 +23,6 @@ use crate::lease::now;
 
 /// A peer that opens a stream and says nothing holds a place that others need.
 const HELLO_TIME: Duration = Duration::from_secs(10);
-
-/// A data plane whose pool is gone gets this long to take that it has nothing to serve.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) type Outgoing = mpsc::Sender<Result<ToDataPlane, Status>>;
 
@@ -127,19 +125,15 @@ async fn talk(
     let mut lease = shared.lease.clone();
     let mut membership = shared.roster.membership();
     let mut accounts = shared.accounts.clone();
-    let mut farewell = None;
+    let mut farewell = Farewell::default();
     loop {
         let world = world(shared, &stream, &place.seat);
         if let Some(world) = &world {
             say(shared, &mut stream, world, outgoing).await?;
         }
-        if let Some(refusal) = lost(shared, peer.as_ref()) {
-            let end = *farewell.get_or_insert_with(|| now() + FAREWELL);
-            if now() >= end || has_heard_all(shared, &stream, world.as_ref()) {
-                return Err(Close::Refused(refusal));
-            }
-        }
-        let deadline = wake(&stream, farewell);
+        let heard_all = || has_heard_all(shared, &stream, world.as_ref());
+        farewell.look(lost(shared, peer.as_ref()), heard_all, now())?;
+        let deadline = wake(&stream, farewell.end());
         tokio::select! {
             () = place.seat.replaced.cancelled() => return Err(Close::Replaced),
             () = shared.shutdown.cancelled() => return Err(Close::ShuttingDown),
