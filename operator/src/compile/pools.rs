@@ -126,8 +126,11 @@ pub(super) fn cap(spec: &mut ForwardSpec, allowed: Option<NonZeroU32>) -> Option
     let connections = &mut spec.listener.limits.connections;
     let capped = allowed.filter(|allowed| connections.is_none_or(|asked| asked > *allowed))?;
     *connections = Some(capped);
-    // The author may have asked for nothing of the kind.
-    spec.requires = feature::required(spec);
+    // The author may have asked for nothing of the kind. What else is required may be by another
+    // reason than the spec.
+    spec.requires.extend(feature::required(spec));
+    spec.requires.sort();
+    spec.requires.dedup();
     Some(capped)
 }
 

@@ -184,6 +184,21 @@ fn data_planes_are_told_what_is_given_and_what_is_missing() {
 
 /// T1, CVE-2021-25740: an alias would go round every grant, and so would a slice by hand to the host.
 #[test]
+fn a_pool_that_lowers_a_limit_asks_for_grants_all_the_same() {
+    let limits = json!({"limits": {"connectionsPerForward": 100}});
+    let world = world([pool("default", limits)]);
+    let needs = |namespace| {
+        let forward = outcome(&world, namespace).forward.as_ref();
+        forward.unwrap().spec.requires.clone()
+    };
+    let own = vec![feature::BALANCING, feature::HEALTH, feature::LIMITS];
+    assert_eq!(needs("shop"), own);
+    let mut beyond = [own, vec![feature::GRANTS]].concat();
+    beyond.sort_unstable();
+    assert_eq!(needs("team"), beyond);
+}
+
+#[test]
 fn a_grant_opens_no_way_around() {
     let alias = json!({"type": "ExternalName", "externalName": "db.prod.svc.cluster.local"});
     let mut world = world([service_with("web", alias), grant("g", &["team"], &[None])]);
