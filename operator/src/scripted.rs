@@ -71,13 +71,22 @@ impl Call {
         self.send(StatusCode::from_u16(code).unwrap(), &status);
     }
 
+    /// As of a group that the API server doesn't know.
+    pub(crate) fn no_such_path(self) {
+        self.send_text(StatusCode::NOT_FOUND, b"404 page not found\n".to_vec());
+    }
+
     /// Never answers, as long as the returned value lives.
     pub(crate) fn hang(self) -> impl Sized {
         self.answer
     }
 
     fn send(self, status: StatusCode, body: &Value) {
-        let body = Body::from(serde_json::to_vec(body).unwrap());
+        self.send_text(status, serde_json::to_vec(body).unwrap());
+    }
+
+    fn send_text(self, status: StatusCode, body: Vec<u8>) {
+        let body = Body::from(body);
         let response = Response::builder().status(status).body(body).unwrap();
         self.answer.send_response(response);
     }

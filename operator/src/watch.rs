@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::DynamicObject;
-use kube::core::{ApiResource, PartialObjectMeta};
+use kube::core::{ApiResource, PartialObjectMeta, Status};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
@@ -238,14 +238,20 @@ fn is_dispensable(kind: Kind) -> bool {
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {
-    refusal(error).is_some_and(kube::core::Status::is_forbidden)
+    refusal(error).is_some_and(Status::is_forbidden)
 }
 
 fn is_unknown(error: &watcher::Error) -> bool {
-    refusal(error).is_some_and(kube::core::Status::is_not_found)
+    refusal(error).is_some_and(is_not_there)
 }
 
-fn refusal(error: &watcher::Error) -> Option<&kube::core::Status> {
+/// Whether there is no such kind, or no such thing of it. A path of a group that the API server doesn't
+/// know is answered in plain text, of which kube's `is_not_found` says no: only the code is sure.
+pub(crate) fn is_not_there(status: &Status) -> bool {
+    status.code == 404
+}
+
+fn refusal(error: &watcher::Error) -> Option<&Status> {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(s)) | WatchStartFailed(kube::Error::Api(s)) => Some(s),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Cluster, Error, PATIENCE, cause, failed, is_forbidden};
 use crate::crd::TcpForward;
 use crate::index::{Event, Index, Object};
-use crate::watch::tcp_forward;
+use crate::watch::{is_not_there, tcp_forward};
 
 /// Which TcpForwards to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +89,7 @@ impl Cluster {
 /// The API server has details of an object that is not there, and none of a kind that is not there.
 fn refused(what: String, remedy: &'static str, error: kube::Error) -> Error {
     match error {
-        // Plain text is no reason that kube knows, so that its `is_not_found` says no.
-        kube::Error::Api(status) if status.code == 404 => Error::Undefined,
+        kube::Error::Api(status) if is_not_there(&status) => Error::Undefined,
         error if is_forbidden(&error) => Error::Forbidden {
             what,
             remedy,

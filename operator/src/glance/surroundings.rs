@@ -13,7 +13,7 @@ use super::{Error, Seen, failed, is_forbidden};
 use crate::crd::DataPlane;
 use crate::forward;
 use crate::index::{Event, Object};
-use crate::watch::{data_plane, namespace, node, service_cidr};
+use crate::watch::{data_plane, is_not_there, namespace, node, service_cidr};
 
 /// Adds them to what was seen.
 pub(super) async fn look(
@@ -54,7 +54,7 @@ where
             Ok(())
         }
         // An older API server has no such kind.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if is_not_there(&status) => Ok(()),
         Err(error) => take::<K>(seen, what, Err(error), convert),
     }
 }

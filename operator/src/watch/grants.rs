@@ -12,7 +12,9 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use tokio::time::{sleep_until, timeout};
 
-use super::{Complaints, Gathering, Scope, Sink, Watched, apis, is_forbidden};
+use super::{
+    Complaints, Gathering, Scope, Sink, Watched, apis, is_forbidden, is_not_there, is_unknown,
+};
 use crate::index::{Event, Kind, Object, ReferenceGrant, Sight};
 use crate::lease::now;
 
@@ -165,7 +167,7 @@ impl Grants {
             .watch_errors
             .with_label_values(&word)
             .inc();
-        if is_not_found(error) {
+        if is_unknown(error) {
             return self.looks.missed(now());
         }
         self.complaints.failed(Kind::ReferenceGrant, error);
@@ -221,8 +223,7 @@ async fn served(client: &Client) -> Result<Option<Version>, kube::Error> {
                     return Ok(Some(version));
                 }
             }
-            // A path that is not there is answered in plain text, of which only the code is sure.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if is_not_there(&status) => {}
             Err(error) => return Err(error),
         }
     }
@@ -250,14 +251,4 @@ pub(crate) async fn list(
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource(version));
     let all = api.list(&ListParams::default()).await?;
     Ok(Some(all.into_iter().filter_map(grant).collect()))
-}
-
-fn is_not_found(error: &watcher::Error) -> bool {
-    use watcher::Error::{InitialListFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(kube::Error::Api(s)) | WatchStartFailed(kube::Error::Api(s)) => {
-            s.code == 404
-        }
-        _ => false,
-    }
 }

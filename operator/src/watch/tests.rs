@@ -1,9 +1,14 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::core::ObjectMeta;
+use prometheus::Registry;
 use serde_json::json;
 
 use super::*;
+use crate::scripted::api_server;
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn service(namespace: &str, name: &str) -> Service {
     Service {
@@ -81,6 +86,27 @@ fn nodes_that_may_not_be_read_count_as_none_once() {
     let mut gathering = Gathering::new(Kind::Node, 1);
     assert_eq!(words(gathering.give_up(0)), ["all "]);
     assert!(gathering.give_up(0).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_that_an_older_api_server_does_not_know_count_as_none() {
+    let (client, mut server) = api_server();
+    let (events, mut seen) = mpsc::channel(8);
+    let sink = Sink {
+        kind: Kind::ServiceCidr,
+        events,
+        metrics: Metrics::new(&Registry::new()).unwrap(),
+    };
+    let api = vec![Api::<ServiceCIDR>::all(client)];
+    let config = watcher::Config::default();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(follow(sink, api, config, service_cidr));
+    let path = "GET /apis/networking.k8s.io/v1/servicecidrs";
+    server.expect(path, PATIENCE).await.no_such_path();
+    let all = tokio::time::timeout(PATIENCE, seen.recv()).await.unwrap();
+    assert_eq!(words(all.into_iter().collect()), ["all "]);
+    // It may be upgraded.
+    drop(server.expect(path, PATIENCE).await.hang());
 }
 
 #[test]
