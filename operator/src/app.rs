@@ -158,9 +158,10 @@ fn lead(
     let stop = &core.shared.shutdown;
     let (events, inbox) = mpsc::channel(EVENTS);
     let (seen, pods) = watch::channel(Pods::default());
-    let pods_watched =
-        kubernetes::pods::follow(client.clone(), seen, metrics.clone(), stop.clone());
-    tasks.spawn("the watch of pods", done(pods_watched));
+    let places = core.shared.accounts.clone();
+    let of_pods =
+        kubernetes::pods::follow(client.clone(), places, seen, metrics.clone(), stop.clone());
+    tasks.spawn("the watch of pods", done(of_pods));
     let watches = kubernetes::run(client, config.scope, named, events, metrics, stop.clone());
     tasks.spawn("the Lease", done(election.run(stop.clone())));
     tasks.spawn("a watch", done(watches));

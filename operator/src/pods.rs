@@ -59,9 +59,11 @@ impl Pods {
         Some(pods.filter(move |(_, pod)| pod.pool == pool))
     }
 
-    /// These are all pools, each with the namespace of its pods.
-    pub(crate) fn place(&mut self, pools: BTreeMap<String, String>) {
-        self.pools = pools;
+    /// These are all pools, each with the namespace of its pods. True: that is news.
+    pub(crate) fn place(&mut self, pools: &BTreeMap<String, String>) -> bool {
+        let is_news = self.pools != *pools;
+        self.pools.clone_from(pools);
+        is_news
     }
 
     /// Where pods may be.
@@ -75,10 +77,11 @@ impl Pods {
         self.namespaces.insert(namespace.to_owned(), pods);
     }
 
-    /// One is new or other than before.
+    /// One is new or other than before, where all are known: one alone is not all of a namespace.
     pub(crate) fn put(&mut self, namespace: &str, uid: String, pod: Pod) {
-        let pods = self.namespaces.entry(namespace.to_owned()).or_default();
-        if pods.len() < PODS || pods.contains_key(&uid) {
+        if let Some(pods) = self.namespaces.get_mut(namespace)
+            && (pods.len() < PODS || pods.contains_key(&uid))
+        {
             pods.insert(uid, pod);
         }
     }
@@ -90,9 +93,9 @@ impl Pods {
         }
     }
 
-    /// Nobody looks there any more, or nobody may.
-    pub(crate) fn forget(&mut self, namespace: &str) {
-        self.namespaces.remove(namespace);
+    /// Nobody looks there any more, or nobody may. True: something was known.
+    pub(crate) fn forget(&mut self, namespace: &str) -> bool {
+        self.namespaces.remove(namespace).is_some()
     }
 }
 
@@ -174,26 +177,27 @@ mod tests {
         assert_eq!(names(&pods, "edge"), None);
         let place = |name: &str| (name.to_owned(), "a".to_owned());
         let pools = BTreeMap::from([place("edge"), place("other")]);
-        pods.place(pools);
+        assert!(pods.place(&pools) && !pods.place(&pools));
         assert_eq!(pods.namespaces().len(), 1);
         assert_eq!(
             (names(&pods, "edge"), pods.namespace("edge")),
             (None, Some("a"))
         );
         let (uid, edge) = pod(|_| {}).unwrap();
+        pods.put("a", uid.clone(), edge.clone());
+        assert_eq!(names(&pods, "edge"), None, "one is not all");
         pods.replace("a", vec![(uid, edge.clone())]);
         let other = Pod {
             pool: "other".to_owned(),
             ..edge.clone()
         };
         pods.put("a", "v".to_owned(), other);
-        pods.put("b", "elsewhere".to_owned(), edge.clone());
         assert_eq!(names(&pods, "edge"), Some(vec!["u".to_owned()]));
         assert_eq!(names(&pods, "other"), Some(vec!["v".to_owned()]));
         assert_eq!(names(&pods, "none"), None);
         pods.remove("a", "u");
         assert_eq!(names(&pods, "edge"), Some(Vec::new()));
-        pods.forget("a");
+        assert!(pods.forget("a") && !pods.forget("a"));
         assert_eq!(names(&pods, "edge"), None);
         let many = (0..=PODS).map(|i| (i.to_string(), edge.clone()));
         pods.replace("a", many.collect());

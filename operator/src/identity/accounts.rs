@@ -1,4 +1,4 @@
-//! Pure. Which ServiceAccount may be a data plane, and of which pool.
+//! Pure. Which ServiceAccount may be a data plane, of which pool, and where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ pub struct Accounts {
     pub(crate) known: bool,
     /// By the name that the API server gives a ServiceAccount as a user.
     pools: BTreeMap<String, String>,
-    namespaces: BTreeSet<String>,
+    places: BTreeMap<String, String>,
 }
 
 impl Accounts {
@@ -27,7 +27,8 @@ impl Accounts {
             let user = format!("system:serviceaccount:{namespace}:{name}");
             let owner = accounts.pools.entry(user);
             owner.or_insert_with(|| pool.to_owned());
-            accounts.namespaces.insert(namespace.clone());
+            let places = &mut accounts.places;
+            places.insert(pool.to_owned(), namespace.clone());
         }
         accounts
     }
@@ -38,8 +39,13 @@ impl Accounts {
     }
 
     /// Where data planes run.
-    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
-        self.namespaces.iter().map(String::as_str)
+    pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
+        self.places.values().map(String::as_str).collect()
+    }
+
+    /// All pools, each with the namespace of its pods.
+    pub(crate) fn places(&self) -> &BTreeMap<String, String> {
+        &self.places
     }
 }
 
@@ -69,6 +75,9 @@ pub(crate) mod tests {
         assert_eq!(pool(&user("a")).as_deref(), Some("default"));
         assert_eq!(pool(&user("b")).as_deref(), Some("edge"));
         assert_eq!(pool("system:serviceaccount:b:default"), None);
-        assert_eq!(all.namespaces().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(all.namespaces(), BTreeSet::from(["a", "b"]));
+        let places = all.places().iter();
+        let places: Vec<_> = places.map(|(p, n)| (p.as_str(), n.as_str())).collect();
+        assert_eq!(places, [("default", "a"), ("edge", "b"), ("other", "b")]);
     }
 }

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use k8s_openapi::api::core::v1 as core;
-use kube::api::DynamicObject;
-use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::is_forbidden;
-use crate::crd::DataPlane;
+use crate::identity::accounts::Accounts;
 use crate::metrics::Metrics;
 use crate::pods::{POOL_LABEL, Pod, Pods, reduce};
 
@@ -23,19 +21,14 @@ const NAMESPACES: usize = 256;
 /// As metrics call it.
 const KIND: &str = "Pod";
 
-/// Watches pools and their pods, and says in `seen` what there is.
+/// Watches the pods of the pools that are known, and says in `seen` what there is.
 pub(crate) async fn follow(
     client: Client,
+    mut accounts: watch::Receiver<Accounts>,
     seen: watch::Sender<Pods>,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) {
-    let kind = ApiResource::erase::<DataPlane>(&());
-    let pools: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
-    let mut pools = watcher(pools, watcher::Config::default())
-        .default_backoff()
-        .boxed();
-    let mut places = Places::default();
     let mut watching = Watching {
         client,
         namespaces: BTreeMap::new(),
@@ -46,9 +39,14 @@ pub(crate) async fn follow(
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            Some(Ok(event)) = pools.next() => {
+            told = accounts.changed() => {
+                if told.is_err() {
+                    // Whoever knows the pools is gone, and whoever asks for their pods.
+                    return;
+                }
+                let places = accounts.borrow_and_update().places().clone();
                 seen.send_if_modified(|pods| {
-                    let is_new = places.take(event, pods);
+                    let is_new = pods.place(&places);
                     watching.want(&pods.namespaces(), pods) || is_new
                 });
             }
@@ -57,36 +55,6 @@ pub(crate) async fn follow(
             }
         }
     }
-}
-
-/// Pools, each with the namespace of its pods. Who may not read them has none; that is said where
-/// DataPlanes matter more.
-#[derive(Default)]
-struct Places {
-    known: BTreeMap<String, String>,
-    list: BTreeMap<String, String>,
-}
-
-impl Places {
-    fn take(&mut self, event: watcher::Event<DynamicObject>, pods: &mut Pods) -> bool {
-        match event {
-            watcher::Event::Init => self.list.clear(),
-            watcher::Event::InitApply(pool) => self.list.extend(place(&pool)),
-            watcher::Event::InitDone => self.known = std::mem::take(&mut self.list),
-            watcher::Event::Apply(pool) => self.known.extend(place(&pool)),
-            watcher::Event::Delete(pool) => {
-                self.known.remove(&pool.name_any());
-            }
-        }
-        let before = pods.clone();
-        pods.place(self.known.clone());
-        before != *pods
-    }
-}
-
-fn place(pool: &DynamicObject) -> Option<(String, String)> {
-    let namespace = pool.data.pointer("/spec/podNamespace")?.as_str()?;
-    Some((pool.name_any(), namespace.to_owned()))
 }
 
 type News = Result<watcher::Event<core::Pod>, watcher::Error>;
@@ -112,12 +80,11 @@ impl Watching {
     /// Starts and ends watches; whether anything known is forgotten.
     fn want(&mut self, wanted: &BTreeSet<String>, pods: &mut Pods) -> bool {
         let known: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        let gone = known.difference(wanted);
-        let forgotten = gone.inspect(|namespace| {
-            self.namespaces.remove(*namespace);
-            pods.forget(namespace);
-        });
-        let is_less = forgotten.count() > 0;
+        let mut is_less = false;
+        for namespace in known.difference(wanted) {
+            self.namespaces.remove(namespace);
+            is_less |= pods.forget(namespace);
+        }
         for namespace in wanted.difference(&known) {
             if self.namespaces.len() >= NAMESPACES {
                 tracing::warn!(namespace, "pools are in more namespaces than are watched");
@@ -168,11 +135,15 @@ impl Watching {
                     let error = error.to_string();
                     tracing::warn!(namespace, kind = KIND, error, "can't watch");
                 }
-                // Who may not see pods knows those that are connected, and nothing of the others.
-                if is_forbidden(&error) {
-                    pods.forget(namespace);
+                if !is_forbidden(&error) {
+                    return false;
                 }
-                is_forbidden(&error)
+                if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                    // It would go on without a list, once it may.
+                    self.start(namespace);
+                }
+                // Who may not see pods knows those that are connected, and nothing of the others.
+                pods.forget(namespace)
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::pods::{Pod, Readiness};
 /// What the API server says of the pool's pods, by uid.
 fn seen(pods: &[(&str, Readiness)]) -> Pods {
     let mut seen = Pods::default();
-    seen.place(BTreeMap::from([("default".to_owned(), "edge".to_owned())]));
+    seen.place(&BTreeMap::from([("default".to_owned(), "edge".to_owned())]));
     let pods = pods.iter().map(|(uid, readiness)| {
         let pod = Pod {
             name: format!("pod-{uid}"),

@@ -5,58 +5,98 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::scripted::{Call, api_server};
+use crate::identity::accounts::tests::accounts;
+use crate::scripted::{ApiServer, Call, api_server};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+const PODS: &str = "GET /api/v1/namespaces/proxies/pods";
 
-fn list(kind: &str, items: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": kind, "metadata": {"resourceVersion": "1"}, "items": items})
+struct Case {
+    server: ApiServer,
+    pools: watch::Sender<Accounts>,
+    pods: watch::Receiver<Pods>,
+    _tasks: JoinSet<()>,
+}
+
+/// With a pool edge in namespace proxies.
+fn start() -> Case {
+    let (client, server) = api_server();
+    let (seen, pods) = watch::channel(Pods::default());
+    let (pools, known) = watch::channel(Accounts::default());
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let mut tasks = JoinSet::new();
+    let shutdown = CancellationToken::new();
+    tasks.spawn(follow(client, known, seen, metrics, shutdown));
+    pools.send_replace(accounts(&[("edge", "proxies", "edge")]));
+    Case {
+        server,
+        pools,
+        pods,
+        _tasks: tasks,
+    }
+}
+
+fn list() -> Value {
+    json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": [
+        {"metadata": {"name": "edge-1", "uid": "u", "labels": {POOL_LABEL: "edge"}},
+         "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]})
 }
 
 fn is_watch(call: &Call) -> bool {
     call.query.contains("watch=")
 }
 
+impl Case {
+    async fn next(&mut self) -> Call {
+        let call = self.server.expect(PODS, PATIENCE).await;
+        let selector = "labelSelector=tcpforward.dev%2Fdata-plane";
+        assert!(call.query.contains(selector), "{}", call.query);
+        call
+    }
+
+    /// Waits until so many pods of the pool are known, or until nothing is.
+    async fn know(&mut self, count: Option<usize>) {
+        let known = |pods: &Pods| pods.of("edge").map(Iterator::count) == count;
+        let waiting = self.pods.wait_for(known);
+        let seen = tokio::time::timeout(PATIENCE, waiting).await;
+        drop(seen.expect("it comes in time").unwrap());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_may_not_see_pods_knows_of_none_until_the_right_is_there() {
-    let (client, mut server) = api_server();
-    let (seen, mut pods) = watch::channel(Pods::default());
-    let metrics = Metrics::new(&Registry::new()).unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(follow(client, seen, metrics, CancellationToken::new()));
-    let pool = json!({"apiVersion": "tcpforward.dev/v1alpha1", "kind": "DataPlane",
-                      "metadata": {"name": "edge"}, "spec": {"podNamespace": "proxies"}});
-    let call = server.next(PATIENCE).await;
-    assert_eq!(call.line, "GET /apis/tcpforward.dev/v1alpha1/dataplanes");
-    call.answer(&list("DataPlaneList", &json!([pool])));
-
-    let mut refusals = 0;
-    let mut hanging = Vec::new();
-    while refusals < 2 {
-        let call = server.next(PATIENCE).await;
-        if is_watch(&call) {
-            hanging.push(call.hang());
-            continue;
-        }
-        assert_eq!(call.line, "GET /api/v1/namespaces/proxies/pods");
-        assert!(
-            call.query
-                .contains("labelSelector=tcpforward.dev%2Fdata-plane"),
-            "{}",
-            call.query
-        );
-        call.refuse(403, "Forbidden");
-        refusals += 1;
-        assert!(pods.borrow().of("edge").is_none());
+    let mut case = start();
+    for _ in 0..2 {
+        case.next().await.refuse(403, "Forbidden");
+        assert!(case.pods.borrow().of("edge").is_none());
     }
-    let pod = json!({"metadata": {"name": "edge-1", "uid": "u", "labels": {POOL_LABEL: "edge"}},
-                     "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    let call = server.expect("GET /api/v1/namespaces/proxies/pods", PATIENCE);
-    call.await.answer(&list("PodList", &json!([pod])));
-    let there = pods
-        .wait_for(|pods| pods.of("edge").is_some())
-        .await
-        .unwrap();
-    let uids: Vec<_> = there.of("edge").unwrap().map(|(uid, _)| uid).collect();
-    assert_eq!(uids, ["u"]);
+    case.next().await.answer(&list());
+    case.know(Some(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_see_pods_again_lists_them_all() {
+    let mut case = start();
+    case.next().await.answer(&list());
+    case.know(Some(1)).await;
+    let call = case.next().await;
+    assert!(is_watch(&call));
+    call.refuse(403, "Forbidden");
+    case.know(None).await;
+    let call = case.next().await;
+    assert!(!is_watch(&call), "what it missed is in no watch");
+    call.answer(&list());
+    case.know(Some(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_looks_where_no_pool_is() {
+    let mut case = start();
+    case.next().await.answer(&list());
+    case.know(Some(1)).await;
+    let _hanging = case.next().await.hang();
+    case.pools.send_replace(accounts(&[]));
+    case.know(None).await;
+    assert_eq!(case.pods.borrow().pools().count(), 0);
+    case.server.stays_quiet(PATIENCE).await;
 }
