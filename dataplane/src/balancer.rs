@@ -1,5 +1,5 @@
 //! Pure. Which backend a session goes to. A forward has one of these per process; what it knows of
-//! a backend is kept by (target, address) when the forward changes.
+//! a backend is kept when the forward changes, by target, address and the right to go there.
 //!
 //! ```text
 //!  outcomes ─► health of each backend ─┐
@@ -10,7 +10,6 @@
 //! at a few of them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -178,14 +177,6 @@ impl Balancer {
             }
         }
         self.arrange(now)
-    }
-
-    /// The backend of that target and address, in whatever state it is.
-    #[must_use]
-    pub fn find(&self, target: &str, address: SocketAddr) -> Option<&Arc<Backend>> {
-        let is_it =
-            |backend: &&Arc<Backend>| (&*backend.target, backend.address) == (target, address);
-        self.backends().find(is_it)
     }
 
     /// All backends, in no order.

@@ -78,8 +78,9 @@ impl Rights {
 
 /// Which right of a session is gone, if one is. It goes by its client's address, and if that is a
 /// peer's word, by the trust in that peer. A client that has not said yet who it is counts as the peer.
-/// What it leads to has to be what may be dialled now. A tunnel has to be one that would be let through now, and what it leads to still there. Where
-/// another namespace's leave is needed, it has to be there still, for this forward and that Service.
+/// What it leads to has to be what may be dialled now. A tunnel has to be one that would be let through
+/// now, and what it leads to still there. Where another namespace's leave is needed, it has to be there
+/// still, for this forward and that Service.
 fn lost(open: &Open, law: Law<'_>) -> Option<Ending> {
     let listener = &law.active.forward.spec.listener;
     let may_come = match open.vouched() {
