@@ -131,8 +131,9 @@ fn lead(
         reserved: BTreeMap::new(),
         cluster_domain: config.cluster_domain,
     };
-    let (writer, forwards) = writing(&client, &identity, &lease, &metrics);
-    let (writer_of_pools, pools) = writing(&client, &identity, &lease, &metrics);
+    let (writer, forwards) = writing(&client, &lease, &metrics);
+    let writer = writer.telling(&identity);
+    let (writer_of_pools, pools) = writing(&client, &lease, &metrics);
     let writing = Writing::Cluster { forwards, pools };
     let (secrets, named) = watch::channel(BTreeSet::new());
     let mut core = Core::new(
@@ -176,13 +177,12 @@ fn lead(
 /// Writes what is put into the queue.
 fn writing<K: Told>(
     client: &Client,
-    identity: &str,
     lease: &watch::Receiver<LeaseView>,
     metrics: &Metrics,
 ) -> (Writer<K>, Arc<Queue<K>>) {
     let queue = Arc::<Queue<K>>::default();
     let (lease, metrics) = (lease.clone(), metrics.clone());
-    let writer = Writer::new(client.clone(), Arc::clone(&queue), identity, lease, metrics);
+    let writer = Writer::new(client.clone(), Arc::clone(&queue), lease, metrics);
     (writer, queue)
 }
 

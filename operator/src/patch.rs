@@ -54,35 +54,50 @@ pub(crate) struct StatusPatch<K: Told = TcpForward> {
 /// nobody sees.
 pub(crate) struct Writer<K: Told = TcpForward> {
     pen: Pen<K>,
-    scribe: Scribe,
+    /// Absent: nothing is told of these objects.
+    scribe: Option<Scribe>,
 }
 
 impl<K: Told> Writer<K> {
     pub(crate) fn new(
         client: Client,
         queue: Arc<Queue<K>>,
-        identity: &str,
         lease: watch::Receiver<LeaseView>,
         metrics: Metrics,
     ) -> Self {
-        let (desk, scribe) = record::open(client.clone(), identity, lease.clone(), metrics.clone());
         let pen = Pen {
             client,
             queue,
             lease,
             metrics,
-            desk,
+            desk: None,
         };
-        Self { pen, scribe }
+        Self { pen, scribe: None }
+    }
+
+    /// The same, which tells by Events what it has written.
+    pub(crate) fn telling(mut self, identity: &str) -> Self {
+        let pen = &mut self.pen;
+        let (lease, metrics) = (pen.lease.clone(), pen.metrics.clone());
+        let (desk, scribe) = record::open(pen.client.clone(), identity, lease, metrics);
+        pen.desk = Some(desk);
+        self.scribe = Some(scribe);
+        self
     }
 
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let Self { pen, scribe } = self;
         let workers = (0..WORKERS).map(|_| pen.work());
+        let telling = async {
+            match scribe {
+                Some(scribe) => scribe.run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
             _ = futures::future::join_all(workers) => {}
-            () = scribe.run() => {}
+            () = telling => {}
         }
     }
 }
@@ -92,7 +107,7 @@ struct Pen<K: Told> {
     queue: Arc<Queue<K>>,
     lease: watch::Receiver<LeaseView>,
     metrics: Metrics,
-    desk: Desk,
+    desk: Option<Desk>,
 }
 
 impl<K: Told> Pen<K> {
@@ -129,8 +144,10 @@ impl<K: Told> Pen<K> {
         }
         let result = match timeout(CALL_TIME, self.send(&patch)).await {
             Ok(Ok(_)) => {
-                if let Some(subject) = K::subject(&patch.name, patch.uid) {
-                    self.desk.tell(&subject, patch.news);
+                if let (Some(desk), Some(subject)) =
+                    (&self.desk, K::subject(&patch.name, patch.uid))
+                {
+                    desk.tell(&subject, patch.news);
                 }
                 "written"
             }

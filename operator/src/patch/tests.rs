@@ -22,7 +22,7 @@ fn start() -> Writing {
     let (lease, view) = watch::channel(LeaseView::alone());
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let queue = Arc::<Queue>::default();
-    let writer = Writer::new(client, Arc::clone(&queue), "o", view, metrics.clone());
+    let writer = Writer::new(client, Arc::clone(&queue), view, metrics.clone()).telling("o");
     let mut tasks = JoinSet::new();
     tasks.spawn(writer.run(CancellationToken::new()));
     Writing {
