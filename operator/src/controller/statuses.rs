@@ -124,6 +124,7 @@ impl<K: Told> Statuses<K> {
     /// Objects that are gone.
     pub(super) fn keep(&mut self, is_there: impl Fn(&K::Name) -> bool) {
         let known = self.assumed.keys().chain(self.due.keys());
+        let known = known.chain(self.written.keys());
         let gone: BTreeSet<K::Name> = known.filter(|name| !is_there(name)).cloned().collect();
         gone.iter().for_each(|name| self.forget(name));
     }

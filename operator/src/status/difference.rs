@@ -1,6 +1,8 @@
 //! Pure. How two states of a status differ.
 
-use super::CONDITIONS;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{ACCEPTED, CONDITIONS, READY};
 use crate::crd::{DataPlaneStatus, TcpForwardStatus};
 
 /// How much two states of a status differ.
@@ -17,64 +19,65 @@ pub enum Difference {
 /// How the status to write differs from the one that is there, foreign conditions aside.
 #[must_use]
 pub fn difference(previous: Option<&TcpForwardStatus>, next: &TcpForwardStatus) -> Difference {
-    let Some(previous) = previous else {
+    let Some(mut ours) = previous.cloned() else {
         return Difference::Transition;
     };
-    let mut ours = previous.clone();
-    ours.conditions
-        .retain(|c| CONDITIONS.contains(&c.type_.as_str()));
-    ours.conditions
-        .sort_by_key(|c| CONDITIONS.iter().position(|own| *own == c.type_));
-    if ours == *next {
-        return Difference::Nothing;
-    }
-    let essence = |status: &TcpForwardStatus| {
-        let conditions = status.conditions.iter();
-        let conditions: Vec<_> = conditions
-            .map(|c| {
-                (
-                    c.type_.clone(),
-                    c.status.clone(),
-                    c.reason.clone(),
-                    c.observed_generation,
-                )
-            })
-            .collect();
+    keep_own(&mut ours.conditions, &CONDITIONS);
+    compare(&ours, next, |status| {
         (
             status.observed_generation,
             status.programmed_generation,
             status.addresses.clone(),
-            conditions,
+            essence(&status.conditions),
         )
-    };
-    match essence(&ours) == essence(next) {
-        true => Difference::Counts,
-        false => Difference::Transition,
-    }
+    })
 }
 
-/// How the status to write differs from the one that is there.
+/// The same for a DataPlane.
 #[must_use]
 pub fn difference_of_pools(
     previous: Option<&DataPlaneStatus>,
     next: &DataPlaneStatus,
 ) -> Difference {
-    let Some(previous) = previous else {
+    let Some(mut ours) = previous.cloned() else {
         return Difference::Transition;
     };
-    let mut ours = previous.clone();
-    ours.conditions
-        .retain(|c| next.conditions.iter().any(|own| own.type_ == c.type_));
-    if ours == *next {
+    keep_own(&mut ours.conditions, &[ACCEPTED, READY]);
+    compare(&ours, next, |status| {
+        (status.observed_generation, essence(&status.conditions))
+    })
+}
+
+fn compare<S: PartialEq, E: PartialEq>(
+    ours: &S,
+    next: &S,
+    essence: impl Fn(&S) -> E,
+) -> Difference {
+    if ours == next {
         return Difference::Nothing;
     }
-    let essence = |status: &DataPlaneStatus| {
-        let conditions = status.conditions.iter();
-        let conditions = conditions.map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()));
-        (status.observed_generation, conditions.collect::<Vec<_>>())
-    };
-    match essence(&ours) == essence(next) {
+    match essence(ours) == essence(next) {
         true => Difference::Counts,
         false => Difference::Transition,
     }
+}
+
+/// Those conditions, in that order.
+fn keep_own(conditions: &mut Vec<Condition>, own: &[&str]) {
+    conditions.retain(|condition| own.contains(&condition.type_.as_str()));
+    conditions.sort_by_key(|condition| own.iter().position(|own| *own == condition.type_));
+}
+
+/// What tools wait for.
+fn essence(conditions: &[Condition]) -> Vec<(String, String, String, Option<i64>)> {
+    let conditions = conditions.iter();
+    let essence = conditions.map(|condition| {
+        (
+            condition.type_.clone(),
+            condition.status.clone(),
+            condition.reason.clone(),
+            condition.observed_generation,
+        )
+    });
+    essence.collect()
 }

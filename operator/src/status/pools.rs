@@ -276,6 +276,13 @@ mod tests {
             difference_of_pools(Some(&before), &next),
             Difference::Transition
         );
+        let mut mixed = before.clone();
+        mixed.conditions.reverse();
+        assert_eq!(
+            difference_of_pools(Some(&mixed), &before),
+            Difference::Nothing,
+            "their order says nothing"
+        );
         let counted = status(&fine, None, &crowd(&[("1", 4)], 4));
         assert_eq!(
             difference_of_pools(Some(&before), &counted),
