@@ -57,6 +57,9 @@ pub(super) fn look(
     // A refusal is a fact, by a data plane or by us, whoever else is still to come.
     let refused = outcome.accepted.is_err() || verdict.reason == REJECTED;
     let settled = verdict.holds == Holds::True || refused;
+    // All that there are may be on their way: then nobody is left who could say anything else.
+    let all_missed = entries.is_empty() && !pool.absent.is_empty();
+    let former = former.or(previous.filter(|_| all_missed));
     if let Some(kept) = former.filter(|_| !settled).and_then(kept) {
         return kept;
     }

@@ -166,3 +166,25 @@ fn connected_pods_of_which_none_is_ready_are_not_nobody() {
         "False Pending: of 1 connected pods of pool default none is Ready; look why a is not";
     assert_eq!(programmed(&outcome, &view, None), expected);
 }
+
+#[test]
+fn a_pool_of_which_all_are_missed_is_what_it_was_until_that_is_sure() {
+    let before = status(&good(), &pool(vec![member("a", Some(&good()))]));
+    let said = |patience, previous| {
+        let case = Case {
+            connected: None,
+            missed: Some(patience),
+            ..READY
+        };
+        let (outcome, view) = view(&[case], true);
+        compute(&outcome, &view, Addresses::Omitted, previous, at(0))
+    };
+    let waiting = said(Patience::Left, Some(&before));
+    assert_eq!(difference(Some(&before), &waiting), Difference::Nothing);
+    for (patience, previous) in [(Patience::Left, None), (Patience::Over, Some(&before))] {
+        let word = words(&said(patience, previous)).swap_remove(2);
+        let expected = "Programmed=False Pending: 0 of 1 pods serve generation 1; waiting for a, which is \
+                        Ready and not connected to this operator";
+        assert_eq!(word, expected);
+    }
+}
