@@ -1,6 +1,7 @@
 //! Edge. One look at a cluster, with the rights of whoever looks: what there is to know of one
 //! TcpForward, and nothing is watched or written.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tcpforward_protocol::snapshot::{ForwardName, ServiceName};
 use tokio::time::timeout;
 
+use crate::forward::Draft;
 use crate::index::{Contents, Event, Index, Object, Secret};
 use crate::watch::{SERVICE_LABEL, contents};
 
@@ -114,7 +116,7 @@ impl Cluster {
         &self.namespace
     }
 
-    /// Looks at a TcpForward, at its pool, at the Secret that it names, and at that Service. Without the
+    /// Looks at a TcpForward, at its pool, at the Secrets that it names, and at that Service. Without the
     /// TcpForward the rest is not looked at.
     ///
     /// # Errors
@@ -144,7 +146,8 @@ impl Cluster {
         surroundings::look(&self.client, name, &mut seen).await?;
         let known = seen.index.known(name);
         let draft = known.and_then(|known| known.draft.as_ref().ok());
-        if let Some(secret) = draft.and_then(|draft| draft.secret.clone()) {
+        let secrets = draft.into_iter().flat_map(Draft::secrets);
+        for secret in secrets.cloned().collect::<BTreeSet<_>>() {
             let contents = self.secret(name.namespace(), &secret).await?;
             let secret = Secret::of(name.namespace(), &secret, contents);
             seen.index.apply(Event::Applied(Object::Secret(secret)));

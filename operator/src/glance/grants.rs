@@ -15,7 +15,11 @@ impl Cluster {
             Ok(None) => {
                 seen.index.apply(Event::Sight(Sight::Absent));
             }
-            Err(error) if is_forbidden(&error) => seen.forbidden.push(what),
+            Err(error) if is_forbidden(&error) => {
+                // Nothing is known of them, which is not that they permit nothing.
+                seen.index.apply(Event::Sight(Sight::Unread));
+                seen.forbidden.push(what);
+            }
             Err(error) => return Err(failed(&what)(error)),
         }
         Ok(())
