@@ -95,6 +95,7 @@ impl Index {
                 }
             }
         }
+        self.protect(&mut touched);
         touched
     }
 
@@ -218,14 +219,14 @@ impl Index {
             }
             // Zones are told to data planes beside their set: `watch::Zones`.
             Object::Node { name, ranges, .. } => {
-                self.protect(touched, |all| all.set_node(&name, Some(ranges)));
+                self.ranges.set_node(&name, Some(ranges));
             }
             Object::ReferenceGrant(grant) => {
                 let concerned = self.grants.put(key.clone(), grant);
                 self.touch_strangers(&key.0, &concerned, touched);
             }
             Object::ServiceCidr { name, ranges } => {
-                self.protect(touched, |all| all.set_services(&name, Some(ranges)));
+                self.ranges.set_services(&name, Some(ranges));
             }
             Object::Secret(secret) => {
                 if self.secrets.get(&key) != Some(&secret.contents) {
@@ -249,8 +250,8 @@ impl Index {
             Kind::DataPlane => self.pools.remove(&key.1, touched),
             Kind::EndpointSlice => self.delete_slice(key, touched),
             Kind::Namespace => self.pools.put_namespace(&key.1, None, touched),
-            Kind::Node => self.protect(touched, |all| all.set_node(&key.1, None)),
-            Kind::ServiceCidr => self.protect(touched, |all| all.set_services(&key.1, None)),
+            Kind::Node => self.ranges.set_node(&key.1, None),
+            Kind::ServiceCidr => self.ranges.set_services(&key.1, None),
             Kind::ReferenceGrant => {
                 let concerned = self.grants.remove(key);
                 self.touch_strangers(&key.0, &concerned, touched);

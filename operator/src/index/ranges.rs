@@ -17,22 +17,18 @@ pub(super) struct Ranges {
     services: BTreeMap<String, Vec<IpNet>>,
     nodes: BTreeMap<String, Vec<IpNet>>,
     sum: Protected,
-}
-
-/// Whether the sum of all is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sum {
-    Other,
-    Same,
+    /// Something has changed since it was added up.
+    is_stale: bool,
 }
 
 impl Ranges {
     pub(super) fn told(told: Vec<IpNet>) -> Self {
         let mut ranges = Self {
             told,
+            is_stale: true,
             ..Self::default()
         };
-        ranges.add_up();
+        let _ = ranges.add_up();
         ranges
     }
 
@@ -49,28 +45,24 @@ impl Ranges {
     }
 
     /// `None`: it is gone.
-    pub(super) fn set_node(&mut self, name: &str, ranges: Option<Vec<IpNet>>) -> Sum {
-        match set(&mut self.nodes, name, ranges) {
-            Sum::Other => self.add_up(),
-            Sum::Same => Sum::Same,
-        }
+    pub(super) fn set_node(&mut self, name: &str, ranges: Option<Vec<IpNet>>) {
+        self.is_stale |= set(&mut self.nodes, name, ranges);
     }
 
     /// The same of an object that says where Services are.
-    pub(super) fn set_services(&mut self, name: &str, ranges: Option<Vec<IpNet>>) -> Sum {
-        match set(&mut self.services, name, ranges) {
-            Sum::Other => self.add_up(),
-            Sum::Same => Sum::Same,
-        }
+    pub(super) fn set_services(&mut self, name: &str, ranges: Option<Vec<IpNet>>) {
+        self.is_stale |= set(&mut self.services, name, ranges);
     }
 
-    fn add_up(&mut self) -> Sum {
+    /// The sum of before, if it is another one now.
+    fn add_up(&mut self) -> Option<Protected> {
+        if !std::mem::take(&mut self.is_stale) {
+            return None;
+        }
         let seen = self.services.values().chain(self.nodes.values()).flatten();
         let sum = Protected::new(self.told.iter().chain(seen).copied());
-        match std::mem::replace(&mut self.sum, sum) == self.sum {
-            true => Sum::Same,
-            false => Sum::Other,
-        }
+        let former = std::mem::replace(&mut self.sum, sum);
+        (former != self.sum).then_some(former)
     }
 }
 
@@ -90,16 +82,12 @@ impl Index {
         self.ranges.sum()
     }
 
-    /// Touches those forwards whose fixed addresses are other ones' now, or no longer.
-    pub(super) fn protect(
-        &mut self,
-        touched: &mut BTreeSet<ForwardName>,
-        change: impl FnOnce(&mut Ranges) -> Sum,
-    ) {
-        let former = self.ranges.sum().clone();
-        if change(&mut self.ranges) == Sum::Same {
+    /// Adds up what has changed of them; once for a whole list, not once for each of it. Touches
+    /// those forwards whose fixed addresses are other ones' now, or no longer.
+    pub(super) fn protect(&mut self, touched: &mut BTreeSet<ForwardName>) {
+        let Some(former) = self.ranges.add_up() else {
             return;
-        }
+        };
         let now = self.ranges.sum();
         let affected = self.forwards.iter().filter(|(_, known)| {
             let mut addresses = addresses_of(known);
@@ -109,13 +97,11 @@ impl Index {
     }
 }
 
-fn set(all: &mut BTreeMap<String, Vec<IpNet>>, name: &str, ranges: Option<Vec<IpNet>>) -> Sum {
+/// True: that is news.
+fn set(all: &mut BTreeMap<String, Vec<IpNet>>, name: &str, ranges: Option<Vec<IpNet>>) -> bool {
     let former = match ranges.clone() {
         Some(ranges) => all.insert(name.to_owned(), ranges),
         None => all.remove(name),
     };
-    match former == ranges {
-        true => Sum::Same,
-        false => Sum::Other,
-    }
+    former != ranges
 }
