@@ -25,7 +25,7 @@ use explanation::{Explanation, not_served};
 use show::{Head, json, text};
 use world::World;
 
-use crate::terminal;
+use crate::asking::{self, Asking, Form};
 use crate::trouble::{Trouble, exit_code};
 
 /// What is wrong there is wrong with the Secret of users.
@@ -43,6 +43,7 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST:PORT", value_parser = target)]
     target: Target,
     /// Manifests, or folders of them; absent: what a cluster has is read.
+    #[arg(conflicts_with_all = ["kubeconfig", "context"])]
     paths: Vec<PathBuf>,
     /// User that asks, with the right password.
     #[arg(long = "as", value_name = "USER")]
@@ -50,12 +51,6 @@ pub(crate) struct Args {
     /// Address of the client.
     #[arg(long, value_name = "IP")]
     from: Option<IpAddr>,
-    /// Of the cluster; absent: as kubectl finds it, or as a pod does.
-    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; absent: its current one.
-    #[arg(long, conflicts_with = "paths")]
-    context: Option<String>,
     /// The cluster's domain, as the operator has it.
     #[arg(long, default_value = tcpforward_operator::config::CLUSTER_DOMAIN)]
     cluster_domain: String,
@@ -65,17 +60,8 @@ pub(crate) struct Args {
     /// A DNS server, as IP:PORT; repeatable. Absent: those of /etc/resolv.conf.
     #[arg(long = "dns-server", conflicts_with = "no_dns")]
     dns_servers: Vec<SocketAddr>,
-    /// Form of the answer.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// For programs.
-    Json,
-    /// For people.
-    Text,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 /// Prints what would be answered. Exit code 0: a tunnel, 1: none, 64: no such question, 69: nothing was
@@ -109,10 +95,10 @@ async fn explain(args: &Args) -> Result<bool, Trouble> {
         (Ok(()), None) => not_served("no data plane gets it"),
     };
     let is_allowed = explanation.answer.is_allowed();
-    match args.output {
-        Form::Json => println!("{}", terminal::json(&json(&head, &explanation))),
-        Form::Text => print!("{}", text(&head, &explanation)),
-    }
+    asking::print(&match args.asking.output {
+        Form::Json => asking::json(&json(&head, &explanation)),
+        Form::Text => text(&head, &explanation),
+    })?;
     Ok(is_allowed)
 }
 

@@ -1,5 +1,6 @@
 //! Edge. `tcpforward`: the whole forwarder in one command, and tools around it.
 
+mod asking;
 mod check;
 mod demo_server;
 mod explain;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use tcpforward_operator::compile::{self, Compiler, Outcome, Rules};
 use tcpforward_operator::files;
 use tcpforward_operator::forward;
-use tcpforward_operator::glance::Cluster;
 use tcpforward_operator::index::{Contents, Event, Index};
 use tcpforward_operator::manifest;
 use tcpforward_protocol::snapshot::{ForwardName, LocalTargets, ServiceName, Settings};
 
 use super::Args;
 use super::case::{Place, Users};
+use crate::asking;
 use crate::trouble::Trouble;
 
 /// What is known, and where from.
@@ -30,12 +30,8 @@ pub(super) struct World {
 impl World {
     /// Of a cluster, as far as the question needs it.
     pub(super) async fn in_cluster(args: &Args) -> Result<Self, Trouble> {
-        let cluster = Cluster::find(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
-        let (namespace, name) = match args.forward.split_once('/') {
-            Some(both) => both,
-            None => (cluster.namespace(), args.forward.as_str()),
-        };
-        let name = ForwardName::new(namespace, name);
+        let cluster = args.asking.cluster().await?;
+        let name = asking::forward_name(&args.forward, cluster.namespace())?;
         let service = args.target.host.service(&args.cluster_domain);
         let seen = cluster.look(&name, service.as_ref()).await?;
         let pool = seen.index.raw(&name).map(forward::pool).unwrap_or_default();

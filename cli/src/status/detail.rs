@@ -9,7 +9,7 @@ use crate::terminal::{shorten, wrap};
 /// Of a name that stands with others on a line.
 const NAME: usize = 40;
 
-/// Of a text that a condition carries: ours are shorter, and those of others have no such bound.
+/// Of a text that a status carries: ours are shorter, and those of others have no such bound.
 const MESSAGE: usize = 1024;
 
 pub(super) fn text(view: &View, now: Timestamp) -> String {
@@ -103,7 +103,7 @@ impl Page {
                 "  ",
                 &format!("{address} of target {target}: {reason}{since}"),
             );
-            self.say("    ", &backend.message);
+            self.say("    ", &shorten(&backend.message, MESSAGE));
         }
         let listed = i32::try_from(backends.unhealthy.len()).unwrap_or(i32::MAX);
         self.more(total.saturating_sub(healthy).saturating_sub(listed));
@@ -126,7 +126,7 @@ impl Page {
                 None => "serves none".to_owned(),
             };
             self.say("  ", &format!("{name} {serves}: {}", pod.reason));
-            self.say("    ", &pod.message);
+            self.say("    ", &shorten(&pod.message, MESSAGE));
         }
         let listed = i32::try_from(pods.pending.len()).unwrap_or(i32::MAX);
         self.more(ready.saturating_sub(programmed).saturating_sub(listed));

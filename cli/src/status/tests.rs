@@ -1,8 +1,17 @@
 use serde_json::{Value, json};
 use tcpforward_operator::index::{Event, Object};
+use tcpforward_protocol::snapshot::ForwardName;
 
 use super::*;
 use crate::terminal::WIDTH;
+
+const CONDITIONS: [&str; 5] = [
+    "Accepted",
+    "ResolvedRefs",
+    "Programmed",
+    "BackendsAvailable",
+    "Ready",
+];
 
 const HASH: &str = "7d9f8c6b5-x2x4z";
 
@@ -29,19 +38,12 @@ fn good(kind: &str) -> Value {
 
 /// Everything fine.
 fn sound() -> Value {
-    let conditions = [
-        "Accepted",
-        "ResolvedRefs",
-        "Programmed",
-        "BackendsAvailable",
-        "Ready",
-    ];
     forward(
         "web",
         &json!({"listener": {"port": 8888, "endPort": 8899}}),
         &json!({
             "observedGeneration": 7, "programmedGeneration": 7,
-            "conditions": conditions.map(good),
+            "conditions": CONDITIONS.map(good),
             "addresses": [{"type": "IPAddress", "value": "10.96.3.7", "port": 8888},
                           {"type": "IPAddress", "value": "fd00::7", "port": 8888}],
             "backends": {"total": 3, "healthy": 3, "ejected": 0, "summary": "3/3"},
@@ -262,19 +264,12 @@ fn programs_get_every_key() {
         json!({"type": kind, "status": "True", "reason": kind, "message": "fine",
                "observedGeneration": 7, "since": "2026-01-02T03:00:00Z"})
     };
-    let conditions = [
-        "Accepted",
-        "ResolvedRefs",
-        "Programmed",
-        "BackendsAvailable",
-        "Ready",
-    ];
     let expected = json!({
         "namespace": "shop", "name": "web", "pool": "default", "port": 8888, "endPort": 8899,
         "generation": 7, "observedGeneration": 7, "programmedGeneration": 7,
         "ready": {"status": "True", "reason": "Ready", "message": "fine",
                   "since": "2026-01-02T03:00:00Z"},
-        "conditions": conditions.map(ready),
+        "conditions": CONDITIONS.map(ready),
         "addresses": [{"type": "IPAddress", "value": "10.96.3.7", "port": 8888},
                       {"type": "IPAddress", "value": "fd00::7", "port": 8888}],
         "backends": {"total": 3, "healthy": 3, "ejected": 0, "unhealthy": []},
@@ -321,9 +316,11 @@ fn it_is_said_which_one_is_meant() {
         forward: forward.map(ToOwned::to_owned),
         namespace: namespace.map(ToOwned::to_owned),
         all_namespaces: all,
-        kubeconfig: None,
-        context: None,
-        output: Form::Text,
+        asking: Asking {
+            kubeconfig: None,
+            context: None,
+            output: Form::Text,
+        },
     };
     let one = |namespace, name| Which::One(ForwardName::new(namespace, name));
     let cases = [
@@ -342,6 +339,10 @@ fn it_is_said_which_one_is_meant() {
         (
             args(Some("shop/web"), Some("other"), false),
             Err("another namespace"),
+        ),
+        (
+            args(None, Some("shop/.."), false),
+            Err("--namespace is shop/.."),
         ),
         (
             args(Some("a/b/c"), None, false),
