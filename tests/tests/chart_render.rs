@@ -52,7 +52,7 @@ fn every_set_of_values_renders_as_its_golden_file_says() -> Result<()> {
 }
 
 /// Values, and what is said of them.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 26] = [
     ("replicas=2", "additional properties 'replicas' not allowed"),
     ("operator.replicas=0", "'/operator/replicas': minimum"),
     ("operator.tls.caLifetime=1y", "'/operator/tls/caLifetime'"),
@@ -63,6 +63,8 @@ const REFUSED: [(&str, &str); 24] = [
     ("pools=null", "missing property 'pools'"),
     ("pools[0].replicas=2", "'/pools/0': missing property 'name'"),
     ("pools[0].name=operator", "'/pools/0/name'"),
+    ("pools[0].name=test", "'/pools/0/name'"),
+    ("clusterCidrs[0]=10.0.0.1", "'/clusterCidrs/0'"),
     (
         "pools[0].name=a,pools[0].replica=2",
         "'/pools/0': additional",
