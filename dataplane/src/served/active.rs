@@ -145,7 +145,7 @@ mod tests {
         let open = Settings::new(LocalTargets::Refuse);
         let strict = Settings {
             protected: Protected::new(["10.96.0.0/16".parse().unwrap()]),
-            ..open.clone()
+            ..open
         };
         assert!(may_dial(Origin::Author, &open) && !may_dial(Origin::Author, &strict));
         assert!(may_dial(Origin::Service, &open) && may_dial(Origin::Service, &strict));

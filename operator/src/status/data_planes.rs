@@ -59,7 +59,7 @@ pub(super) fn look(
     let settled = verdict.holds == Holds::True || refused;
     // All that there are may be on their way: then nobody is left who could say anything else.
     let all_missed = entries.is_empty() && !pool.absent.is_empty();
-    let former = former.or(previous.filter(|_| all_missed));
+    let former = former.or_else(|| previous.filter(|_| all_missed));
     if let Some(kept) = former.filter(|_| !settled).and_then(kept) {
         return kept;
     }
