@@ -148,16 +148,13 @@ impl Sessions {
         client: SocketAddr,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        let session = session::run(Session {
+        self.tasks.spawn(session::run(Session {
             stream,
             client,
             served: Arc::clone(&self.served),
             context: self.context.clone(),
-        });
-        self.tasks.spawn(async move {
-            session.await;
-            drop(permit);
-        });
+            descriptors: permit,
+        }));
     }
 
     /// Waits for the sessions.

@@ -11,7 +11,6 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tcpforward_protocol::snapshot::Timeouts;
 use tokio::net::TcpStream;
@@ -21,46 +20,37 @@ use crate::channel::End;
 use crate::relay::copy::Direction;
 use crate::relay::ending::{Ending, Side};
 use crate::relay::ends::{Ends, Next};
+use crate::relay::pipes::Pipe;
 use crate::relay::sockets::{Io, broke, pass_fin};
+use crate::relay::splice::Splice;
 use crate::relay::tally::Tally;
 use crate::relay::timers::{Alive, Silence};
 use crate::tls::Tls;
 
+mod bulk;
 pub mod copy;
 mod ended;
 pub mod ending;
 mod ends;
+mod held;
+mod limits;
+mod pipes;
 mod prefix;
 mod pulse;
 pub mod sockets;
+mod splice;
 mod tally;
 mod timers;
 
 pub use ended::{Broken, Ended};
+pub use limits::Limits;
+pub use pipes::Pipes;
 pub use prefix::Prefix;
+pub use splice::Lane;
 pub use tally::Meter;
 
 /// Bytes that one read takes at most, and so what a direction holds at most when its sink is slow.
 const SCRATCH_BYTES: usize = 64 << 10;
-
-/// What a session waits for at most, whatever its forward says.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How long a peer may take to read what it was sent, before it learns that the other side
-    /// broke.
-    pub reset: Duration,
-    /// How long a peer that owes an acknowledgement may be silent.
-    pub dead: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            reset: Duration::from_secs(60),
-            dead: Duration::from_secs(30),
-        }
-    }
-}
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -72,10 +62,11 @@ pub struct Relay<'a, M> {
     upstream: &'a TcpStream,
     /// Absent: upstream is spoken to in the clear.
     tls: Option<&'a mut Tls>,
-    up: Option<Direction>,
-    down: Option<Direction>,
+    /// Absent: every byte is copied.
+    lane: Option<Lane<'a>>,
+    up: Option<Direction<Pipe>>,
+    down: Option<Direction<Pipe>>,
     ends: Ends,
-    timeouts: Timeouts,
     silence: Silence,
     alive: Alive,
     age: Option<Pin<Box<Sleep>>>,
@@ -84,7 +75,7 @@ pub struct Relay<'a, M> {
     watches: [Option<Watch<'a>>; 2],
     /// When the delivery of what a broken side had sent is given up.
     give_up: Option<Pin<Box<Sleep>>>,
-    reset_limit: Duration,
+    limits: &'a Limits,
     tally: Tally<M>,
 }
 
@@ -98,34 +89,33 @@ impl<'a, M: Meter> Relay<'a, M> {
         upstream: &'a TcpStream,
         timeouts: Timeouts,
         meter: M,
-        prefix: Prefix,
+        prefix: Option<Box<Prefix>>,
     ) -> Self {
-        let limits = Limits::default();
-        let Prefix { header, up, down } = prefix;
+        let prefix = prefix.unwrap_or_default();
+        let Prefix { header, up, down } = *prefix;
         let tally = Tally::new(meter, header.len());
         Self {
             downstream,
             upstream,
             tls: None,
-            up: Some(Direction::starting_with([header, up].concat())),
-            down: Some(Direction::starting_with(down)),
+            lane: None,
+            up: Some(Direction::starting_with(&[header, up].concat())),
+            down: Some(Direction::starting_with(&down)),
             ends: Ends::default(),
-            timeouts,
-            silence: Silence::default(),
-            alive: Alive::new(limits.dead),
+            silence: Silence::new(&timeouts),
+            alive: Alive::default(),
             age: timers::age(timeouts.max_connection_age),
             watches: [None, None],
             give_up: None,
-            reset_limit: limits.reset,
+            limits: &Limits::DEFAULT,
             tally,
         }
     }
 
     /// With limits of its own.
     #[must_use]
-    pub fn within(mut self, limits: Limits) -> Self {
-        self.reset_limit = limits.reset;
-        self.alive = Alive::new(limits.dead);
+    pub fn within(mut self, limits: &'a Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -133,6 +123,13 @@ impl<'a, M: Meter> Relay<'a, M> {
     #[must_use]
     pub fn in_tls(mut self, tls: Option<&'a mut Tls>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// With pipes for what is long.
+    #[must_use]
+    pub fn by_pipes(mut self, lane: Lane<'a>) -> Self {
+        self.lane = Some(lane);
         self
     }
 
@@ -167,14 +164,12 @@ impl<'a, M: Meter> Relay<'a, M> {
         if let Some(ended) = self.poll_give_up(cx, moved) {
             return Poll::Ready(ended);
         }
-        self.poll_timers(cx, moved).map(|ending| Ended {
-            ending,
-            broken: None,
-        })
+        self.poll_timers(cx, moved).map(Ended::whole)
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ending> {
-        if let Poll::Ready(side) = self.alive.poll(cx, self.downstream, self.upstream) {
+        let sides = [self.downstream, self.upstream];
+        if let Poll::Ready(side) = self.alive.poll(cx, self.limits.dead, sides) {
             return Poll::Ready(Ending::dead(side));
         }
         if let Some(age) = &mut self.age
@@ -183,7 +178,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             return Poll::Ready(Ending::MaxAge);
         }
         let is_half_closed = self.ends.half_closed();
-        self.silence.poll(cx, &self.timeouts, is_half_closed, moved)
+        self.silence.poll(cx, is_half_closed, moved)
     }
 
     /// Notices that a side breaks while nothing is read from it.
@@ -214,7 +209,7 @@ impl<'a, M: Meter> Relay<'a, M> {
     /// Ends a delivery that has not moved for too long. What a broken side had sent is finite.
     fn poll_give_up(&mut self, cx: &mut Context<'_>, moved: bool) -> Option<Ended> {
         let (side, kind) = self.ends.broken()?;
-        let limit = self.reset_limit;
+        let limit = self.limits.reset;
         let timer = self
             .give_up
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -231,18 +226,26 @@ impl<'a, M: Meter> Relay<'a, M> {
             Side::Upstream => &mut self.down,
         };
         let moving = direction.as_mut()?;
+        let (source, sink) = match from {
+            Side::Downstream => (self.downstream, self.upstream),
+            Side::Upstream => (self.upstream, self.downstream),
+        };
+        // What is encrypted has to be looked at.
+        let lane = self.lane.filter(|_| self.tls.is_none());
+        let mut bypass = Splice { source, sink, lane };
         let mut downstream = Io(self.downstream);
         let mut upstream = End::new(self.upstream, self.tls.as_deref_mut());
+        let (down, up, by) = (&mut downstream, &mut upstream, &mut bypass);
         let polled = SCRATCH.with_borrow_mut(|scratch| match from {
-            Side::Downstream => moving.poll(cx, &mut downstream, &mut upstream, scratch),
-            Side::Upstream => moving.poll(cx, &mut upstream, &mut downstream, scratch),
+            Side::Downstream => moving.poll(cx, down, up, by, scratch),
+            Side::Upstream => moving.poll(cx, up, down, by, scratch),
         });
         let bytes = moving.take_bytes();
         if polled.is_ready() {
             *direction = None;
         }
         if bytes > 0 {
-            self.alive.wrote(from.other());
+            self.alive.wrote(from.other(), self.limits.dead);
             self.tally.add(from, bytes);
         }
         let Poll::Ready(ended) = polled else {
@@ -250,18 +253,13 @@ impl<'a, M: Meter> Relay<'a, M> {
         };
         match self.ends.judge(from, ended) {
             Next::Broken(side, kind) => Some(self.broken(side, kind)),
-            Next::Finished(first) => {
-                self.pass_fin(from.other());
-                Some(Ended {
-                    ending: Ending::fin(first),
-                    broken: None,
-                })
-            }
+            // By `close`, which passes on the last end as well.
+            Next::Finished(first) => Some(Ended::whole(Ending::fin(first))),
             Next::PassFin => {
                 self.pass_fin(from.other());
                 // A FIN is acknowledged as well.
-                self.alive.wrote(from.other());
-                self.silence = Silence::default();
+                self.alive.wrote(from.other(), self.limits.dead);
+                self.silence.restart();
                 None
             }
             Next::Deliver => None,
@@ -281,7 +279,7 @@ impl<'a, M: Meter> Relay<'a, M> {
     fn broken(&self, side: Side, kind: ErrorKind) -> Ended {
         let until = match &self.give_up {
             Some(timer) => timer.deadline(),
-            None => Instant::now() + self.reset_limit,
+            None => Instant::now() + self.limits.reset,
         };
         Ended {
             ending: Ending::broken(side, kind),

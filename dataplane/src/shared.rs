@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::connect::names::Names;
 use crate::connect::users::Checker;
+use crate::relay::Pipes;
 use crate::socket;
 
 /// Descriptors of one session: its two sockets.
@@ -25,6 +26,8 @@ pub struct Shared {
     limit: usize,
     reserved: usize,
     descriptors: Arc<Semaphore>,
+    /// For sessions that move much.
+    pub pipes: Pipes,
     /// Woken when a backend turns failing or good, or listeners change.
     pub news: Notify,
     /// Connections that could not be accepted.
@@ -68,10 +71,12 @@ impl Shared {
         // A tiny limit still leaves three quarters to sessions.
         let reserved = (RESERVED + 4 * workers).min(limit / 4);
         let free = (limit - reserved).min(Semaphore::MAX_PERMITS);
+        let descriptors = Arc::new(Semaphore::new(free));
         Self {
             limit,
             reserved,
-            descriptors: Arc::new(Semaphore::new(free)),
+            pipes: Pipes::new(Arc::clone(&descriptors), workers),
+            descriptors,
             news: Notify::new(),
             accept_errors: AtomicU64::new(0),
             accept_waits: AtomicU64::new(0),
@@ -158,6 +163,7 @@ impl Shared {
         if let Some(permit) = self.try_descriptors(PER_SESSION) {
             return Some(permit);
         }
+        self.pipes.close_empty();
         self.accept_waits.fetch_add(1, Ordering::Relaxed);
         Arc::clone(&self.descriptors)
             .acquire_many_owned(PER_SESSION)

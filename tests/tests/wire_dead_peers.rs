@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use socket2::{SockRef, TcpKeepalive};
 use tcpforward_dataplane::relay::ending::{Ending, Side};
-use tcpforward_dataplane::relay::{Limits, Meter, Prefix, Relay};
+use tcpforward_dataplane::relay::{Limits, Meter, Relay};
 use tcpforward_protocol::snapshot::Timeouts;
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::torture::nft;
@@ -63,12 +63,13 @@ impl Rig {
     }
 }
 
+const LIMITS: Limits = Limits {
+    dead: DEAD,
+    ..Limits::DEFAULT
+};
+
 fn relay<'a>(downstream: &'a TcpStream, upstream: &'a TcpStream) -> Relay<'a, Uncounted> {
-    let limits = Limits {
-        dead: DEAD,
-        ..Limits::default()
-    };
-    Relay::new(downstream, upstream, NONE, Uncounted, Prefix::default()).within(limits)
+    Relay::new(downstream, upstream, NONE, Uncounted, None).within(&LIMITS)
 }
 
 /// From now on nothing from or to that address arrives.

@@ -4,9 +4,17 @@
 //!
 //! While nothing is under way a direction owns no buffer: it reads into the caller's scratch
 //! buffer and keeps only what could not be written, which is at most that buffer's length.
+//!
+//! ```text
+//!  source ──read──► scratch ──write──► sink     few bytes at a time
+//!  source ──fill──► pipe ────drain───► sink     bulk: nobody looks at the bytes
+//! ```
 
 use std::io;
 use std::task::{Context, Poll, ready};
+
+use crate::relay::bulk::Bulk;
+use crate::relay::held::{Held, State, u32_of, usize_of};
 
 /// Where bytes come from.
 pub trait Source {
@@ -26,6 +34,36 @@ pub trait Sink {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 }
 
+/// The way from the source to the sink on which nobody looks at the bytes.
+pub trait Bypass {
+    /// What carries them.
+    type Pipe;
+
+    /// An empty pipe; absent: bytes have to be copied.
+    fn take(&mut self) -> Option<Self::Pipe>;
+
+    /// Takes an empty pipe back.
+    fn give(&mut self, pipe: Self::Pipe);
+
+    /// Moves bytes of the source into an empty pipe. None says nothing: only a read tells whether
+    /// there are none, or the source has ended, or what comes next can't be moved like that.
+    ///
+    /// # Errors
+    /// `Unsupported`: never on this way; anything else has ended the source.
+    fn fill(&mut self, cx: &mut Context<'_>, pipe: &mut Self::Pipe) -> io::Result<usize>;
+
+    /// Moves some of the bytes of a pipe, which has so many, to the sink.
+    ///
+    /// # Errors
+    /// Whatever ended the sink.
+    fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Self::Pipe,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>>;
+}
+
 /// How one direction ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -38,24 +76,35 @@ pub enum Ended {
 }
 
 /// Bytes on their way from one side to the other.
-#[derive(Debug, Default)]
-pub struct Direction {
-    left: Vec<u8>,
-    written_of_left: usize,
-    source_ended: Option<io::Result<()>>,
+#[derive(Debug)]
+pub struct Direction<P> {
+    held: Held<P>,
+    source: State,
+    bulk: Bulk,
     bytes: u64,
 }
 
 /// Reads in a row before the other sessions of the thread get their turn.
 const READS_PER_POLL: u32 = 8;
 
-impl Direction {
+/// And bytes, by pipes.
+const BYTES_PER_POLL: usize = 1 << 20;
+
+impl<P> Default for Direction<P> {
+    fn default() -> Self {
+        Self::starting_with(&[])
+    }
+}
+
+impl<P> Direction<P> {
     /// Bytes that the sink gets before any of the source.
     #[must_use]
-    pub fn starting_with(bytes: Vec<u8>) -> Self {
+    pub fn starting_with(bytes: &[u8]) -> Self {
         Self {
-            left: bytes,
-            ..Self::default()
+            held: Held::copied(bytes),
+            source: State::Open,
+            bulk: Bulk::default(),
+            bytes: 0,
         }
     }
 
@@ -64,10 +113,15 @@ impl Direction {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Bytes of memory that this direction owns.
+    /// Bytes that wait for the sink: copied ones, for which this direction owns memory, or those in
+    /// a pipe.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.left.capacity()
+        match &self.held {
+            Held::Nothing => 0,
+            Held::Copied(bytes, _) => bytes.len(),
+            Held::Carried(_, bytes) => usize_of(*bytes),
+        }
     }
 
     /// Moves what can be moved; `Ready` once, when the direction has ended.
@@ -76,31 +130,68 @@ impl Direction {
         cx: &mut Context<'_>,
         source: &mut impl Source,
         sink: &mut impl Sink,
+        bypass: &mut impl Bypass<Pipe = P>,
         scratch: &mut [u8],
     ) -> Poll<Ended> {
+        let mut moved = 0;
         for _ in 0..READS_PER_POLL {
-            if let Err(error) = ready!(self.poll_flush(cx, sink)) {
+            if let Err(error) = ready!(self.poll_flush(cx, sink, bypass)) {
                 return Poll::Ready(Ended::Sink(error));
             }
-            match self.source_ended.take() {
-                Some(Ok(())) => return Poll::Ready(Ended::Fin),
-                Some(Err(error)) => return Poll::Ready(Ended::Source(error)),
-                None => {}
+            if let State::Ended(ended) = &mut self.source {
+                return Poll::Ready(match std::mem::replace(ended, Ok(())) {
+                    Ok(()) => Ended::Fin,
+                    Err(error) => Ended::Source(error),
+                });
             }
-            match ready!(source.poll_read(cx, scratch)) {
-                Ok(0) => self.source_ended = Some(Ok(())),
-                Ok(n) => {
+            if moved >= BYTES_PER_POLL {
+                break;
+            }
+            if self.bulk.is_under_way() {
+                let filled = self.fill(cx, bypass);
+                if filled > 0 {
+                    moved += filled;
+                    continue;
+                }
+            }
+            match source.poll_read(cx, scratch) {
+                Poll::Pending => {
+                    self.bulk.paused(moved);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(0)) => self.source.read_to_end(),
+                Poll::Ready(Ok(n)) => {
+                    moved += n;
+                    self.bulk.moved(n);
                     let read = scratch.get(..n).unwrap_or(scratch);
                     if let Err(error) = self.write(cx, sink, read) {
                         return Poll::Ready(Ended::Sink(error));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.source_ended = Some(Err(error)),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => self.source = State::Ended(Err(error)),
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Fills a pipe, if there is one and the source lets it: with so many bytes.
+    fn fill(&mut self, cx: &mut Context<'_>, bypass: &mut impl Bypass<Pipe = P>) -> usize {
+        let Some(mut pipe) = bypass.take() else {
+            return 0;
+        };
+        match bypass.fill(cx, &mut pipe) {
+            Ok(n @ 1..) => {
+                self.held = Held::Carried(pipe, u32_of(n));
+                return n;
+            }
+            Ok(0) => {}
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.bulk.never(),
+            Err(error) => self.source = State::Broken(error),
+        }
+        bypass.give(pipe);
+        0
     }
 
     /// Writes what was just read and keeps what the sink doesn't take now.
@@ -110,22 +201,44 @@ impl Direction {
             Poll::Pending => 0,
         };
         self.count(written);
-        self.left = read.get(written..).unwrap_or_default().to_vec();
-        self.written_of_left = 0;
+        self.held = Held::copied(read.get(written..).unwrap_or_default());
         Ok(())
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &mut impl Sink) -> Poll<io::Result<()>> {
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut impl Sink,
+        bypass: &mut impl Bypass<Pipe = P>,
+    ) -> Poll<io::Result<()>> {
         loop {
-            let rest = self.left.get(self.written_of_left..).unwrap_or_default();
-            if rest.is_empty() {
-                self.left = Vec::new();
-                self.written_of_left = 0;
-                return Poll::Ready(Ok(()));
-            }
-            let written = ready!(poll_write_some(cx, sink, rest))?;
-            self.written_of_left += written;
-            self.count(written);
+            let n = match &mut self.held {
+                Held::Nothing => return Poll::Ready(Ok(())),
+                Held::Copied(bytes, written) => {
+                    let rest = bytes.get(usize_of(*written)..).unwrap_or_default();
+                    let n = ready!(poll_write_some(cx, sink, rest))?;
+                    *written += u32_of(n);
+                    if usize_of(*written) >= bytes.len() {
+                        self.held = Held::Nothing;
+                    }
+                    n
+                }
+                Held::Carried(pipe, bytes) => {
+                    let n = ready!(bypass.poll_drain(cx, pipe, usize_of(*bytes)))?;
+                    if n == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    *bytes = bytes.saturating_sub(u32_of(n));
+                    if *bytes == 0
+                        && let Held::Carried(pipe, _) =
+                            std::mem::replace(&mut self.held, Held::Nothing)
+                    {
+                        bypass.give(pipe);
+                    }
+                    n
+                }
+            };
+            self.count(n);
         }
     }
 

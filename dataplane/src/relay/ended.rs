@@ -13,6 +13,17 @@ pub struct Ended {
     pub broken: Option<Broken>,
 }
 
+impl Ended {
+    /// With both sockets as they should be.
+    #[must_use]
+    pub fn whole(ending: Ending) -> Self {
+        Self {
+            ending,
+            broken: None,
+        }
+    }
+}
+
 /// What the other side of a broken socket has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {

@@ -10,3 +10,11 @@ pub struct Prefix {
     /// To downstream.
     pub down: Vec<u8>,
 }
+
+impl Prefix {
+    /// Whether there is nothing of that.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.header.is_empty() && self.up.is_empty() && self.down.is_empty()
+    }
+}

@@ -1,10 +1,13 @@
-//! Ends and resets over real sockets, by the rules of `close`.
+//! Ends and resets over real sockets, by the rules of `close`, of bytes that are copied and of those
+//! that go by pipes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -14,6 +17,8 @@ use super::*;
 use crate::relay::sockets::close;
 use crate::socket::Connection;
 use crate::socket::{self, Share};
+
+mod bulk;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -25,6 +30,15 @@ impl Meter for Count {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
+
+/// How many bytes are moved at once.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Copying,
+    Pipes,
+}
+
+const WAYS: [By; 2] = [By::Copying, By::Pipes];
 
 struct Rig {
     client: TcpStream,
@@ -53,15 +67,21 @@ async fn dialled() -> (TcpStream, TcpStream) {
     clippy::disallowed_methods,
     reason = "the rig owns the task and joins it"
 )]
-async fn rig_of(timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
+async fn rig_by(by: By, timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
+    let prefix = Some(Box::new(prefix));
     let (client, downstream) = accepted().await;
     let (upstream, server) = dialled().await;
     let count = Count::default();
     let meter = count.clone();
     let relay = tokio::spawn(async move {
         let (downstream, upstream) = (Connection::new(downstream), Connection::new(upstream));
+        let pipes = pipes_for(by);
+        let lane = Lane {
+            pipes: &pipes,
+            worker: 0,
+        };
         let relay = Relay::new(&downstream, &upstream, timeouts, meter, prefix);
-        let mut relay = relay.within(limits);
+        let mut relay = relay.within(&limits).by_pipes(lane);
         let ended = relay.run().await;
         drop(relay);
         close(ended, downstream, upstream.into()).await;
@@ -75,8 +95,24 @@ async fn rig_of(timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
     }
 }
 
+fn pipes_for(by: By) -> Pipes {
+    let descriptors = match by {
+        By::Copying => 0,
+        By::Pipes => 100,
+    };
+    Pipes::new(Arc::new(Semaphore::new(descriptors)), 1)
+}
+
+async fn rig_of(timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
+    rig_by(By::Pipes, timeouts, limits, prefix).await
+}
+
 async fn rig(timeouts: Timeouts) -> Rig {
-    rig_of(timeouts, Limits::default(), Prefix::default()).await
+    rig_of(timeouts, Limits::DEFAULT, Prefix::default()).await
+}
+
+async fn way(by: By) -> Rig {
+    rig_by(by, NONE, Limits::DEFAULT, Prefix::default()).await
 }
 
 const NONE: Timeouts = Timeouts {
@@ -152,8 +188,11 @@ async fn send_large(
 
 #[tokio::test]
 async fn a_reset_reaches_a_slow_reader_after_all_bytes() {
-    for from in [Side::Upstream, Side::Downstream] {
-        let rig = rig(NONE).await;
+    for (by, from) in WAYS
+        .into_iter()
+        .flat_map(|by| [(by, Side::Upstream), (by, Side::Downstream)])
+    {
+        let rig = way(by).await;
         let (sender, mut receiver) = send_large(from, rig.client, rig.server, &rig.count).await;
         drop(Connection::new(sender));
         let (bytes, end) = read_all(&mut receiver).await;
@@ -166,8 +205,8 @@ async fn a_reset_reaches_a_slow_reader_after_all_bytes() {
     }
 }
 
-async fn fin_then_reset(from: Side) {
-    let rig = rig(NONE).await;
+async fn fin_then_reset(by: By, from: Side) {
+    let rig = way(by).await;
     let (mut sender, mut receiver) = send_large(from, rig.client, rig.server, &rig.count).await;
     sender.shutdown().await.unwrap();
     drop(Connection::new(sender));
@@ -179,10 +218,12 @@ async fn fin_then_reset(from: Side) {
 
 #[tokio::test]
 async fn a_reset_takes_back_nothing_that_came_before_a_fin() {
-    tokio::join!(
-        fin_then_reset(Side::Upstream),
-        fin_then_reset(Side::Downstream)
-    );
+    for by in WAYS {
+        tokio::join!(
+            fin_then_reset(by, Side::Upstream),
+            fin_then_reset(by, Side::Downstream)
+        );
+    }
 }
 
 #[tokio::test]
@@ -212,7 +253,13 @@ async fn a_reset_after_a_clean_end_is_noticed_while_nothing_moves() {
 
 #[tokio::test]
 async fn a_reader_that_stops_holds_up_the_writer() {
-    let mut rig = rig(NONE).await;
+    for by in WAYS {
+        stopped_reader(by).await;
+    }
+}
+
+async fn stopped_reader(by: By) {
+    let mut rig = way(by).await;
     let mut sent = 0_usize;
     let chunk = vec![3; 64 << 10];
     while let Ok(written) = timeout(Duration::from_millis(300), rig.server.write(&chunk)).await {
@@ -299,7 +346,7 @@ async fn urgent_bytes_stay_in_their_place() {
 async fn a_reset_is_noticed_while_the_other_side_reads_nothing() {
     let limits = Limits {
         reset: Duration::from_millis(300),
-        ..Limits::default()
+        ..Limits::DEFAULT
     };
     let mut rig = rig_of(NONE, limits, Prefix::default()).await;
     let chunk = vec![3; 64 << 10];
@@ -343,7 +390,7 @@ async fn what_goes_first_goes_first_and_a_header_is_not_counted() {
         up: b"early ".to_vec(),
         down: b"200 ".to_vec(),
     };
-    let mut rig = rig_of(NONE, Limits::default(), prefix).await;
+    let mut rig = rig_of(NONE, Limits::DEFAULT, prefix).await;
     rig.client.write_all(b"question").await.unwrap();
     rig.client.shutdown().await.unwrap();
     let question = b"PROXY UNKNOWN\r\nearly question".to_vec();
@@ -361,7 +408,7 @@ async fn what_goes_first_waits_for_nobody() {
         header: b"PROXY UNKNOWN\r\n".to_vec(),
         ..Prefix::default()
     };
-    let mut rig = rig_of(NONE, Limits::default(), prefix).await;
+    let mut rig = rig_of(NONE, Limits::DEFAULT, prefix).await;
     let mut header = [0; 15];
     let read = timeout(PATIENCE, rig.server.read_exact(&mut header)).await;
     read.expect("the client has said nothing").unwrap();
@@ -394,7 +441,7 @@ async fn a_connection_ends_at_its_age_however_busy_it_is() {
 async fn a_peer_that_reads_nothing_is_not_taken_for_dead() {
     let limits = Limits {
         dead: Duration::from_millis(300),
-        ..Limits::default()
+        ..Limits::DEFAULT
     };
     let mut rig = rig_of(NONE, limits, Prefix::default()).await;
     let chunk = vec![3; 64 << 10];
@@ -423,7 +470,13 @@ async fn both_sides_find_a_silent_dead_peer_within_90_seconds() {
 
 #[tokio::test]
 async fn a_client_that_has_ended_still_gets_a_long_answer() {
-    let mut rig = rig(NONE).await;
+    for by in WAYS {
+        long_answer(by).await;
+    }
+}
+
+async fn long_answer(by: By) {
+    let mut rig = way(by).await;
     rig.client.shutdown().await.unwrap();
     assert_eq!(read_all(&mut rig.server).await, (Vec::new(), None));
     let answer: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
@@ -451,13 +504,7 @@ async fn a_client_that_has_ended_still_gets_a_long_answer() {
 async fn wedged_peers_cost_nothing() {
     let (client, downstream) = accepted().await;
     let (upstream, mut server) = dialled().await;
-    let mut relay = Relay::new(
-        &downstream,
-        &upstream,
-        NONE,
-        Count::default(),
-        Prefix::default(),
-    );
+    let mut relay = Relay::new(&downstream, &upstream, NONE, Count::default(), None);
     let mut running = Box::pin(relay.run());
     let mut polls = 0_u32;
     let mut counted = std::future::poll_fn(|cx| {

@@ -19,25 +19,55 @@ type Timer = Option<Pin<Box<Sleep>>>;
 /// together don't end together.
 const AGE_JITTER: f64 = 0.1;
 
-/// When bytes last moved; known only while a timeout asks.
-#[derive(Debug, Default)]
-pub(super) struct Silence {
+/// When bytes last moved; nothing, where no timeout asks.
+#[derive(Debug)]
+pub(super) struct Silence(Option<Box<Asked>>);
+
+#[derive(Debug)]
+struct Asked {
+    idle: Option<Duration>,
+    half_closed: Option<Duration>,
     since: Option<Instant>,
     timer: Timer,
 }
 
 impl Silence {
+    pub(super) fn new(timeouts: &Timeouts) -> Self {
+        let Timeouts {
+            idle, half_closed, ..
+        } = *timeouts;
+        let asks = idle.is_some() || half_closed.is_some();
+        Self(asks.then(|| {
+            Box::new(Asked {
+                idle,
+                half_closed,
+                since: None,
+                timer: None,
+            })
+        }))
+    }
+
+    /// Counts from now, by what holds now.
+    pub(super) fn restart(&mut self) {
+        if let Some(asked) = &mut self.0 {
+            asked.since = None;
+            asked.timer = None;
+        }
+    }
+
     /// The word for it when it lasts too long.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        timeouts: &Timeouts,
         is_half_closed: bool,
         moved: bool,
     ) -> Poll<Ending> {
-        let half_closed = timeouts.half_closed.filter(|_| is_half_closed);
+        let Some(asked) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let half_closed = asked.half_closed.filter(|_| is_half_closed);
         let limits = [
-            (timeouts.idle, Ending::IdleTimeout),
+            (asked.idle, Ending::IdleTimeout),
             (half_closed, Ending::HalfClosedTimeout),
         ];
         let shortest = limits
@@ -48,10 +78,10 @@ impl Silence {
             return Poll::Pending;
         };
         if moved {
-            self.since = None;
+            asked.since = None;
         }
-        let start = *self.since.get_or_insert_with(Instant::now);
-        let timer = self
+        let start = *asked.since.get_or_insert_with(Instant::now);
+        let timer = asked
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(start + limit)));
         while timer.as_mut().poll(cx).is_ready() {
@@ -64,53 +94,51 @@ impl Silence {
     }
 }
 
-/// Peers that something is on its way to. Keepalive finds the others.
+/// Peers that something is on its way to; nothing, where nothing is. Keepalive finds the others.
+#[derive(Debug, Default)]
+pub(super) struct Alive(Option<Box<UnderWay>>);
+
 #[derive(Debug)]
-pub(super) struct Alive {
-    limit: Duration,
+struct UnderWay {
     peers: [Option<Pulse>; 2],
-    timer: Timer,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Alive {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            peers: [None, None],
-            timer: None,
-        }
-    }
-
-    /// Something was written to that side.
-    pub(super) fn wrote(&mut self, to: Side) {
-        let [down, up] = &mut self.peers;
+    /// Something was written to that side, which may be silent for `limit`.
+    pub(super) fn wrote(&mut self, to: Side, limit: Duration) {
+        let under_way = self.0.get_or_insert_with(|| {
+            Box::new(UnderWay {
+                peers: [None, None],
+                timer: Box::pin(sleep(pause(limit))),
+            })
+        });
+        let [down, up] = &mut under_way.peers;
         let peer = match to {
             Side::Downstream => down,
             Side::Upstream => up,
         };
         peer.get_or_insert_default();
-        let pause = pause(self.limit);
-        self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
     }
 
-    /// The side that is dead.
+    /// The side that is dead; `sockets` are those to downstream and to upstream.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        downstream: &TcpStream,
-        upstream: &TcpStream,
+        limit: Duration,
+        sockets: [&TcpStream; 2],
     ) -> Poll<Side> {
-        while let Some(timer) = &mut self.timer {
-            if timer.as_mut().poll(cx).is_pending() {
+        while let Some(under_way) = &mut self.0 {
+            if under_way.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
-            let sides = [(Side::Downstream, downstream), (Side::Upstream, upstream)];
+            let sides = [Side::Downstream, Side::Upstream].into_iter().zip(sockets);
             let mut next: Option<Instant> = None;
-            for (peer, (side, socket)) in self.peers.iter_mut().zip(sides) {
+            for (peer, (side, socket)) in under_way.peers.iter_mut().zip(sides) {
                 let Some(pulse) = peer else { continue };
                 let info = TcpInfo::of(socket).unwrap_or_default();
-                match pulse.look(&info, now.into_std(), self.limit) {
+                match pulse.look(&info, now.into_std(), limit) {
                     Verdict::Dead => return Poll::Ready(side),
                     Verdict::Idle => *peer = None,
                     Verdict::Waiting(again) => {
@@ -120,8 +148,8 @@ impl Alive {
                 }
             }
             match next {
-                Some(next) => timer.as_mut().reset(next),
-                None => self.timer = None,
+                Some(next) => under_way.timer.as_mut().reset(next),
+                None => self.0 = None,
             }
         }
         Poll::Pending

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tcpforward_protocol::answer::DialError;
 use tokio::time::Instant;
 
-use super::Caller;
 use crate::balancer::backend::Backend;
 use crate::balancer::outcome::{Failure, Observed, Outcome};
 use crate::dial;
 use crate::relay::Meter;
 use crate::relay::ending::{Ending, Side};
-use crate::served::Active;
+use crate::served::Served;
+use crate::shared::Context;
 
 /// So many bytes of a session are added to its backend's at a time: all workers write those, and
 /// would wait for each other at every read.
@@ -20,7 +20,8 @@ const SHARED_AT: u64 = 64 << 10;
 
 /// Of one session.
 pub(super) struct Counter<'a> {
-    caller: Caller<'a>,
+    served: &'a Served,
+    context: &'a Context,
     /// Absent: a tunnel to an address that is nobody's backend.
     backend: Option<&'a Arc<Backend>>,
     /// Whether the backend's first byte is waited for. Only where resets before it are held
@@ -33,15 +34,16 @@ pub(super) struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     pub(super) fn new(
-        caller: Caller<'a>,
-        active: &Active,
+        served: &'a Served,
+        context: &'a Context,
         backend: Option<&'a Arc<Backend>>,
+        minds_early_resets: bool,
     ) -> Self {
-        let passive = active.forward.spec.relay.health_check.passive;
         Self {
-            caller,
+            served,
+            context,
             backend,
-            awaits_answer: AtomicBool::new(passive.consecutive_early_resets.is_some()),
+            awaits_answer: AtomicBool::new(minds_early_resets),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         }
@@ -80,22 +82,16 @@ impl<'a> Counter<'a> {
 
     fn observe(&self, outcome: Outcome) {
         let Some(backend) = self.backend else { return };
-        let Caller {
-            served, context, ..
-        } = self.caller;
         let now = Instant::now().into_std();
-        if served.observe(backend, outcome, now) == Observed::Changed {
-            context.shared.news.notify_one();
+        if self.served.observe(backend, outcome, now) == Observed::Changed {
+            self.context.shared.news.notify_one();
         }
     }
 }
 
 impl Meter for &Counter<'_> {
     fn passed(&self, from: Side, bytes: u64) {
-        let Caller {
-            served, context, ..
-        } = self.caller;
-        served.passed(context.worker, from, bytes);
+        self.served.passed(self.context.worker, from, bytes);
         self.count(from, bytes);
         if from == Side::Upstream && self.awaits_answer.swap(false, Ordering::Relaxed) {
             self.observe(Outcome::Answered);

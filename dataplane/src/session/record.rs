@@ -15,7 +15,7 @@ use crate::proxy_protocol::inbound::Origin;
 use crate::proxy_protocol::{Endpoints, UniqueId};
 use crate::relay::ending::Ending;
 use crate::served::Served;
-use crate::socket::{self, TcpInfo};
+use crate::socket;
 
 /// Of one session, from accept on.
 pub(super) struct Record {
@@ -23,22 +23,35 @@ pub(super) struct Record {
     pub(super) start: Instant,
     /// The client, as far as it is known, and where it connected.
     pub(super) endpoints: Endpoints,
-    /// The connection's name in PROXY headers.
-    pub(super) unique_id: Option<UniqueId>,
-    via: Option<SocketAddr>,
-    /// Of a CONNECT proxy's client. In a box, because most sessions have none.
-    pub(super) asked: Option<Box<Asked>>,
     upstream_target: Option<Arc<str>>,
     upstream: Option<SocketAddr>,
     upstream_local: Option<SocketAddr>,
-    parent: Option<SocketAddr>,
     attempts: u32,
     queued: Duration,
     dial: Duration,
-    /// Bytes from downstream, and from upstream.
-    pub(super) passed: (u64, u64),
+    /// In a box, because most sessions have none.
+    rare: Option<Box<Rare>>,
+}
+
+/// What is known of few sessions.
+#[derive(Default)]
+struct Rare {
+    unique_id: Option<UniqueId>,
+    via: Option<SocketAddr>,
+    asked: Option<Box<Asked>>,
+    parent: Option<SocketAddr>,
     error: Option<String>,
-    sockets: Sockets,
+}
+
+/// What was relayed; nothing, where there was no other side.
+#[derive(Default)]
+pub(super) struct Traffic {
+    /// Bytes from downstream.
+    pub(super) up: u64,
+    /// Bytes from upstream.
+    pub(super) down: u64,
+    /// How the sockets were at the end.
+    pub(super) sockets: Sockets,
 }
 
 impl Record {
@@ -50,40 +63,52 @@ impl Record {
                 source: peer,
                 destination: stream.local_addr().map_or(peer, socket::canonical),
             },
-            unique_id: None,
-            via: None,
-            asked: None,
             upstream_target: None,
             upstream: None,
             upstream_local: None,
-            parent: None,
             attempts: 0,
             queued: Duration::ZERO,
             dial: Duration::ZERO,
-            passed: (0, 0),
-            error: None,
-            sockets: Sockets::default(),
+            rare: None,
         }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The connection's name in PROXY headers, which it has from now at least.
+    pub(super) fn unique_id(&mut self) -> UniqueId {
+        let id = &mut self.rare().unique_id;
+        id.get_or_insert_with(|| UniqueId::random(&mut fastrand::Rng::new()))
+            .clone()
+    }
+
+    /// What a CONNECT proxy's client asked for.
+    pub(super) fn asked(&mut self, asked: Box<Asked>) {
+        self.rare().asked = Some(asked);
     }
 
     /// Its peer may have said whose connection it is. Returns what was read beyond that.
     pub(super) fn comes_from(&mut self, origin: Origin) -> Vec<u8> {
         if origin.is_proxied {
-            self.via = Some(self.endpoints.source);
+            self.rare().via = Some(self.endpoints.source);
         }
         self.endpoints = origin.endpoints;
-        self.unique_id = origin.unique_id;
+        if origin.unique_id.is_some() {
+            self.rare().unique_id = origin.unique_id;
+        }
         origin.early
     }
 
     /// Whether its peer has said whose it is.
     pub(super) fn is_vouched_for(&self) -> bool {
-        self.via.is_some()
+        self.rare.as_ref().is_some_and(|rare| rare.via.is_some())
     }
 
     /// It isn't served.
     pub(super) fn refused(&mut self, error: &impl ToString) {
-        self.error = Some(error.to_string());
+        self.rare().error = Some(error.to_string());
     }
 
     /// A backend was reached, or not.
@@ -112,7 +137,9 @@ impl Record {
     ) {
         self.dial = self.start.elapsed();
         self.attempts = attempts;
-        self.parent = upstream.parent();
+        if let Some(parent) = upstream.parent() {
+            self.rare().parent = Some(parent);
+        }
         self.upstream = address;
         self.upstream_local = upstream.local_addr().ok().map(socket::canonical);
     }
@@ -122,36 +149,29 @@ impl Record {
         self.upstream_target = backend.map(|backend| Arc::clone(&backend.target));
     }
 
-    /// The relay is over, and nothing has been closed yet.
-    pub(super) fn relayed(&mut self, downstream: &TcpStream, upstream: &TcpStream) {
-        self.sockets = Sockets {
-            downstream: TcpInfo::of(downstream),
-            upstream: TcpInfo::of(upstream),
-        };
-    }
-
     /// Writes the line.
-    pub(super) fn write(self, served: &Served, ending: Ending) {
+    pub(super) fn write(self, served: &Served, ending: Ending, traffic: Traffic) {
+        let rare = self.rare.unwrap_or_default();
         access_log::write(&Line {
             forward: &served.name,
             client: self.endpoints.source,
-            via: self.via,
+            via: rare.via,
             local: self.endpoints.destination,
-            unique_id: self.unique_id.as_ref(),
-            asked: self.asked.as_deref(),
+            unique_id: rare.unique_id.as_ref(),
+            asked: rare.asked.as_deref(),
             upstream_target: self.upstream_target.as_deref(),
             upstream: self.upstream,
             upstream_local: self.upstream_local,
-            parent: self.parent,
+            parent: rare.parent,
             attempts: self.attempts,
             queued: self.queued,
             dial: self.dial,
             duration: self.start.elapsed(),
-            up: self.passed.0,
-            down: self.passed.1,
+            up: traffic.up,
+            down: traffic.down,
             ending,
-            error: self.error.as_deref(),
-            sockets: self.sockets,
+            error: rare.error.as_deref(),
+            sockets: traffic.sockets,
         });
     }
 }

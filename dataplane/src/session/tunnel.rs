@@ -36,7 +36,7 @@ pub(super) async fn serve(
                     channel: opened.channel,
                     seat: opened.seat,
                     early: opened.early,
-                    _place: Some(opened.place),
+                    place: Some(opened.place),
                 })
         }
         Err(Closed::Refused(refusal)) => {
@@ -51,6 +51,6 @@ pub(super) async fn serve(
     if let Some(status) = asked.status {
         client.served.answered(client.context.worker, status);
     }
-    record.asked = Some(asked);
+    record.asked(asked);
     outcome
 }

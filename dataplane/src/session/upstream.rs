@@ -23,7 +23,7 @@ pub(super) struct Upstream {
     /// What the client has sent already.
     pub(super) early: Vec<u8>,
     /// What counts against the limits of a proxy.
-    pub(super) _place: Option<Place>,
+    pub(super) place: Option<Place>,
 }
 
 /// A session that has no other side.
@@ -90,6 +90,6 @@ pub(super) async fn reach(
         channel: dialled.channel,
         seat: Some(dialled.seat),
         early,
-        _place: None,
+        place: None,
     })
 }

@@ -1,5 +1,6 @@
 //! No byte is lost, doubled or moved, however reads and writes are cut.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::task::Waker;
 
@@ -51,8 +52,8 @@ impl Script {
     }
 }
 
-impl Source for Script {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+impl Script {
+    fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let n = ready!(self.next(buffer.len()))?.min(self.data.len());
         if n == 0 && self.end == End::Error {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -62,10 +63,8 @@ impl Source for Script {
         }
         Poll::Ready(Ok(n))
     }
-}
 
-impl Sink for Script {
-    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.data.len() >= self.room {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -75,18 +74,117 @@ impl Sink for Script {
     }
 }
 
-fn copy(
-    mut direction: Direction,
-    source: &mut Script,
-    sink: &mut Script,
-    scratch: usize,
-) -> (Ended, u64) {
-    let most = direction.held().max(scratch);
+/// Two sides, and pipes between them that hold so many bytes.
+struct Sides {
+    source: RefCell<Script>,
+    sink: RefCell<Script>,
+    pipe: usize,
+    /// Pipes that may be taken; a pipe that isn't given back is missed.
+    pipes: usize,
+    filled: usize,
+}
+
+impl Sides {
+    fn new(source: Script, sink: Script) -> Self {
+        Self {
+            source: RefCell::new(source),
+            sink: RefCell::new(sink),
+            pipe: 0,
+            pipes: 0,
+            filled: 0,
+        }
+    }
+
+    fn poll(&mut self, direction: &mut Direction<Vec<u8>>, scratch: &mut [u8]) -> Poll<Ended> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (source, sink) = (&self.source, &self.sink);
+        let mut pipes = PipesOf {
+            source,
+            sink,
+            size: self.pipe,
+            left: &mut self.pipes,
+            filled: &mut self.filled,
+        };
+        direction.poll(&mut cx, &mut &*source, &mut &*sink, &mut pipes, scratch)
+    }
+}
+
+struct PipesOf<'a> {
+    source: &'a RefCell<Script>,
+    sink: &'a RefCell<Script>,
+    size: usize,
+    left: &'a mut usize,
+    filled: &'a mut usize,
+}
+
+impl Source for &RefCell<Script> {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.borrow_mut().read(buffer)
+    }
+}
+
+impl Sink for &RefCell<Script> {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.borrow_mut().write(bytes)
+    }
+}
+
+/// As the kernel does it: what it can't move is no end, and a broken source says so only once.
+impl Bypass for PipesOf<'_> {
+    type Pipe = Vec<u8>;
+
+    fn take(&mut self) -> Option<Vec<u8>> {
+        *self.left = self.left.checked_sub(1)?;
+        Some(Vec::new())
+    }
+
+    fn give(&mut self, pipe: Vec<u8>) {
+        assert!(pipe.is_empty(), "bytes of one session would reach another");
+        *self.left += 1;
+    }
+
+    fn fill(&mut self, _: &mut Context<'_>, pipe: &mut Vec<u8>) -> io::Result<usize> {
+        assert!(pipe.is_empty());
+        let mut source = self.source.borrow_mut();
+        pipe.resize(self.size, 0);
+        let n = match source.read(pipe) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                source.end = End::Clean;
+                pipe.clear();
+                return Err(error);
+            }
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        pipe.truncate(n);
+        *self.filled += n;
+        Ok(n)
+    }
+
+    fn poll_drain(
+        &mut self,
+        _: &mut Context<'_>,
+        pipe: &mut Vec<u8>,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        assert_eq!(pipe.len(), bytes);
+        let written = loop {
+            match ready!(self.sink.borrow_mut().write(pipe)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        pipe.drain(..written);
+        Poll::Ready(Ok(written))
+    }
+}
+
+fn copy(mut direction: Direction<Vec<u8>>, sides: &mut Sides, scratch: usize) -> (Ended, u64) {
+    let most = direction.held().max(scratch).max(sides.pipe);
     let mut scratch = vec![0; scratch];
-    let mut cx = Context::from_waker(Waker::noop());
     let mut bytes = 0;
     loop {
-        let polled = direction.poll(&mut cx, source, sink, &mut scratch);
+        let polled = sides.poll(&mut direction, &mut scratch);
         bytes += direction.take_bytes();
         assert!(direction.held() <= most);
         if let Poll::Ready(ended) = polled {
@@ -107,11 +205,22 @@ proptest! {
         scratch in 1..512_usize,
         end in prop_oneof![Just(End::Clean), Just(End::Error)],
         room in prop_oneof![3 => Just(usize::MAX), 1 => 1..3000_usize],
+        pipe in 1..800_usize,
+        pipes in 0..2_usize,
+        is_bulk in any::<bool>(),
     ) {
-        let mut source = Script { turns: reads, data: sent.clone(), end, room: 0 };
-        let mut sink = Script { turns: writes, data: Vec::new(), end: End::Clean, room };
-        let direction = Direction::starting_with(first.clone());
-        let (ended, bytes) = copy(direction, &mut source, &mut sink, scratch);
+        let source = Script { turns: reads, data: sent.clone(), end, room: 0 };
+        let sink = Script { turns: writes, data: Vec::new(), end: End::Clean, room };
+        let mut sides = Sides { pipe, pipes, ..Sides::new(source, sink) };
+        let mut direction = Direction::starting_with(&first);
+        if is_bulk {
+            direction.bulk.moved(usize::MAX);
+        }
+        let (ended, bytes) = copy(direction, &mut sides, scratch);
+        if matches!(ended, Ended::Fin | Ended::Source(_)) {
+            prop_assert_eq!(sides.pipes, pipes);
+        }
+        let sink = sides.sink.into_inner();
         let sent = [first, sent].concat();
         prop_assert_eq!(bytes, sink.data.len() as u64);
         match ended {
@@ -133,71 +242,104 @@ proptest! {
 
 #[test]
 fn a_sink_that_takes_nothing_of_something_has_broken() {
-    let mut source = Script {
+    let source = Script {
         turns: VecDeque::new(),
         data: vec![7; 20],
         end: End::Clean,
         room: 0,
     };
-    let mut sink = Script {
+    let sink = Script {
         turns: VecDeque::from([Turn::Some(3), Turn::Interrupted, Turn::Some(0)]),
         data: Vec::new(),
         end: End::Clean,
         room: usize::MAX,
     };
-    let (ended, bytes) = copy(Direction::default(), &mut source, &mut sink, 64);
+    let mut sides = Sides::new(source, sink);
+    let (ended, bytes) = copy(Direction::default(), &mut sides, 64);
     assert!(matches!(ended, Ended::Sink(error) if error.kind() == io::ErrorKind::WriteZero));
-    assert_eq!((bytes, sink.data.len()), (3, 3));
+    assert_eq!((bytes, sides.sink.borrow().data.len()), (3, 3));
 }
 
 #[test]
 fn nothing_is_held_while_the_source_is_silent() {
-    let mut source = Script {
+    let source = Script {
         turns: VecDeque::from([Turn::Some(100), Turn::WouldBlock]),
         data: vec![7; 200],
         end: End::Clean,
         room: 0,
     };
-    let mut sink = Script {
+    let sink = Script {
         turns: VecDeque::from([Turn::Some(30), Turn::WouldBlock]),
         data: Vec::new(),
         end: End::Clean,
         room: usize::MAX,
     };
     let mut direction = Direction::default();
-    let mut cx = Context::from_waker(Waker::noop());
+    let mut sides = Sides::new(source, sink);
     let mut scratch = [0; 128];
-    assert!(
-        direction
-            .poll(&mut cx, &mut source, &mut sink, &mut scratch)
-            .is_pending()
-    );
+    assert!(sides.poll(&mut direction, &mut scratch).is_pending());
     assert_eq!(direction.held(), 70);
-    assert!(
-        direction
-            .poll(&mut cx, &mut source, &mut sink, &mut scratch)
-            .is_pending()
-    );
-    assert_eq!((direction.held(), sink.data.len()), (0, 100));
+    assert!(sides.poll(&mut direction, &mut scratch).is_pending());
+    assert_eq!((direction.held(), sides.sink.borrow().data.len()), (0, 100));
 }
 
 #[test]
 fn a_busy_source_lets_others_have_their_turn() {
     let (sent, all) = (vec![1; 100], usize::MAX);
-    let mut source = Script {
+    let source = Script {
         turns: VecDeque::new(),
         data: sent,
         end: End::Clean,
         room: 0,
     };
-    let mut sink = Script {
+    let sink = Script {
         turns: VecDeque::new(),
         data: Vec::new(),
         end: End::Clean,
         room: all,
     };
-    let mut cx = Context::from_waker(Waker::noop());
-    let polled = Direction::default().poll(&mut cx, &mut source, &mut sink, &mut [0; 1]);
+    let mut sides = Sides::new(source, sink);
+    let polled = sides.poll(&mut Direction::default(), &mut [0; 1]);
     assert!(polled.is_pending());
-    assert_eq!(sink.data.len(), READS_PER_POLL as usize);
+    assert_eq!(sides.sink.borrow().data.len(), READS_PER_POLL as usize);
+}
+
+#[test]
+fn what_is_long_goes_by_a_pipe_and_what_is_short_does_not() {
+    const ALL: usize = 400 << 10;
+    let script = |data| Script {
+        turns: VecDeque::new(),
+        data,
+        end: End::Clean,
+        room: usize::MAX,
+    };
+    let mut sides = Sides {
+        pipe: 64 << 10,
+        pipes: 1,
+        ..Sides::new(script(vec![7; ALL]), script(Vec::new()))
+    };
+    let (ended, bytes) = copy(Direction::default(), &mut sides, 32 << 10);
+    assert!(matches!(ended, Ended::Fin));
+    assert_eq!((bytes, sides.pipes), (ALL as u64, 1));
+    assert_eq!(ALL - sides.filled, 128 << 10, "copied at first");
+}
+
+#[test]
+fn a_pipe_with_bytes_in_it_is_not_given_back() {
+    let script = |data, turns: &[Turn]| Script {
+        turns: turns.iter().copied().collect(),
+        data,
+        end: End::Clean,
+        room: usize::MAX,
+    };
+    let sink = script(Vec::new(), &[Turn::Some(10), Turn::WouldBlock]);
+    let mut sides = Sides {
+        pipe: 100,
+        pipes: 1,
+        ..Sides::new(script(vec![7; 100], &[]), sink)
+    };
+    let mut direction = Direction::default();
+    direction.bulk.moved(usize::MAX);
+    assert!(sides.poll(&mut direction, &mut [0; 64]).is_pending());
+    assert_eq!((direction.held(), sides.pipes), (90, 0));
 }

@@ -61,6 +61,7 @@ async fn ours(connect: HttpConnect) -> (impl Future<Output = ()>, Via) {
             client,
             served,
             context,
+            descriptors: None,
         })
         .await;
     };

@@ -1,0 +1,173 @@
+//! Edge. Pipes for bulk: few, of one size, each either in use or empty and waiting for the next use.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// What a pipe should hold: an unprivileged process may ask for up to `fs.pipe-max-size`, 1 MiB
+/// where nobody changed it.
+pub(super) const PIPE_BYTES: usize = 256 << 10;
+
+/// A pipe that comes smaller is none. The kernel gives a user's pipes two pages each once all of them
+/// together have reached `fs.pipe-user-pages-soft`, which is 64 MiB where nobody changed it.
+const SMALLEST: usize = 64 << 10;
+
+/// Descriptors of one.
+const PER_PIPE: u32 = 2;
+
+/// Empty ones that each worker keeps for the next use.
+const KEPT_PER_WORKER: usize = 16;
+
+/// How long no other is made after one came too small, or not at all.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Two ends of a pipe, and room for them among the descriptors of the process.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    /// Where its two came from, and go back to.
+    descriptors: Arc<Semaphore>,
+}
+
+/// Pipes of all workers.
+#[derive(Debug)]
+pub struct Pipes {
+    descriptors: Arc<Semaphore>,
+    /// By worker, so that they don't wait for each other.
+    empty: Box<[Mutex<Vec<Pipe>>]>,
+    start: Instant,
+    /// Before that no pipe is made, in milliseconds since `start`.
+    not_before: AtomicU64,
+}
+
+impl Pipe {
+    pub(super) fn read(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+
+    pub(super) fn write(&self) -> BorrowedFd<'_> {
+        self.write.as_fd()
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let descriptors = usize::try_from(PER_PIPE).unwrap_or(0);
+        self.descriptors.add_permits(descriptors);
+    }
+}
+
+impl Pipes {
+    /// None yet. Each takes its descriptors from these.
+    #[must_use]
+    pub fn new(descriptors: Arc<Semaphore>, workers: usize) -> Self {
+        Self {
+            descriptors,
+            empty: (0..workers).map(|_| Mutex::default()).collect(),
+            start: Instant::now(),
+            not_before: AtomicU64::new(0),
+        }
+    }
+
+    /// An empty one for that worker, if the process and the kernel have room for it.
+    pub(super) fn take(&self, worker: usize) -> Option<Pipe> {
+        let kept = self.empty.get(worker)?;
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.or_else(|| self.make())
+    }
+
+    /// Takes an empty one back.
+    pub(super) fn give(&self, worker: usize, pipe: Pipe) {
+        if let Some(kept) = self.empty.get(worker) {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < KEPT_PER_WORKER {
+                kept.push(pipe);
+            }
+        }
+    }
+
+    /// Closes those that are empty: somebody needs the descriptors.
+    pub fn close_empty(&self) {
+        for kept in &self.empty {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            *kept = Vec::new();
+        }
+    }
+
+    fn make(&self) -> Option<Pipe> {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if now < self.not_before.load(Ordering::Relaxed) {
+            return None;
+        }
+        let made = open(&self.descriptors);
+        if made.is_none() {
+            let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
+            self.not_before.store(now + pause, Ordering::Relaxed);
+        }
+        made
+    }
+}
+
+fn open(descriptors: &Arc<Semaphore>) -> Option<Pipe> {
+    let room = descriptors.try_acquire_many(PER_PIPE).ok()?;
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+    // Where that is too much, the size that it has may do.
+    let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+    let size = fcntl_getpipe_size(&write).ok()?;
+    if size < SMALLEST {
+        return None;
+    }
+    room.forget();
+    Some(Pipe {
+        read,
+        write,
+        descriptors: Arc::clone(descriptors),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipes(descriptors: usize) -> Pipes {
+        Pipes::new(Arc::new(Semaphore::new(descriptors)), 1)
+    }
+
+    #[tokio::test]
+    async fn an_empty_pipe_is_used_again() {
+        let pipes = pipes(2);
+        let pipe = pipes.take(0).unwrap();
+        assert!(pipes.take(0).is_none(), "no descriptors are left");
+        pipes.give(0, pipe);
+        assert!(pipes.take(0).is_some());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_are_soon_used() {
+        let pipes = pipes(1000);
+        let taken: Vec<_> = (0..=KEPT_PER_WORKER).map(|_| pipes.take(0)).collect();
+        for pipe in taken.into_iter().flatten() {
+            pipes.give(0, pipe);
+        }
+        let in_use = 1000 - pipes.descriptors.available_permits();
+        assert_eq!(in_use, 2 * KEPT_PER_WORKER);
+        pipes.close_empty();
+        assert_eq!(pipes.descriptors.available_permits(), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_it_is_tried_again_a_little_later() {
+        let pipes = pipes(1);
+        assert!(pipes.take(0).is_none());
+        pipes.descriptors.add_permits(1);
+        assert!(pipes.take(0).is_none(), "not at every byte");
+        tokio::time::advance(PAUSE).await;
+        assert!(pipes.take(0).is_some());
+    }
+}

@@ -1,0 +1,56 @@
+//! Long transfers, by copying and by pipes.
+
+use super::*;
+
+/// Plain splicing loses what lies behind them.
+#[tokio::test]
+async fn urgent_bytes_in_a_long_transfer_stay_in_their_place() {
+    for by in WAYS {
+        let rig = way(by).await;
+        let Rig { client, server, .. } = rig;
+        let (mut sender, mut receiver) = (server, client);
+        let part: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let sending = async {
+            for _ in 0..3 {
+                sender.write_all(&part).await.unwrap();
+                while let Err(error) = SockRef::from(&sender).send_out_of_band(b"!") {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    sender.writable().await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            }
+            sender.write_all(&part).await.unwrap();
+            sender.shutdown().await.unwrap();
+        };
+        let (got, end) = tokio::join!(read_all(&mut receiver), sending).0;
+        let urgent = [&part[..], b"!"].concat();
+        let sent = [&urgent[..], &urgent, &urgent, &part].concat();
+        assert_eq!((got.len(), end), (sent.len(), None), "{by:?}");
+        assert!(got == sent, "{by:?}");
+    }
+}
+
+/// Both modes in turn, several times over: nothing waits, and nothing is lost at a change.
+#[tokio::test]
+async fn a_session_may_turn_from_chat_to_bulk_and_back() {
+    let mut rig = way(By::Pipes).await;
+    let part: Vec<u8> = (0..700_000_u32).map(|n| (n % 241) as u8).collect();
+    for turn in 0..20_u8 {
+        for n in 0..8_u8 {
+            let word = [turn, n, 3, 4];
+            rig.client.write_all(&word).await.unwrap();
+            let mut got = [0; 4];
+            let read = timeout(PATIENCE, rig.server.read_exact(&mut got)).await;
+            read.expect("a word").unwrap();
+            assert_eq!(got, word);
+        }
+        let mut got = vec![0; part.len()];
+        let all =
+            async { tokio::join!(rig.client.write_all(&part), rig.server.read_exact(&mut got)) };
+        let (written, read) = timeout(PATIENCE, all).await.expect("all of it");
+        written.unwrap();
+        read.unwrap();
+        assert!(got == part);
+    }
+    assert_eq!(rig.count.0.load(Ordering::Relaxed), 20 * (32 + 700_000));
+}
