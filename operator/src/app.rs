@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::Insight;
-use crate::compile::{Place, Rules};
+use crate::compile::{Place, PodPorts, Rules};
 use crate::config::Config;
 use crate::config::transport::Transport;
 use crate::controller::Writing;
@@ -20,7 +20,7 @@ use crate::identity::{Identity, serving};
 use crate::index::Index;
 use crate::lease::{Election, LeaseView, Timing};
 use crate::metrics::Metrics;
-use crate::patch::{Queue, Told, Writer};
+use crate::patch::{Queue, Work, Writer};
 use crate::pods::Pods;
 use crate::push::{self, Reach, Shared};
 use crate::watch as kubernetes;
@@ -29,7 +29,7 @@ mod core;
 mod local;
 mod tasks;
 
-use self::core::Core;
+use self::core::{Asks, Core};
 pub use local::Local;
 use tasks::{Tasks, done};
 
@@ -126,21 +126,21 @@ fn lead(
         Timing::default(),
         metrics.clone(),
     );
-    let rules = Rules {
-        place: Place::Cluster,
-        reserved: BTreeMap::new(),
-        cluster_domain: config.cluster_domain,
-    };
     let (writer, forwards) = writing(&client, &lease, &metrics);
     let writer = writer.telling(&identity);
     let (writer_of_pools, pools) = writing(&client, &lease, &metrics);
-    let writing = Writing::Cluster { forwards, pools };
-    let (secrets, named) = watch::channel(BTreeSet::new());
+    let (writer_of_services, services) = writing(&client, &lease, &metrics);
+    let writing = Writing::Cluster {
+        forwards,
+        pools,
+        services,
+    };
+    let (asks, asked) = asks();
     let mut core = Core::new(
-        rules,
+        rules(config.cluster_domain),
         Index::protecting(config.cluster_cidrs),
         writing,
-        Some(secrets),
+        Some(asks),
         lease.clone(),
         identity,
         metrics.clone(),
@@ -163,24 +163,52 @@ fn lead(
     let of_pods =
         kubernetes::pods::follow(client.clone(), places, seen, metrics.clone(), stop.clone());
     tasks.spawn("the watch of pods", done(of_pods));
-    let watches = kubernetes::run(client, config.scope, named, events, metrics, stop.clone());
+    let scope = config.scope.clone();
+    let watches = kubernetes::run(client, scope, asked, events, metrics, stop.clone());
     tasks.spawn("the Lease", done(election.run(stop.clone())));
     tasks.spawn("a watch", done(watches));
-    let controller = core.controller.with_pods(pods).run(inbox, stop.clone());
+    let controller = core.controller.with_pods(pods).within(config.scope);
+    let controller = controller.run(inbox, stop.clone());
     tasks.spawn("the controller", done(controller));
     tasks.spawn("the writer", done(writer.run(stop.clone())));
     let of_pools = writer_of_pools.run(stop.clone());
     tasks.spawn("the writer of pools", done(of_pools));
+    let of_services = writer_of_services.run(stop.clone());
+    tasks.spawn("the writer of Services", done(of_services));
     Ok((core.shared, core.insight, identity))
 }
 
+fn rules(cluster_domain: String) -> Rules {
+    Rules {
+        place: Place::Cluster,
+        reserved: BTreeMap::new(),
+        pod_ports: PodPorts::Allocated,
+        cluster_domain,
+    }
+}
+
+/// What the controller asks to be watched, and for whom.
+fn asks() -> (Asks, kubernetes::Asked) {
+    let (secrets, named) = watch::channel(BTreeSet::new());
+    let (namespaces, places) = watch::channel(BTreeSet::new());
+    let asks = Asks {
+        secrets,
+        namespaces,
+    };
+    let asked = kubernetes::Asked {
+        secrets: named,
+        namespaces: places,
+    };
+    (asks, asked)
+}
+
 /// Writes what is put into the queue.
-fn writing<K: Told>(
+fn writing<W: Work>(
     client: &Client,
     lease: &watch::Receiver<LeaseView>,
     metrics: &Metrics,
-) -> (Writer<K>, Arc<Queue<K>>) {
-    let queue = Arc::<Queue<K>>::default();
+) -> (Writer<W>, Arc<Queue<W>>) {
+    let queue = Arc::<Queue<W>>::default();
     let (lease, metrics) = (lease.clone(), metrics.clone());
     let writer = Writer::new(client.clone(), Arc::clone(&queue), lease, metrics);
     (writer, queue)

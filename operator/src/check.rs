@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tcpforward_protocol::snapshot::ForwardName;
 
-use crate::compile::{Compiler, Outcome, Place, Rules};
+use crate::compile::{Compiler, Outcome, Place, PodPorts, Rules};
 use crate::config::CLUSTER_DOMAIN;
 use crate::forward::Destination;
 use crate::index::{Event, Index, Kind};
@@ -36,6 +36,7 @@ fn together(objects: &[Located]) -> Vec<Finding> {
         // A laptop's servers are on loopback; a cluster says so in a condition.
         place: Place::Manifests,
         reserved: BTreeMap::new(),
+        pod_ports: PodPorts::AsWritten,
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
     };
     let mut compiler = Compiler::new(rules);

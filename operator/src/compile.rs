@@ -14,20 +14,25 @@ use crate::pool::Pool;
 use crate::resolve::Resolved;
 use crate::status;
 
+mod approach;
 mod backends;
 mod grants;
+mod holding;
 mod needed;
 mod outcome;
 mod pools;
 mod ports;
 mod quotas;
+mod show;
 mod users;
 mod via;
 
+pub use approach::{Approach, PodPorts, Standing};
 pub use backends::target;
+use holding::Holding;
 pub use outcome::{Changes, Outcome};
 pub use pools::Place;
-use ports::{Conflict, Ports, Verdicts};
+use ports::{Bid, Conflict, Ports, Verdicts};
 use quotas::Quotas;
 
 /// What holds for every forward of this operator.
@@ -37,6 +42,8 @@ pub struct Rules {
     pub place: Place,
     /// Ports that no forward may have, and what holds each: "the admin page of this process".
     pub reserved: BTreeMap<u16, String>,
+    /// Where pods listen.
+    pub pod_ports: PodPorts,
     /// Names below `svc.` and this are Services for clients of a proxy.
     pub cluster_domain: String,
 }
@@ -49,6 +56,9 @@ pub struct Compiler {
     ports: Ports,
     outcomes: BTreeMap<ForwardName, Outcome>,
     snapshots: BTreeMap<String, Arc<Snapshot>>,
+    /// What snapshots hold of each forward, by pool: more than one while it moves.
+    shown: BTreeMap<ForwardName, BTreeMap<String, Arc<Forward>>>,
+    holding: Holding,
 }
 
 impl Compiler {
@@ -61,6 +71,8 @@ impl Compiler {
             ports: Ports::default(),
             outcomes: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            holding: Holding::default(),
         }
     }
 
@@ -76,7 +88,15 @@ impl Compiler {
             // Who isn't served anyway takes no port from others.
             let draft = self.candidate(index, name);
             let draft = draft.filter(|_| !self.quotas.is_beyond(name));
-            ports.extend(self.ports.note(name, draft));
+            let listener = draft.and_then(|draft| self.pod_listener(index, name, draft));
+            let bid = draft
+                .zip(listener.as_ref())
+                .map(|(draft, (listener, by))| Bid {
+                    pool: &draft.pool,
+                    listener,
+                    by: *by,
+                });
+            ports.extend(self.ports.note(name, bid));
         }
         let verdicts = self.ports.judge(&ports, index);
         changes.forwards.extend(verdicts.keys().cloned());
@@ -134,50 +154,6 @@ impl Compiler {
         &self.snapshots
     }
 
-    /// Keeps an outcome and puts its forward where it belongs; names the pools that changed.
-    fn publish(
-        &mut self,
-        index: &Index,
-        name: &ForwardName,
-        outcome: Option<Outcome>,
-    ) -> Vec<String> {
-        let wanted = outcome.as_ref().and_then(Outcome::serving);
-        let former = match outcome {
-            Some(outcome) => self.outcomes.insert(name.clone(), outcome),
-            None => self.outcomes.remove(name),
-        };
-        let former = former.as_ref().and_then(Outcome::serving);
-        let same = match (&former, &wanted) {
-            (Some((pool, old)), Some((wanted, new))) => pool == wanted && old.hash == new.hash,
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            return Vec::new();
-        }
-        let mut pools = Vec::new();
-        if let Some((pool, _)) = former {
-            let left = self.edit(index, &pool);
-            left.remove(name);
-            // Without forwards a pool is what it would be had no forward ever named it.
-            if left.forwards().next().is_none() {
-                self.snapshots.remove(&pool);
-            }
-            pools.push(pool);
-        }
-        if let Some((pool, forward)) = wanted {
-            self.edit(index, &pool).upsert(forward);
-            pools.push(pool);
-        }
-        pools
-    }
-
-    fn edit(&mut self, index: &Index, pool: &str) -> &mut Snapshot {
-        let settings = || self.rules.place.settings(index, pool);
-        let shared = self.snapshots.entry(pool.to_owned());
-        Arc::make_mut(shared.or_insert_with(|| Arc::new(Snapshot::new(settings()))))
-    }
-
     fn outcome_of(
         &self,
         index: &Index,
@@ -192,6 +168,7 @@ impl Compiler {
             unresolved: None,
             left_out: 0,
             capped: None,
+            approach: None,
             forward: None,
         };
         let draft = match &known.draft {
@@ -201,6 +178,7 @@ impl Compiler {
                 return outcome;
             }
         };
+        outcome.approach = self.approach(index, name, draft);
         outcome.accepted = self.granted(index, verdicts, name, draft);
         if outcome.accepted.is_ok() {
             let settings = self.rules.place.settings(index, &draft.pool);
@@ -217,9 +195,13 @@ impl Compiler {
             let no_users = users::sign_up(index, name, draft, &mut spec);
             let no_parent = via::equip(index, name, draft, &mut spec);
             outcome.unresolved = no_users.or(no_parent).or(unresolved);
-            let grants = grants::of(index, name, draft);
-            let forward = Forward::granted(name.clone(), spec, backends, grants);
-            outcome.forward = Some(Arc::new(forward));
+            if let Some((listener, _)) = self.pod_listener(index, name, draft) {
+                spec.listener.port = listener.port;
+                spec.listener.end_port = listener.end_port;
+                let grants = grants::of(index, name, draft);
+                let forward = Forward::granted(name.clone(), spec, backends, grants);
+                outcome.forward = Some(Arc::new(forward));
+            }
         }
         outcome
     }

@@ -15,12 +15,16 @@ use crate::crd::DataPlane;
 use crate::index::{Event, Index, Kind, Object};
 use crate::lease::{LeaseView, now};
 use crate::metrics::Metrics;
+use crate::patch::ServiceName;
 use crate::pods::Pods;
 use crate::push::{Published, Roster};
 use crate::status::Addresses;
-use crate::watch::{self as kinds, Zones};
+use crate::watch::{self as kinds, Scope, Zones};
 
 mod batch;
+mod beat;
+mod doors;
+mod entrances;
 mod missing;
 mod outputs;
 mod pods;
@@ -31,6 +35,7 @@ mod statuses;
 mod views;
 
 use batch::Batch;
+use doors::Doors;
 pub use outputs::{ForwardView, Forwards};
 pub(crate) use outputs::{Outputs, Pulse, Writing};
 use pods::Roll;
@@ -65,6 +70,10 @@ pub(crate) struct Controller {
     roll: Roll,
     statuses: Option<Statuses>,
     pool_statuses: Option<Statuses<DataPlane>>,
+    doors: Option<Doors>,
+    /// Services that the API server says something against.
+    troubled: BTreeSet<ServiceName>,
+    scope: Scope,
     addresses: Addresses,
     grace: Option<Instant>,
     holds: Holds,
@@ -97,13 +106,18 @@ impl Controller {
         if outputs.secrets.is_none() {
             missing.insert(kinds::word(Kind::Secret));
         }
-        let (statuses, pool_statuses, addresses) = match writing {
-            Writing::Cluster { forwards, pools } => (
+        let (statuses, pool_statuses, doors, addresses) = match writing {
+            Writing::Cluster {
+                forwards,
+                pools,
+                services,
+            } => (
                 Some(Statuses::new(forwards)),
                 Some(Statuses::new(pools)),
+                Some(Doors::new(services)),
                 Addresses::Omitted,
             ),
-            Writing::Local => (None, None, Addresses::Reported),
+            Writing::Local => (None, None, None, Addresses::Reported),
         };
         let bare = Published::new(Compiler::bare(rules.place));
         Self {
@@ -119,6 +133,9 @@ impl Controller {
             roll: Roll::default(),
             statuses,
             pool_statuses,
+            doors,
+            troubled: BTreeSet::new(),
+            scope: Scope::All,
             addresses,
             grace: None,
             holds: Holds::No,
@@ -137,6 +154,7 @@ impl Controller {
     ) {
         let mut news = self.roster.news();
         let mut seen = self.pods.clone();
+        let mut troubles = self.troubles();
         let mut tick = tokio::time::interval(TICK);
         let mut batch = Batch::default();
         loop {
@@ -150,6 +168,7 @@ impl Controller {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = pods::changed(&mut seen) => batch.note(now()),
+                () = doors::troubled(&mut troubles) => batch.note(now()),
                 event = events.recv() => match event {
                     Some(event) => {
                         self.take(event);
@@ -168,36 +187,6 @@ impl Controller {
         }
     }
 
-    fn beat(&mut self, batch: &mut Batch) {
-        let now = now();
-        self.outputs.pulse.send_modify(|pulse| pulse.beat = now);
-        self.roster.forget_departed(now);
-        if self.grace.is_some_and(|end| now >= end) {
-            self.grace = None;
-            self.touched.extend(self.index.names().cloned());
-            batch.note(now);
-        }
-        if self.call_the_roll(now) {
-            batch.note(now);
-        }
-        if let Some(statuses) = &mut self.statuses {
-            let due = statuses.take_due(now);
-            if !due.is_empty() {
-                self.touched.extend(due);
-                batch.note(now);
-            }
-        }
-        if let Some(statuses) = &mut self.pool_statuses
-            && !statuses.take_due(now).is_empty()
-        {
-            batch.note(now);
-        }
-        // Holding ends by the clock as well as by news of the Lease.
-        if self.holds != self.holding() {
-            batch.note(now);
-        }
-    }
-
     fn take(&mut self, event: Event) {
         match &event {
             Event::Replaced(kind, objects) => {
@@ -205,7 +194,7 @@ impl Controller {
                 self.touched.extend(objects.iter().filter_map(forward_name));
             }
             Event::Applied(object) => self.touched.extend(forward_name(object)),
-            Event::Deleted { .. } | Event::Sight(_) => {}
+            Event::Deleted { .. } | Event::Sight(_) | Event::Entrances(_) => {}
         }
         if let Some(zones) = self.zones.take(&event) {
             let zones = Arc::new(zones);
@@ -218,10 +207,14 @@ impl Controller {
     /// Looks again at everything that was marked.
     fn pass(&mut self) {
         let waiting = self.ask_for_secrets();
+        let are_unread = self.ask_for_entrances();
         let first = self.outputs.published.borrow().is_none();
         let mut waits_for: Vec<_> = self.missing.iter().copied().collect();
         if first && !waiting.is_empty() {
             waits_for.push(kinds::word(Kind::Secret));
+        }
+        if first && are_unread {
+            waits_for.push(kinds::ENTRANCE);
         }
         let is_whole = waits_for.is_empty();
         self.outputs
@@ -244,12 +237,18 @@ impl Controller {
         });
         self.affected = later;
         self.call_the_roll(now());
+        self.note_troubles();
+        let released = self.compiler.tick(&self.index, now());
+        let affected = affected.into_iter().chain(released).collect();
         let mut look_at = std::mem::take(&mut self.touched);
         look_at.extend(self.compile(&affected));
         look_at.extend(self.lease_news());
         look_at.extend(self.roster_news());
         self.publish();
         self.look_at(&look_at);
+        if self.holds == Holds::Yes {
+            self.look_at_entrances(&look_at, now());
+        }
         self.look_at_pools();
         self.count();
     }
@@ -276,7 +275,11 @@ impl Controller {
         if let Some(statuses) = &mut self.pool_statuses {
             statuses.start_over();
         }
-        self.index.names().cloned().collect()
+        if let Some(doors) = &mut self.doors {
+            doors.start_over();
+        }
+        let with_services = self.index.entrances().forwards();
+        self.index.names().chain(with_services).cloned().collect()
     }
 
     fn holding(&self) -> Holds {

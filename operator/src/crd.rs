@@ -16,6 +16,7 @@ mod data_plane;
 pub mod defaults;
 mod definition;
 mod established;
+mod expose;
 mod health;
 mod listener;
 mod relay;
@@ -40,6 +41,7 @@ pub use definition::{Kind, definition, schema, yaml};
 pub use established::{
     BackendLimits, EstablishedConnections, Fate, ProxyProtocolOut, ProxyVersion,
 };
+pub use expose::{Expose, ExposeType, TrafficPolicy};
 pub use health::{
     ActiveCheck, CheckType, HealthCheck, HttpCheck, PassiveCheck, Payload, PayloadType, TcpCheck,
     WhenNoneHealthy,
@@ -109,6 +111,10 @@ pub struct TcpForwardSpec {
     /// may. It needs authentication, listener.sourceRanges, or a listener.address of loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_connect: Option<HttpConnect>,
+    /// The Service by which clients reach this forward; `tcpforward run` makes none. Absent: type
+    /// ClusterIP; in pools with hostNetwork, None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<Expose>,
     /// Silence or age that ends a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,

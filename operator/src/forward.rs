@@ -12,6 +12,7 @@ use crate::{status, validate};
 
 mod connect;
 mod established;
+mod expose;
 mod health;
 mod listener;
 mod relay;
@@ -19,6 +20,7 @@ mod target;
 mod value;
 mod via;
 
+pub use expose::Expose;
 pub use via::ViaSecrets;
 
 /// What a valid TcpForward asks for, before its targets are resolved.
@@ -36,6 +38,8 @@ pub struct Draft {
     pub secret: Option<String>,
     /// What the parent proxy of `spec` needs, if it has one.
     pub via: Option<ViaSecrets>,
+    /// The Service by which clients reach it, as far as it says.
+    pub expose: Option<Expose>,
 }
 
 impl Draft {
@@ -197,6 +201,7 @@ fn draft(raw: &Value, spec: TcpForwardSpec) -> Result<Draft, Rejection> {
         places: targets.places,
         secret,
         via: via_secrets,
+        expose: spec.expose.map(expose::parse),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::forward::{Draft, Rejection};
 use crate::resolve::{Service, Slice};
 
 mod claim;
+mod entrances;
 mod event;
 mod forwards;
 mod grant;
@@ -23,6 +24,7 @@ mod slices;
 mod uses;
 
 pub use claim::{Claim, Standing};
+pub use entrances::{EntranceNews, Entrances, Found};
 pub(crate) use event::Key;
 pub use event::{Event, Kind, Object};
 use grant::Grants;
@@ -56,6 +58,7 @@ pub struct Index {
     grants: Grants,
     sight: Sight,
     pools: Pools,
+    entrances: Entrances,
     ranges: Ranges,
     uses_of_services: Uses,
     uses_of_secrets: Uses,
@@ -94,6 +97,7 @@ impl Index {
                     touched.extend(self.uses_of_services.of_strangers().cloned());
                 }
             }
+            Event::Entrances(news) => self.put_entrances(news, &mut touched),
         }
         self.protect(&mut touched);
         touched

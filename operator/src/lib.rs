@@ -18,6 +18,7 @@ pub mod compile;
 pub mod config;
 pub mod controller;
 pub mod crd;
+pub mod entrance;
 pub mod files;
 pub mod forward;
 pub mod glance;

@@ -99,6 +99,11 @@ const RECORDS: Metric = Metric::counter(
     &["result"],
     "Events about TcpForwards: written, failed or dropped because they were too many",
 );
+const SERVICE_WRITES: Metric = Metric::counter(
+    "tcpforward_operator_service_writes_total",
+    &["result"],
+    "Writes of Services by which clients come: written, conflict, gone or failed",
+);
 const STREAMS_REFUSED: Metric = Metric::counter(
     "tcpforward_operator_streams_refused_total",
     &["reason"],
@@ -139,6 +144,7 @@ pub const ALL: &[Metric] = &[
     PUSHES,
     PATCHES,
     RECORDS,
+    SERVICE_WRITES,
     STREAMS_REFUSED,
     TOKEN_REVIEWS,
     WATCH_ERRORS,
@@ -167,6 +173,7 @@ pub struct Metrics {
     pub(crate) push_seconds: Histogram,
     pub(crate) push_timeouts: IntCounter,
     pub(crate) records: IntCounterVec,
+    pub(crate) service_writes: IntCounterVec,
     pub(crate) streams_refused: IntCounterVec,
     pub(crate) token_reviews: IntCounterVec,
     pub(crate) watch_errors: IntCounterVec,
@@ -223,6 +230,7 @@ impl Metrics {
             push_seconds,
             push_timeouts: counter(PUSH_TIMEOUTS)?,
             records: counters(RECORDS)?,
+            service_writes: counters(SERVICE_WRITES)?,
             streams_refused: counters(STREAMS_REFUSED)?,
             token_reviews: counters(TOKEN_REVIEWS)?,
             watch_errors: counters(WATCH_ERRORS)?,

@@ -1,4 +1,4 @@
-//! Edge. Writes statuses to the API server, by server-side apply and only while leading.
+//! Edge. Writes statuses and Services to the API server, by server-side apply and only while leading.
 //!
 //! A write carries the resourceVersion that it was computed from: a holder that does not know yet
 //! that it is none gets 409, and so does a status of an object that has changed meanwhile. The
@@ -7,10 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::ApiResource;
-use kube::{Api, Client};
-use serde_json::{Value, json};
+use kube::Client;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,14 +19,18 @@ use crate::record::{self, Desk, Scribe};
 use crate::status::News;
 
 mod queue;
+mod services;
 mod told;
+mod work;
 
 use queue::Next;
 pub(crate) use queue::Queue;
+pub(crate) use services::{ServiceName, ServiceWrite};
 pub(crate) use told::Told;
+pub(crate) use work::Work;
 
 /// The field manager: fields of others are left alone, ours are taken back.
-const MANAGER: &str = "tcpforward-operator";
+const MANAGER: &str = crate::entrance::MANAGER;
 
 /// Writes under way at a time: a restart writes many statuses, the API server has others to serve.
 const WORKERS: usize = 4;
@@ -52,16 +53,16 @@ pub(crate) struct StatusPatch<K: Told = TcpForward> {
 
 /// Writes what the queue holds, and then tells what is new in it: no Event is about a status that
 /// nobody sees.
-pub(crate) struct Writer<K: Told = TcpForward> {
-    pen: Pen<K>,
+pub(crate) struct Writer<W: Work = StatusPatch<TcpForward>> {
+    pen: Pen<W>,
     /// Absent: nothing is told of these objects.
     scribe: Option<Scribe>,
 }
 
-impl<K: Told> Writer<K> {
+impl<W: Work> Writer<W> {
     pub(crate) fn new(
         client: Client,
-        queue: Arc<Queue<K>>,
+        queue: Arc<Queue<W>>,
         lease: watch::Receiver<LeaseView>,
         metrics: Metrics,
     ) -> Self {
@@ -102,15 +103,15 @@ impl<K: Told> Writer<K> {
     }
 }
 
-struct Pen<K: Told> {
+struct Pen<W: Work> {
     client: Client,
-    queue: Arc<Queue<K>>,
+    queue: Arc<Queue<W>>,
     lease: watch::Receiver<LeaseView>,
     metrics: Metrics,
     desk: Option<Desk>,
 }
 
-impl<K: Told> Pen<K> {
+impl<W: Work> Pen<W> {
     async fn work(&self) {
         let mut lease = self.lease.clone();
         loop {
@@ -123,7 +124,7 @@ impl<K: Told> Pen<K> {
             // From here on no notification is lost, though the queue is looked at only now.
             filled.as_mut().enable();
             match self.queue.next(now()) {
-                Next::Ready(patch, failures) => self.write(*patch, failures).await,
+                Next::Ready(work, failures) => self.write(*work, failures).await,
                 Next::Idle => filled.await,
                 Next::Later(time) => {
                     tokio::select! {
@@ -135,80 +136,62 @@ impl<K: Told> Pen<K> {
         }
     }
 
-    async fn write(&self, patch: StatusPatch<K>, failures: u32) {
+    async fn write(&self, work: W, failures: u32) {
         if !self.lease.borrow().holds(now()) {
             // It waits until we hold it again, even if belief lapses too briefly for anyone else to
             // notice. Should another one have written meanwhile, the server refuses this one.
-            self.queue.again(patch, failures, now());
+            self.queue.again(work, failures, now());
             return;
         }
-        let result = match timeout(CALL_TIME, self.send(&patch)).await {
-            Ok(Ok(_)) => {
-                if let (Some(desk), Some(subject)) =
-                    (&self.desk, K::subject(&patch.name, patch.uid))
-                {
-                    desk.tell(&subject, patch.news);
+        let (what, name, is_new) = (work.what(), work.name().clone(), work.is_new());
+        let result = match timeout(CALL_TIME, work.send(&self.client)).await {
+            Ok(Ok(())) => {
+                if let (Some(desk), Some((subject, news))) = (&self.desk, work.news()) {
+                    desk.tell(&subject, news);
                 }
                 "written"
             }
-            Ok(Err(kube::Error::Api(status))) if status.is_conflict() => "conflict",
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => "gone",
+            Ok(Err(kube::Error::Api(status)))
+                if status.is_conflict() || status.is_already_exists() =>
+            {
+                "conflict"
+            }
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() && !is_new => "gone",
             Ok(Err(error)) => {
-                self.retry(patch, failures, &error.to_string());
+                if let kube::Error::Api(status) = &error
+                    && (400..500).contains(&status.code)
+                {
+                    self.queue.complain(&name, W::complaint(status));
+                }
+                self.retry(work, failures, &error.to_string());
                 return;
             }
             Err(_) => {
-                self.retry(patch, failures, "the API server does not answer");
+                self.retry(work, failures, "the API server does not answer");
                 return;
             }
         };
-        self.metrics.patches.with_label_values(&[result]).inc();
-        let kind = K::kind(&());
-        tracing::debug!(%kind, name = %patch.name, result, "status");
-        self.queue.done(&patch.name);
+        self.counted(result);
+        tracing::debug!(what, %name, result, "written");
+        self.queue.done(&name);
     }
 
-    async fn send(&self, patch: &StatusPatch<K>) -> Result<DynamicObject, kube::Error> {
-        // The answer is not decoded as what it is: an undecodable object has a status, too.
-        let resource = ApiResource::erase::<K>(&());
-        let (namespace, name) = K::place(&patch.name);
-        let client = self.client.clone();
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        };
-        let mut body = json!({
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {
-                "name": name,
-                "resourceVersion": patch.resource_version,
-                "uid": patch.uid,
-            },
-            "status": patch.status,
-        });
-        if let (Some(namespace), Some(Value::Object(metadata))) =
-            (namespace, body.get_mut("metadata"))
-        {
-            metadata.insert("namespace".to_owned(), json!(namespace));
-        }
-        let parameters = PatchParams::apply(MANAGER).force();
-        api.patch_status(name, &parameters, &Patch::Apply(&body))
-            .await
+    fn counted(&self, result: &str) {
+        W::counter(&self.metrics).with_label_values(&[result]).inc();
     }
 
-    fn retry(&self, patch: StatusPatch<K>, failures: u32, error: &str) {
-        self.metrics.patches.with_label_values(&["failed"]).inc();
+    fn retry(&self, work: W, failures: u32, error: &str) {
+        self.counted("failed");
         if failures == 0 {
-            let kind = K::kind(&());
-            tracing::warn!(%kind, name = %patch.name, error, "can't write a status, will try again");
+            let (what, name) = (work.what(), work.name());
+            tracing::warn!(what, %name, error, "can't write, will try again");
         }
         let pause = FIRST_RETRY
             .saturating_mul(1 << failures.min(6))
             .min(LAST_RETRY)
             .mul_f64(1.0 + fastrand::f64() * 0.2);
         self.queue
-            .again(patch, failures.saturating_add(1), now() + pause);
+            .again(work, failures.saturating_add(1), now() + pause);
     }
 }
 

@@ -7,11 +7,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use tcpforward_protocol::snapshot::{Listener, PolicyMode};
 
-use crate::crd::{AddressTargets, ConnectModes, DataPlaneSpec, PortAllowance};
+use crate::crd::{
+    AddressTargets, ConnectModes, DataPlaneSpec, ExposeType, PortAllowance, defaults,
+};
 use crate::forward::{Draft, Rejection};
 use crate::validate::metadata::is_label;
 use crate::{status, validate};
 
+mod exposure;
 mod namespaces;
 
 pub use namespaces::{Labels, Namespaces};
@@ -28,6 +31,9 @@ pub struct Pool {
     /// Where forwards may lead without a Service.
     pub address_targets: AddressTargets,
     connect_modes: ConnectModes,
+    /// Whether its pods are on the networks of their nodes.
+    pub host_network: bool,
+    expose_types: Vec<ExposeType>,
     /// Forwards of one namespace that are served.
     pub forwards_per_namespace: Option<usize>,
     /// Connections of one forward at a time.
@@ -94,6 +100,10 @@ impl From<DataPlaneSpec> for Pool {
             ports: ports.map(Iterator::collect),
             address_targets: spec.address_targets.unwrap_or(AddressTargets::External),
             connect_modes: spec.connect_modes.unwrap_or(ConnectModes::Enforce),
+            host_network: spec.host_network.unwrap_or_default(),
+            expose_types: spec
+                .allowed_expose_types
+                .unwrap_or_else(|| defaults::ALLOWED_EXPOSE_TYPES.to_vec()),
             forwards_per_namespace: limits
                 .forwards_per_namespace
                 .and_then(|limit| usize::try_from(limit).ok()),
@@ -135,7 +145,10 @@ impl Pool {
         }
         let mode = draft.spec.connect.as_ref().map(|connect| connect.mode);
         let reports = mode == Some(PolicyMode::Report);
-        (reports && self.connect_modes == ConnectModes::Enforce).then(|| asked.no_report())
+        if reports && self.connect_modes == ConnectModes::Enforce {
+            return Some(asked.no_report());
+        }
+        self.no_exposure(name, draft)
     }
 
     /// Why one forward more of that namespace is not served.

@@ -114,6 +114,12 @@ impl Published {
         self.pools.contains_key(pool)
     }
 
+    /// What a pool shall serve, for tests of who says so.
+    #[cfg(test)]
+    pub(crate) fn snapshot(&self, pool: &str) -> Arc<Snapshot> {
+        Arc::clone(&self.of_pool(pool).snapshot)
+    }
+
     /// A pool that nobody has named yet is an empty one.
     fn of_pool(&self, pool: &str) -> &Wanted {
         self.pools.get(pool).unwrap_or(&self.empty)

@@ -8,6 +8,7 @@ use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
 use crate::crd::status::Address;
 
+mod approach;
 mod backends;
 mod data_planes;
 mod difference;
@@ -18,6 +19,8 @@ mod pool;
 mod pools;
 mod verdict;
 
+pub(crate) use approach::REMEDY as SERVICES_REMEDY;
+pub(crate) use data_planes::is_applied;
 pub use difference::{Difference, difference, difference_of_pools};
 pub use failure::{
     CONNECTION_REFUSED, DIAL_FAILED, DIAL_TIMEOUT, EARLY_RESET, UNEXPECTED_ANSWER, UNREACHABLE,
@@ -48,6 +51,8 @@ pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
 pub const UNKNOWN_DATA_PLANE: &str = "UnknownDataPlane";
 /// Accepted=False: the pool is not for that.
 pub const NOT_ALLOWED_BY_DATA_PLANE: &str = "NotAllowedByDataPlane";
+/// Accepted=False: something goes by the addresses of clients, which don't arrive.
+pub const SOURCE_ADDRESS_NOT_PRESERVED: &str = "SourceAddressNotPreserved";
 /// Of a DataPlane, Accepted=False: an older one has its ServiceAccount.
 pub const SERVICE_ACCOUNT_TAKEN: &str = "ServiceAccountTaken";
 /// ResolvedRefs=False: there is no such Service.
@@ -68,6 +73,8 @@ pub const INVALID_SECRET: &str = "InvalidSecret";
 pub const PENDING: &str = "Pending";
 /// Programmed=False: a data plane refuses it.
 pub const REJECTED: &str = "Rejected";
+/// Programmed=False: the Service by which clients come can't be made, or is someone else's.
+pub const SERVICE_UNAVAILABLE: &str = "ServiceUnavailable";
 /// Programmed=False: nobody is there to serve it.
 pub const NO_DATA_PLANE: &str = "NoDataPlane";
 /// BackendsAvailable=False: nothing to dial.
@@ -95,7 +102,7 @@ pub const CONDITIONS: [&str; 5] = [
 /// Whether the addresses that data planes report are where clients reach the forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addresses {
-    /// Pods' addresses are not for clients.
+    /// Pods' addresses are not for clients; that of their Service is.
     Omitted,
     /// `tcpforward run`.
     Reported,
@@ -133,7 +140,7 @@ pub fn compute(
             .map(|verdict| verdict.into_condition(outcome.generation, former_conditions, now))
             .collect(),
         addresses: match addresses {
-            Addresses::Omitted => Vec::new(),
+            Addresses::Omitted => entrance(outcome),
             Addresses::Reported => listeners(pool),
         },
         backends: reached.counts,
@@ -193,6 +200,13 @@ fn ready(verdicts: &[Verdict]) -> Verdict {
     }
 }
 
+/// Where clients come by the forward's Service, if it has one.
+fn entrance(outcome: &Outcome) -> Vec<Address> {
+    let approach = outcome.approach.iter();
+    let addresses = approach.flat_map(|approach| approach.addresses.iter().cloned());
+    addresses.take(ADDRESSES).collect()
+}
+
 fn listeners(pool: &PoolView) -> Vec<Address> {
     let bound = pool.members.iter().flat_map(|member| &member.listeners);
     let mut addresses: Vec<Address> = bound
@@ -228,6 +242,8 @@ fn whole(count: usize) -> i32 {
 const VALID: &str = "the spec is valid and the port is granted";
 
 const NOT_LOOKED_AT: &str = "not looked at while Accepted is not True";
+
+const NOT_SERVED_YET: &str = "not looked at before there is a Service for it";
 
 /// Entries of `status.addresses` at most.
 const ADDRESSES: usize = 16;

@@ -23,13 +23,16 @@ use crate::crd::{DataPlane, TcpForward};
 use crate::index::{Event, Key, Kind, Object};
 use crate::metrics::Metrics;
 
+mod entrances;
 mod gathering;
 mod grants;
 mod objects;
 pub(crate) mod pods;
 mod secrets;
+mod spread;
 mod zones;
 
+pub(crate) use entrances::KIND as ENTRANCE;
 use gathering::Gathering;
 pub(crate) use grants::list as grants;
 pub(crate) use objects::{data_plane, namespace, node, service_cidr, tcp_forward};
@@ -48,12 +51,19 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
-/// Watches everything that the controller needs, until shutdown; `named` are the Secrets that
-/// forwards name.
+/// What the controller asks to be watched.
+pub(crate) struct Asked {
+    /// The Secrets that forwards name.
+    pub(crate) secrets: watch::Receiver<BTreeSet<Key>>,
+    /// The namespaces of pools.
+    pub(crate) namespaces: watch::Receiver<BTreeSet<String>>,
+}
+
+/// Watches everything that the controller needs, until shutdown.
 pub(crate) async fn run(
     client: Client,
     scope: Scope,
-    named: watch::Receiver<BTreeSet<Key>>,
+    asked: Asked,
     events: mpsc::Sender<Event>,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -99,7 +109,13 @@ pub(crate) async fn run(
     ));
     tasks.spawn(secrets::follow(
         client.clone(),
-        named,
+        asked.secrets,
+        events.clone(),
+        metrics.clone(),
+    ));
+    tasks.spawn(entrances::follow(
+        client.clone(),
+        asked.namespaces,
         events.clone(),
         metrics.clone(),
     ));

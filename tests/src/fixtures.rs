@@ -98,7 +98,11 @@ pub fn mk_forward(namespace: &str, name: &str, port: u16, targets: &[Value]) -> 
 /// says beside that, or instead.
 #[must_use]
 pub fn mk_pool(name: &str, says: Value) -> Value {
-    let mut spec = json!({"podNamespace": "default", "serviceAccountName": "proxy"});
+    let mut spec = json!({
+        "podNamespace": "default",
+        "serviceAccountName": "proxy",
+        "hostNetwork": true,
+    });
     if let (Value::Object(spec), Value::Object(says)) = (&mut spec, says) {
         spec.extend(says);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use tcpforward_operator::compile::{self, Compiler, Outcome, Rules};
+use tcpforward_operator::compile::{self, Compiler, Outcome, PodPorts, Rules};
 use tcpforward_operator::files;
 use tcpforward_operator::forward;
 use tcpforward_operator::index::{Contents, Event, Index};
@@ -84,6 +84,7 @@ impl World {
         let mut compiler = Compiler::new(Rules {
             place: self.rules,
             reserved: BTreeMap::new(),
+            pod_ports: PodPorts::AsWritten,
             cluster_domain: cluster_domain.to_owned(),
         });
         let names: BTreeSet<ForwardName> = self.index.names().cloned().collect();

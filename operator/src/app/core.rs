@@ -22,12 +22,18 @@ pub(super) struct Core {
     pub(super) insight: Insight,
 }
 
+/// What is asked to be watched, where that is not everything.
+pub(super) struct Asks {
+    pub(super) secrets: watch::Sender<BTreeSet<Key>>,
+    pub(super) namespaces: watch::Sender<BTreeSet<String>>,
+}
+
 impl Core {
     pub(super) fn new(
         rules: Rules,
         index: Index,
         writing: Writing,
-        secrets: Option<watch::Sender<BTreeSet<Key>>>,
+        asks: Option<Asks>,
         lease: watch::Receiver<LeaseView>,
         identity: String,
         metrics: Metrics,
@@ -40,11 +46,13 @@ impl Core {
         });
         let (accounts, pods) = watch::channel(Accounts::default());
         let roster = Arc::<Roster>::default();
+        let (secrets, namespaces) = asks.map(|asks| (asks.secrets, asks.namespaces)).unzip();
         let outputs = Outputs {
             published,
             forwards,
             pulse,
             secrets,
+            namespaces,
             accounts,
         };
         Self {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::tasks::{Tasks, done};
 use super::{Core, EVENTS, Error};
 use crate::admin::Insight;
-use crate::compile::{Place, Rules};
+use crate::compile::{Place, PodPorts, Rules};
 use crate::config::CLUSTER_DOMAIN;
 use crate::controller::Writing;
 use crate::files;
@@ -38,6 +38,7 @@ impl Local {
         let rules = Rules {
             place: Place::Manifests,
             reserved,
+            pod_ports: PodPorts::AsWritten,
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
         };
         let (_, lease) = watch::channel(LeaseView::alone());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tcpforward_protocol::snapshot::{Forward, ForwardName};
 
+use super::Approach;
 use crate::forward::Rejection;
 use crate::resolve::Unresolved;
 
@@ -24,7 +25,9 @@ pub struct Outcome {
     pub left_out: usize,
     /// Connections at a time, where that is what the pool allows and less than was asked for.
     pub capped: Option<NonZeroU32>,
-    /// What the pool shall serve; none if it was rejected.
+    /// The Service by which clients come; none: pods listen where clients dial.
+    pub approach: Option<Approach>,
+    /// What the pool shall serve; none if it was rejected, or has no ports of pods yet.
     pub forward: Option<Arc<Forward>>,
 }
 

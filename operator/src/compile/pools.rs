@@ -64,7 +64,15 @@ impl Place {
                 namespace.to_owned(),
             )])),
         });
-        pool.refusal(&draft.pool, namespace, labels.as_ref(), draft)
+        let refusal = pool.refusal(&draft.pool, namespace, labels.as_ref(), draft);
+        refusal.or_else(|| match self {
+            Self::Cluster => {
+                let no_address = pool.no_address(&draft.pool, draft);
+                no_address.or_else(|| pool.no_sources(draft))
+            }
+            // There are no Services.
+            Self::Manifests => None,
+        })
     }
 }
 
@@ -134,7 +142,7 @@ pub(super) fn cap(spec: &mut ForwardSpec, allowed: Option<NonZeroU32>) -> Option
     Some(capped)
 }
 
-fn valid<'a>(index: &'a Index, pool: &str) -> Option<&'a Pool> {
+pub(super) fn valid<'a>(index: &'a Index, pool: &str) -> Option<&'a Pool> {
     index.pools().get(pool)?.pool.as_ref().ok()
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
-use tcpforward_protocol::snapshot::ForwardName;
+use tcpforward_protocol::snapshot::{ForwardName, Listener};
 
-use crate::forward::Draft;
 use crate::index::Index;
 
 /// A pool and a port of its pods.
@@ -34,11 +34,29 @@ pub(crate) struct Ports {
 struct Wanted {
     ports: Vec<Port>,
     address: Option<IpAddr>,
+    by: By,
+}
+
+/// How a forward comes by its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum By {
+    /// They were given to it, which is a fact.
+    Allocation,
+    /// It names them.
+    Name,
+}
+
+/// What a forward wants of the pods of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bid<'a> {
+    pub(crate) pool: &'a str,
+    pub(crate) listener: &'a Listener,
+    pub(crate) by: By,
 }
 
 impl Ports {
     /// Notes what a forward wants now; names the ports whose claimants changed.
-    pub(crate) fn note(&mut self, name: &ForwardName, draft: Option<&Draft>) -> BTreeSet<Port> {
+    pub(crate) fn note(&mut self, name: &ForwardName, bid: Option<Bid<'_>>) -> BTreeSet<Port> {
         let mut touched = BTreeSet::new();
         let former = self.wanted.remove(name);
         for port in former.into_iter().flat_map(|wanted| wanted.ports) {
@@ -50,19 +68,19 @@ impl Ports {
             }
             touched.insert(port);
         }
-        let Some(draft) = draft else {
+        let Some(Bid { pool, listener, by }) = bid else {
             return touched;
         };
-        let listener = &draft.spec.listener;
-        let ports = listener.ports();
-        let ports: Vec<Port> = ports.map(|p| (draft.pool.clone(), p.get())).collect();
+        let ports = listener.ports().map(NonZeroU16::get);
+        let ports: Vec<Port> = ports.map(|port| (pool.to_owned(), port)).collect();
         for port in &ports {
             let claimants = self.claimants.entry(port.clone()).or_default();
             claimants.insert(name.clone());
         }
         touched.extend(ports.iter().cloned());
         let address = listener.address;
-        self.wanted.insert(name.clone(), Wanted { ports, address });
+        let wanted = Wanted { ports, address, by };
+        self.wanted.insert(name.clone(), wanted);
         touched
     }
 
@@ -70,11 +88,14 @@ impl Ports {
     /// range that loses one port wants none of the others any more.
     pub(crate) fn judge(&self, touched: &BTreeSet<Port>, index: &Index) -> Verdicts {
         let mut queue: Vec<&ForwardName> = self.rivals(touched).into_iter().collect();
-        queue.sort_by_key(|name| (index.known(name).map(|known| &known.claim), *name));
+        queue.sort_by_key(|name| {
+            let by = self.wanted.get(*name).map(|wanted| wanted.by);
+            (by, index.known(name).map(|known| &known.claim), *name)
+        });
         let mut taken: BTreeMap<&Port, Vec<(&ForwardName, Option<IpAddr>)>> = BTreeMap::new();
         let mut verdicts = Verdicts::new();
         for name in queue {
-            let Some(Wanted { ports, address }) = self.wanted.get(name) else {
+            let Some(Wanted { ports, address, .. }) = self.wanted.get(name) else {
                 continue;
             };
             let conflict = ports.iter().find_map(|port| {
@@ -93,6 +114,18 @@ impl Ports {
             verdicts.insert(name.clone(), conflict);
         }
         verdicts
+    }
+
+    /// Ports of a pool's pods that forwards name, whether or not they get them.
+    pub(crate) fn named<'a>(&'a self, pool: &'a str) -> impl Iterator<Item = u16> + 'a {
+        let first = (pool.to_owned(), 0);
+        let ports = self.claimants.range(first..);
+        let ports = ports.take_while(move |((its, _), _)| its == pool);
+        let ports = ports.filter(|(_, names)| {
+            let mut wanted = names.iter().filter_map(|name| self.wanted.get(name));
+            wanted.any(|wanted| wanted.by == By::Name)
+        });
+        ports.map(|((_, port), _)| *port)
     }
 
     fn rivals<'a>(&'a self, touched: &'a BTreeSet<Port>) -> BTreeSet<&'a ForwardName> {

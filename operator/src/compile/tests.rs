@@ -13,6 +13,7 @@ use crate::index::tests::{
 use crate::index::{Contents, Event, Kind, Object};
 
 mod connect;
+mod entrances;
 mod grants;
 mod pools;
 
@@ -22,6 +23,7 @@ fn rules() -> Rules {
     Rules {
         place: Place::Cluster,
         reserved: BTreeMap::from([(9901, "the admin page of this process".to_owned())]),
+        pod_ports: PodPorts::Allocated,
         cluster_domain: "cluster.test".to_owned(),
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::crd::{DataPlane, TcpForwardStatus};
 use crate::identity::accounts::Accounts;
 use crate::index::Key;
-use crate::patch::Queue;
+use crate::patch::{Queue, ServiceWrite, StatusPatch};
 use crate::push::Published;
 
 /// One forward as the operator sees it.
@@ -43,6 +43,8 @@ pub(crate) struct Outputs {
     pub(crate) pulse: watch::Sender<Pulse>,
     /// The Secrets that are to be watched; none: all of them are in manifests.
     pub(crate) secrets: Option<watch::Sender<BTreeSet<Key>>>,
+    /// The namespaces of pools, whose Services are to be watched; none: there are none.
+    pub(crate) namespaces: Option<watch::Sender<BTreeSet<String>>>,
     /// Whose pods are whose data planes.
     pub(crate) accounts: watch::Sender<Accounts>,
 }
@@ -52,7 +54,8 @@ pub(crate) enum Writing {
     /// To the API server.
     Cluster {
         forwards: Arc<Queue>,
-        pools: Arc<Queue<DataPlane>>,
+        pools: Arc<Queue<StatusPatch<DataPlane>>>,
+        services: Arc<Queue<ServiceWrite>>,
     },
     /// Nowhere: `tcpforward run` shows them.
     Local,

@@ -91,6 +91,7 @@ impl Controller {
                 Some(_) => Gathering::Waiting,
                 None => Gathering::Done,
             },
+            trouble: self.trouble_of(name),
             ways: Ways {
                 from: self.roll.pods.namespace(pool).map(ToOwned::to_owned),
                 to: self.services_of(name),

@@ -16,7 +16,7 @@ const COUNTS_EVERY: Duration = Duration::from_secs(10);
 /// The statuses of one kind on their way to the API server.
 #[derive(Debug)]
 pub(super) struct Statuses<K: Told = TcpForward> {
-    queue: Arc<Queue<K>>,
+    queue: Arc<Queue<StatusPatch<K>>>,
     /// What was handed over, by the object's version then: the watch needs a moment to show it.
     assumed: BTreeMap<K::Name, Assumed<K>>,
     /// When counts that have changed are to be written.
@@ -54,7 +54,7 @@ impl<K: Told> Current<K> {
 }
 
 impl<K: Told> Statuses<K> {
-    pub(super) fn new(queue: Arc<Queue<K>>) -> Self {
+    pub(super) fn new(queue: Arc<Queue<StatusPatch<K>>>) -> Self {
         Self {
             queue,
             assumed: BTreeMap::new(),

@@ -12,15 +12,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::compile::Place;
+use crate::compile::{Place, PodPorts};
 use crate::crd::{self, TcpForwardStatus};
 use crate::identity::accounts::Accounts;
-use crate::index::Contents;
 use crate::index::Key;
 use crate::index::ReferenceGrant;
 use crate::index::tests::{gone, pool, proxy, secret, secret_is};
+use crate::index::{Contents, EntranceNews};
 use crate::patch::Queue;
-use crate::patch::StatusPatch;
+use crate::patch::{ServiceWrite, StatusPatch};
 use crate::push::fake::DataPlane;
 use crate::push::fixtures::{SETTINGS, hello};
 use crate::push::{Shared, serve_local};
@@ -34,7 +34,9 @@ struct Operator {
     forwards: watch::Receiver<Forwards>,
     lease: watch::Sender<LeaseView>,
     queue: Arc<Queue>,
-    queue_of_pools: Arc<Queue<crd::DataPlane>>,
+    queue_of_pools: Arc<Queue<StatusPatch<crd::DataPlane>>>,
+    queue_of_services: Arc<Queue<ServiceWrite>>,
+    namespaces: watch::Receiver<BTreeSet<String>>,
     roster: Arc<Roster>,
     metrics: Metrics,
     pods: watch::Sender<Pods>,
@@ -43,13 +45,10 @@ struct Operator {
 
 impl Operator {
     fn start(lease: LeaseView) -> Self {
-        let rules = Rules {
-            place: Place::Cluster,
-            reserved: BTreeMap::new(),
-            cluster_domain: "cluster.local".to_owned(),
-        };
         let queue = Arc::<Queue>::default();
-        let queue_of_pools = Arc::<Queue<crd::DataPlane>>::default();
+        let queue_of_pools = Arc::<Queue<StatusPatch<crd::DataPlane>>>::default();
+        let queue_of_services = Arc::<Queue<ServiceWrite>>::default();
+        let (namespaces, places) = watch::channel(BTreeSet::new());
         let roster = Arc::<Roster>::default();
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let (lease, view) = watch::channel(lease);
@@ -66,14 +65,16 @@ impl Operator {
             forwards,
             pulse: watch::channel(pulse).0,
             secrets: Some(secrets),
+            namespaces: Some(namespaces),
             accounts,
         };
         let writing = Writing::Cluster {
             forwards: Arc::clone(&queue),
             pools: Arc::clone(&queue_of_pools),
+            services: Arc::clone(&queue_of_services),
         };
         let controller = Controller::new(
-            rules,
+            rules(),
             Index::new(),
             writing,
             Arc::clone(&roster),
@@ -95,6 +96,8 @@ impl Operator {
             lease,
             queue,
             queue_of_pools,
+            queue_of_services,
+            namespaces: places,
             roster,
             metrics,
             pods,
@@ -139,6 +142,7 @@ impl Operator {
         ] {
             self.say(Event::Replaced(kind, Vec::new())).await;
         }
+        self.say(services_of_pods(Vec::new())).await;
     }
 
     async fn say(&self, event: Event) {
@@ -206,6 +210,23 @@ impl Operator {
         let status = &forwards[&ForwardName::new("shop", name)].status;
         word(status, type_)
     }
+}
+
+fn rules() -> Rules {
+    Rules {
+        place: Place::Cluster,
+        reserved: BTreeMap::new(),
+        pod_ports: PodPorts::Allocated,
+        cluster_domain: "cluster.local".to_owned(),
+    }
+}
+
+/// All Services where the pool's pods are.
+fn services_of_pods(services: Vec<crate::entrance::Live>) -> Event {
+    Event::Entrances(EntranceNews::Listed {
+        namespace: "proxies".to_owned(),
+        services,
+    })
 }
 
 fn default_pool() -> Object {
@@ -303,6 +324,7 @@ async fn nothing_is_published_before_every_secret_that_is_named_is_known() {
         };
         operator.say(Event::Replaced(kind, objects)).await;
     }
+    operator.say(services_of_pods(Vec::new())).await;
     operator.settle().await;
     assert_eq!(*operator.asked.borrow(), keys(&["others", "users"]));
     operator.say(secret("users", &["ci"])).await;
@@ -644,4 +666,5 @@ async fn data_planes_of_a_forgotten_pool_get_the_empty_set() {
     assert!(!format!("{held:?}").contains("\"default\""));
 }
 
+mod entrances;
 mod pods;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{LABEL, SUBDOMAIN};
+use super::{ExposeType, LABEL, SUBDOMAIN};
 
 mod status;
 
@@ -40,6 +40,12 @@ pub struct DataPlaneSpec {
     /// A ServiceAccount belongs to one pool, the oldest that names it.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub service_account_name: String,
+    /// Whether the pool's pods are on the networks of their nodes. true: they listen on listener.port
+    /// itself, the first TcpForward that claims a port keeps it, and there are no Services. Absent:
+    /// false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub host_network: Option<bool>,
     /// Namespaces whose TcpForwards the pool serves. Absent: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
@@ -56,6 +62,12 @@ pub struct DataPlaneSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AddressTargets")]
     pub address_targets: Option<AddressTargets>,
+    /// Which expose.type TcpForwards may have. NodePort and LoadBalancer let traffic in from outside;
+    /// annotations that a TcpForward gives its load balancer are copied as they are. Absent: None and
+    /// ClusterIP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4))]
+    pub allowed_expose_types: Option<Vec<ExposeType>>,
     /// Which httpConnect.mode TcpForwards may have. Enforce: that one alone. Any: Report, too, which
     /// lets through what rules refuse. Absent: Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]

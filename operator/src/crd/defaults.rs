@@ -7,6 +7,8 @@ use tcpforward_protocol::snapshot::{
     EstablishedConnections, Failback, Fate, PolicyMode, Topology, WhenNoneHealthy,
 };
 
+use super::{ExposeType, TrafficPolicy};
+
 /// `spec.dataPlaneName`.
 pub const DATA_PLANE_NAME: &str = "default";
 /// `spec.relay.targets[].weight`.
@@ -55,6 +57,11 @@ pub const TUNNEL_PORT: i32 = 443;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// `spec.httpConnect.limits.maxHeaderSize`.
 pub const MAX_HEADER_SIZE: u32 = 16 << 10;
+/// `spec.expose.externalTrafficPolicy`.
+pub const EXTERNAL_TRAFFIC_POLICY: TrafficPolicy = TrafficPolicy::Cluster;
+/// `spec.allowedExposeTypes` of a DataPlane.
+pub const ALLOWED_EXPOSE_TYPES: [ExposeType; 2] = [ExposeType::None, ExposeType::ClusterIP];
+
 /// When the dial of a proxy's Service is hedged, which no field says.
 pub const TUNNEL_HEDGE: Duration = Duration::from_millis(250);
 

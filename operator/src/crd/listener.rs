@@ -20,7 +20,8 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub end_port: Option<i32>,
-    /// The IP address to listen on. Absent: every address of the pod, IPv6 and IPv4; with
+    /// The IP address to listen on, where no Service leads here: with `tcpforward run`, in pools with
+    /// hostNetwork, or with expose.type None. Absent: every address of the pod, IPv6 and IPv4; with
     /// `tcpforward run`, the address of --bind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 45))]

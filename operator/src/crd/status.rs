@@ -38,11 +38,11 @@ pub struct TcpForwardStatus {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
-    /// Kind of the address: IPAddress.
+    /// Kind of the address: IPAddress, Hostname, or NodePort, whose port is one of each node.
     #[serde(rename = "type")]
     #[schemars(length(max = 32))]
     pub kind: String,
-    /// The address.
+    /// The address; of a NodePort, node.
     #[schemars(length(max = 253))]
     pub value: String,
     /// The port.

@@ -61,8 +61,9 @@ fn every_field_is_bounded() {
                 has("minimum") && matches!(schema["format"].as_str(), Some("int32" | "int64")),
                 "{path}: {schema}"
             ),
-            // Labels of Kubernetes: a map with bounds of its own.
-            Some("object") if path.ends_with(".matchLabels") => {
+            Some("boolean") => {}
+            // Labels and annotations of Kubernetes: a map with bounds of its own.
+            Some("object") if is_map(path) => {
                 assert!(has("maxProperties"), "{path}");
                 assert!(
                     schema["additionalProperties"]["maxLength"].is_u64(),
@@ -76,11 +77,16 @@ fn every_field_is_bounded() {
     });
 }
 
+/// Whether its keys are its author's.
+fn is_map(path: &str) -> bool {
+    path.ends_with(".matchLabels") || path.ends_with(".annotations")
+}
+
 #[test]
 fn nothing_is_nullable_open_or_defaulted_where_tools_would_fight_it() {
     let mut defaults = Vec::new();
     fields(&mut |path, schema| {
-        if path.ends_with(".matchLabels") {
+        if is_map(path) {
             return;
         }
         for open in [
@@ -116,7 +122,8 @@ fn the_fields_of_this_version_are_these_and_no_others() {
     });
     assert_eq!(
         spec.join(" "),
-        "dataPlaneName httpConnect connect.authentication connect.authentication.basic \
+        "dataPlaneName expose expose.annotations expose.externalTrafficPolicy \
+         expose.loadBalancerClass expose.type httpConnect connect.authentication connect.authentication.basic \
          connect.authentication.basic.secretRef connect.authentication.basic.secretRef.name \
          connect.limits connect.limits.headerTimeout connect.limits.maxHeaderSize \
          connect.limits.tunnels connect.limits.tunnelsPerSource \
@@ -170,10 +177,10 @@ fn the_fields_of_a_pool_are_these_and_no_others() {
     });
     assert_eq!(
         all.join(" "),
-        "spec spec.addressTargets spec.allowedNamespaces spec.a.from spec.a.selector \
+        "spec spec.addressTargets spec.allowedExposeTypes spec.allowedNamespaces spec.a.from spec.a.selector \
          spec.a.selector.matchExpressions spec.a.selector.matchExpressions[].key \
          spec.a.selector.matchExpressions[].operator spec.a.selector.matchExpressions[].values \
-         spec.a.selector.matchLabels spec.connectModes spec.limits \
+         spec.a.selector.matchLabels spec.connectModes spec.hostNetwork spec.limits \
          spec.limits.connectionsPerForward spec.limits.forwardsPerNamespace spec.podNamespace \
          spec.ports spec.ports[].endPort spec.ports[].namespaces spec.ports[].port \
          spec.serviceAccountName status status.conditions status.observedGeneration status.pods \

@@ -56,6 +56,7 @@ impl Folder {
             Event::Deleted { name, .. } => format!("-{name}"),
             Event::Replaced(kind, objects) => format!("{kind:?}={}", objects.len()),
             Event::Sight(sight) => format!("{sight:?}"),
+            Event::Entrances(news) => format!("{news:?}"),
         }
     }
 

@@ -105,6 +105,7 @@ fn what_is_absent_means_this() {
         places: vec![place("target a", "spec.relay.targets[0].service")],
         secret: None,
         via: None,
+        expose: None,
     };
     assert_eq!(parse(&minimal), Ok(expected));
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde_json::Value;
 
-use super::{ReferenceGrant, Secret, Sight};
+use super::{EntranceNews, ReferenceGrant, Secret, Sight};
 use crate::forward;
 use crate::pool::{self, Labels};
 
@@ -90,6 +90,8 @@ pub enum Event {
     Replaced(Kind, Vec<Object>),
     /// What can be known of ReferenceGrants.
     Sight(Sight),
+    /// News of Services where pools have theirs.
+    Entrances(EntranceNews),
 }
 
 impl Object {

@@ -140,6 +140,31 @@ impl Pools {
         }
     }
 
+    /// The namespaces of pools' pods.
+    #[must_use]
+    pub fn pod_namespaces(&self) -> BTreeSet<String> {
+        let pools = self.oldest_first();
+        pools
+            .map(|(_, pool)| pool.account.namespace.clone())
+            .collect()
+    }
+
+    /// Forwards of the pools whose pods are in a namespace, each with its pool.
+    pub(super) fn users_of(&self, namespace: &str) -> impl Iterator<Item = (&str, &ForwardName)> {
+        let there = self.known.iter().filter(move |(_, known)| {
+            let pool = known.pool.as_ref().ok();
+            pool.is_some_and(|pool| pool.account.namespace == namespace)
+        });
+        there.flat_map(|(pool, _)| {
+            let users = self.users.get(pool).into_iter().flatten();
+            users.map(move |user| (pool.as_str(), user))
+        })
+    }
+
+    pub(super) fn touch_users_of(&self, namespace: &str, touched: &mut BTreeSet<ForwardName>) {
+        touched.extend(self.users_of(namespace).map(|(_, user)| user.clone()));
+    }
+
     fn touch_users(&self, pool: &str, touched: &mut BTreeSet<ForwardName>) {
         touched.extend(self.users.get(pool).into_iter().flatten().cloned());
     }

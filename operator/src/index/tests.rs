@@ -82,9 +82,10 @@ pub(crate) fn secret_is(name: &str, contents: Contents) -> Event {
 
 pub(crate) const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01232";
 
-/// A DataPlane that says this beside what it has to.
+/// A DataPlane that says this beside what it has to, whose pods listen where clients dial.
 pub(crate) fn pool(name: &str, says: Value) -> Event {
-    let mut spec = json!({"podNamespace": "proxies", "serviceAccountName": name});
+    let mut spec =
+        json!({"podNamespace": "proxies", "serviceAccountName": name, "hostNetwork": true});
     if let (Value::Object(spec), Value::Object(says)) = (&mut spec, says) {
         spec.extend(says);
     }

@@ -230,3 +230,5 @@ async fn what_is_new_is_told_once_the_status_is_written() {
     assert_eq!(call.body["status"]["observedGeneration"], 5);
     drop(hanging);
 }
+
+mod services;

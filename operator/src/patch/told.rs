@@ -19,6 +19,9 @@ pub(crate) trait Told:
     /// What is written.
     type Status: Clone + Debug + PartialEq + Serialize + Send + Sync;
 
+    /// What is written, for logs.
+    const STATUS: &'static str;
+
     /// Namespace, if it has one, and name.
     fn place(name: &Self::Name) -> (Option<&str>, &str);
 
@@ -35,6 +38,8 @@ pub(crate) trait Told:
 impl Told for DataPlane {
     type Name = String;
     type Status = DataPlaneStatus;
+
+    const STATUS: &'static str = "the status of a DataPlane";
 
     fn place(name: &String) -> (Option<&str>, &str) {
         (None, name)
@@ -56,6 +61,8 @@ impl Told for DataPlane {
 impl Told for TcpForward {
     type Name = ForwardName;
     type Status = TcpForwardStatus;
+
+    const STATUS: &'static str = "the status of a TcpForward";
 
     fn place(name: &ForwardName) -> (Option<&str>, &str) {
         (Some(name.namespace()), name.name())

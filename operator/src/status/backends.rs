@@ -11,7 +11,7 @@ use super::failure;
 use super::hosts::{self, Clock};
 use super::{
     BACKENDS_AVAILABLE, NAME_NOT_PERMITTED, NAME_NOT_RESOLVED, NO_ENDPOINTS, NO_HEALTHY_BACKEND,
-    NOT_LOOKED_AT, PoolView, Verdict, whole,
+    NOT_LOOKED_AT, NOT_SERVED_YET, PoolView, Verdict, whole,
 };
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -30,7 +30,13 @@ pub(super) fn look(
 ) -> Reached {
     let Some(forward) = &outcome.forward else {
         return Reached {
-            verdict: Verdict::unknown(BACKENDS_AVAILABLE, NOT_LOOKED_AT),
+            verdict: Verdict::unknown(
+                BACKENDS_AVAILABLE,
+                match outcome.accepted {
+                    Ok(()) => NOT_SERVED_YET,
+                    Err(_) => NOT_LOOKED_AT,
+                },
+            ),
             counts: None,
         };
     };

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     Gathering, Holds, Member, NO_DATA_PLANE, PENDING, PROGRAMMED, Patience, PoolView, REJECTED,
-    Verdict, bounded, condition, whole,
+    SERVICE_UNAVAILABLE, Verdict, approach, bounded, condition, whole,
 };
 use crate::compile::Outcome;
 use crate::crd::TcpForwardStatus;
@@ -53,14 +53,17 @@ pub(super) fn look(
     });
     let mut entries: Vec<_> = members.chain(missed).collect();
     entries.sort_by_key(|entry| entry.pod);
-    let verdict = verdict(outcome, pool, &entries);
+    let verdict = approach::judge(outcome, pool, verdict(outcome, pool, &entries));
     // A refusal is a fact, by a data plane or by us, whoever else is still to come.
-    let refused = outcome.accepted.is_err() || verdict.reason == REJECTED;
+    let refused = outcome.accepted.is_err()
+        || [REJECTED, SERVICE_UNAVAILABLE].contains(&verdict.reason.as_ref());
     let settled = verdict.holds == Holds::True || refused;
     // All that there are may be on their way: then nobody is left who could say anything else.
     let all_missed = entries.is_empty() && !pool.absent.is_empty();
     let former = former.or_else(|| previous.filter(|_| all_missed));
-    if let Some(kept) = former.filter(|_| !settled).and_then(kept) {
+    let kept = former.filter(|_| !settled).and_then(kept);
+    // What was against the Service then is looked at anew.
+    if let Some(kept) = kept.filter(|kept| kept.verdict.reason != SERVICE_UNAVAILABLE) {
         return kept;
     }
     let generations = entries.iter().map(|entry| entry.generation);
@@ -69,6 +72,13 @@ pub(super) fn look(
         generation: generations.min().flatten(),
         counts: counts(outcome, &entries),
     }
+}
+
+/// Whether every pod that is Ready serves the present spec: then clients may come.
+pub(crate) fn is_applied(outcome: &Outcome, pool: &PoolView) -> bool {
+    let serves = |member| stand(outcome, member) == Stand::Programmed;
+    let all = pool.absent.is_empty() && pool.members.iter().all(serves);
+    all && !pool.members.is_empty()
 }
 
 /// Whether the status that is there says that everyone serves this generation.

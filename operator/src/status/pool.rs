@@ -23,6 +23,8 @@ pub struct PoolView {
     pub gathering: Gathering,
     /// Where they dial from and to.
     pub ways: Ways,
+    /// Why the Service by which clients come can't be what it should be.
+    pub trouble: Option<String>,
 }
 
 /// Whether a new lease holder still waits for data planes to connect.

@@ -9,7 +9,7 @@ use tcpforward_protocol::snapshot::{Forward, ForwardName};
 use tcpforward_protocol::version::Hash;
 
 use super::*;
-use crate::compile::{Compiler, Place, Rules};
+use crate::compile::{Compiler, Place, PodPorts, Rules};
 use crate::index::Index;
 use crate::index::tests::{self as world, forward, raw, service, slice, to};
 use crate::index::{Event, Object};
@@ -35,6 +35,7 @@ fn outcome(events: Vec<Event>) -> Outcome {
     let mut compiler = Compiler::new(Rules {
         place: Place::Cluster,
         reserved: BTreeMap::new(),
+        pod_ports: PodPorts::Allocated,
         cluster_domain: "cluster.local".to_owned(),
     });
     let all = index.names().cloned().collect();

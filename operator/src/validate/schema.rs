@@ -25,6 +25,7 @@ fn check(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Finding>)
         Value::Object(fields) if takes("object") || either => {
             object(schema, fields, path, findings);
         }
+        Value::Bool(_) if takes("boolean") => {}
         Value::Array(list) if takes("array") => array(schema, list, path, findings),
         Value::Number(n) if n.is_i64() && (takes("integer") || either) => {
             number(schema, value, path, findings);
@@ -207,6 +208,7 @@ fn wanted(schema: &Value) -> String {
             )
         }
         Some("array") => "a list".to_owned(),
+        Some("boolean") => "true or false".to_owned(),
         Some("string") => match schema.get("enum").and_then(Value::as_array) {
             Some(allowed) => one_of(allowed),
             None => text,

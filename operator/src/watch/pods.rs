@@ -1,22 +1,18 @@
 //! Edge. Pods of pools, in the namespaces of pools alone: a Role there is enough to see them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use futures::stream::{BoxStream, SelectAll, StreamExt};
 use k8s_openapi::api::core::v1 as core;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client};
+use kube::Client;
+use kube::runtime::watcher;
 use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::is_forbidden;
+use super::spread::{News, Spread};
 use crate::identity::accounts::Accounts;
 use crate::metrics::Metrics;
 use crate::pods::{POOL_LABEL, Pod, Pods, reduce};
-
-/// Each is a stream of its own.
-const NAMESPACES: usize = 256;
 
 /// As metrics call it.
 const KIND: &str = "Pod";
@@ -29,13 +25,9 @@ pub(crate) async fn follow(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) {
-    let mut watching = Watching {
-        client,
-        namespaces: BTreeMap::new(),
-        watches: SelectAll::new(),
-        lives: 0,
-        metrics,
-    };
+    let config = watcher::Config::default().labels(POOL_LABEL);
+    let mut spread = Spread::new(KIND, client, config, metrics);
+    let mut lists = Lists::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -46,132 +38,54 @@ pub(crate) async fn follow(
                 }
                 let places = accounts.borrow_and_update().places().clone();
                 seen.send_if_modified(|pods| {
-                    let is_new = pods.place(&places);
-                    watching.want(&pods.namespaces(), pods) || is_new
+                    let mut is_other = pods.place(&places);
+                    for namespace in spread.want(&pods.namespaces()) {
+                        lists.remove(&namespace);
+                        is_other |= pods.forget(&namespace);
+                    }
+                    is_other
                 });
             }
-            Some((namespace, life, event)) = watching.watches.next() => {
-                seen.send_if_modified(|pods| watching.take(&namespace, life, event, pods));
+            Some((namespace, news)) = spread.next() => {
+                seen.send_if_modified(|pods| take(&mut lists, &namespace, news, pods));
             }
         }
     }
 }
 
-type News = Result<watcher::Event<core::Pod>, watcher::Error>;
+/// Lists that are not whole yet.
+type Lists = BTreeMap<String, Vec<(String, Pod)>>;
 
-struct Watching {
-    client: Client,
-    namespaces: BTreeMap<String, Namespace>,
-    watches: SelectAll<BoxStream<'static, (String, u64, News)>>,
-    lives: u64,
-    metrics: Metrics,
-}
-
-struct Namespace {
-    /// Tells its news from that of an earlier watch.
-    life: u64,
-    /// A list that is not whole yet.
-    list: Vec<(String, Pod)>,
-    is_failing: bool,
-    _end: DropGuard,
-}
-
-impl Watching {
-    /// Starts and ends watches; whether anything known is forgotten.
-    fn want(&mut self, wanted: &BTreeSet<String>, pods: &mut Pods) -> bool {
-        let known: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        let mut is_less = false;
-        for namespace in known.difference(wanted) {
-            self.namespaces.remove(namespace);
-            is_less |= pods.forget(namespace);
+/// Takes news in; whether that changes what is known.
+fn take(lists: &mut Lists, namespace: &str, news: News<core::Pod>, pods: &mut Pods) -> bool {
+    match news {
+        Ok(watcher::Event::Init) => {
+            lists.insert(namespace.to_owned(), Vec::new());
         }
-        for namespace in wanted.difference(&known) {
-            if self.namespaces.len() >= NAMESPACES {
-                tracing::warn!(namespace, "pools are in more namespaces than are watched");
-                break;
-            }
-            self.start(namespace);
+        Ok(watcher::Event::InitApply(pod)) => {
+            let list = lists.entry(namespace.to_owned()).or_default();
+            list.extend(reduce(&pod));
         }
-        is_less
+        Ok(watcher::Event::InitDone) => {
+            pods.replace(namespace, lists.remove(namespace).unwrap_or_default());
+            return true;
+        }
+        Ok(watcher::Event::Apply(pod)) => {
+            let Some((uid, pod)) = reduce(&pod) else {
+                return false;
+            };
+            pods.put(namespace, uid, pod);
+            return true;
+        }
+        Ok(watcher::Event::Delete(pod)) => {
+            pods.remove(namespace, pod.metadata.uid.as_deref().unwrap_or_default());
+            return true;
+        }
+        // Who may not see pods knows those that are connected, and nothing of the others.
+        Err(error) if is_forbidden(&error) => return pods.forget(namespace),
+        Err(_) => {}
     }
-
-    fn start(&mut self, namespace: &str) {
-        self.lives += 1;
-        let (life, name, end) = (self.lives, namespace.to_owned(), CancellationToken::new());
-        let api: Api<core::Pod> = Api::namespaced(self.client.clone(), namespace);
-        let config = watcher::Config::default().labels(POOL_LABEL);
-        let ended = end.clone().cancelled_owned();
-        let watch = watcher(api, config).default_backoff().take_until(ended);
-        let named = watch.map(move |event| (name.clone(), life, event));
-        self.watches.push(named.boxed());
-        let state = Namespace {
-            life,
-            list: Vec::new(),
-            is_failing: false,
-            _end: end.drop_guard(),
-        };
-        self.namespaces.insert(namespace.to_owned(), state);
-    }
-
-    /// Takes news in; whether that changes what is known.
-    fn take(&mut self, namespace: &str, life: u64, news: News, pods: &mut Pods) -> bool {
-        let Some(state) = self.namespaces.get_mut(namespace) else {
-            return false;
-        };
-        if state.life != life {
-            return false;
-        }
-        match news {
-            Ok(event) => {
-                self.metrics.events.with_label_values(&[KIND]).inc();
-                if std::mem::take(&mut state.is_failing) {
-                    tracing::info!(namespace, kind = KIND, "watches again");
-                }
-                state.take(namespace, event, pods)
-            }
-            Err(error) => {
-                self.metrics.watch_errors.with_label_values(&[KIND]).inc();
-                if !std::mem::replace(&mut state.is_failing, true) {
-                    let error = error.to_string();
-                    tracing::warn!(namespace, kind = KIND, error, "can't watch");
-                }
-                if !is_forbidden(&error) {
-                    return false;
-                }
-                if matches!(error, watcher::Error::WatchStartFailed(_)) {
-                    // It would go on without a list, once it may.
-                    self.start(namespace);
-                }
-                // Who may not see pods knows those that are connected, and nothing of the others.
-                pods.forget(namespace)
-            }
-        }
-    }
-}
-
-impl Namespace {
-    fn take(&mut self, name: &str, event: watcher::Event<core::Pod>, pods: &mut Pods) -> bool {
-        match event {
-            watcher::Event::Init => self.list.clear(),
-            watcher::Event::InitApply(pod) => self.list.extend(reduce(&pod)),
-            watcher::Event::InitDone => {
-                pods.replace(name, std::mem::take(&mut self.list));
-                return true;
-            }
-            watcher::Event::Apply(pod) => {
-                let Some((uid, pod)) = reduce(&pod) else {
-                    return false;
-                };
-                pods.put(name, uid, pod);
-                return true;
-            }
-            watcher::Event::Delete(pod) => {
-                pods.remove(name, pod.metadata.uid.as_deref().unwrap_or_default());
-                return true;
-            }
-        }
-        false
-    }
+    false
 }
 
 #[cfg(test)]

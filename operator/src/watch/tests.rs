@@ -41,6 +41,7 @@ fn words(events: Vec<Event>) -> Vec<String> {
             format!("all {}", names.join(" "))
         }
         Event::Sight(sight) => format!("{sight:?}"),
+        Event::Entrances(news) => format!("{news:?}"),
     };
     events.into_iter().map(word).collect()
 }

@@ -1,0 +1,134 @@
+//! Edge. Watches of one kind in several namespaces, which come and go: a Role in each is enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use futures::stream::{BoxStream, SelectAll, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::is_forbidden;
+use crate::metrics::Metrics;
+
+/// Each is a stream of its own.
+const NAMESPACES: usize = 256;
+
+/// News of a namespace.
+pub(super) type News<K> = Result<watcher::Event<K>, watcher::Error>;
+
+/// Watches of one kind.
+pub(super) struct Spread<K> {
+    /// As metrics call it.
+    kind: &'static str,
+    client: Client,
+    config: watcher::Config,
+    namespaces: BTreeMap<String, Watching>,
+    watches: SelectAll<BoxStream<'static, (String, u64, News<K>)>>,
+    lives: u64,
+    metrics: Metrics,
+}
+
+struct Watching {
+    /// Tells its news from that of an earlier watch.
+    life: u64,
+    is_failing: bool,
+    _end: DropGuard,
+}
+
+impl<K> Spread<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    pub(super) fn new(
+        kind: &'static str,
+        client: Client,
+        config: watcher::Config,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            kind,
+            client,
+            config,
+            namespaces: BTreeMap::new(),
+            watches: SelectAll::new(),
+            lives: 0,
+            metrics,
+        }
+    }
+
+    /// Starts and ends watches; the namespaces that are watched no longer.
+    pub(super) fn want(&mut self, wanted: &BTreeSet<String>) -> Vec<String> {
+        let known: BTreeSet<String> = self.namespaces.keys().cloned().collect();
+        let gone: Vec<String> = known.difference(wanted).cloned().collect();
+        for namespace in &gone {
+            self.namespaces.remove(namespace);
+        }
+        for namespace in wanted.difference(&known) {
+            if self.namespaces.len() >= NAMESPACES {
+                tracing::warn!(namespace, "pools are in more namespaces than are watched");
+                break;
+            }
+            self.start(namespace);
+        }
+        gone
+    }
+
+    fn start(&mut self, namespace: &str) {
+        self.lives += 1;
+        let (life, name, end) = (self.lives, namespace.to_owned(), CancellationToken::new());
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let ended = end.clone().cancelled_owned();
+        let watch = watcher(api, self.config.clone());
+        let watch = watch.default_backoff().take_until(ended);
+        let named = watch.map(move |event| (name.clone(), life, event));
+        self.watches.push(named.boxed());
+        let watching = Watching {
+            life,
+            is_failing: false,
+            _end: end.drop_guard(),
+        };
+        self.namespaces.insert(namespace.to_owned(), watching);
+    }
+
+    /// The next news of a namespace that is watched; none: nothing is watched. A failure is told to
+    /// people here, once.
+    pub(super) async fn next(&mut self) -> Option<(String, News<K>)> {
+        loop {
+            let (namespace, life, news) = self.watches.next().await?;
+            let Some(watching) = self.namespaces.get_mut(&namespace) else {
+                continue;
+            };
+            if watching.life != life {
+                continue;
+            }
+            let kind = self.kind;
+            match &news {
+                Ok(_) => {
+                    self.metrics.events.with_label_values(&[kind]).inc();
+                    if std::mem::take(&mut watching.is_failing) {
+                        tracing::info!(namespace, kind, "watches again");
+                    }
+                }
+                Err(error) => {
+                    self.metrics.watch_errors.with_label_values(&[kind]).inc();
+                    if !std::mem::replace(&mut watching.is_failing, true) {
+                        let error = error.to_string();
+                        tracing::warn!(namespace, kind, error, "can't watch");
+                    }
+                }
+            }
+            if let Err(error @ watcher::Error::WatchStartFailed(_)) = &news
+                && is_forbidden(error)
+            {
+                // It would go on without a list, once it may.
+                self.start(&namespace);
+            }
+            return Some((namespace, news));
+        }
+    }
+}
