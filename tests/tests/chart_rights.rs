@@ -86,6 +86,14 @@ async fn rights_are_those_used(lab: &Lab, set: &str, namespaces: &[&str]) -> Res
     install
         .asked_for("watch", "referencegrants", n_namespaces)
         .await?;
+    // The Services by which clients come go with their forwards.
+    for namespace in namespaces {
+        install
+            .kubectl(&["delete", "tcpf", "web", "-n", namespace])
+            .await?;
+    }
+    let n = namespaces.len();
+    install.asked_for("delete", "services", n).await?;
     // What the chart made room for is made anew if somebody deletes it.
     for object in ["secret/tls", "configmap/ca", "lease/"] {
         let (kind, end) = object.split_once('/').context("a kind")?;

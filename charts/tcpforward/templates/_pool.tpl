@@ -15,6 +15,12 @@
 {{- if and $pool.autoscaling.enabled (not (dig "requests" "cpu" "" $pool.resources)) }}
 {{- fail (printf "pools: %s: autoscaling counts in percent of resources.requests.cpu: give it one" $pool.name) }}
 {{- end }}
+{{- range list "healthPort" "adminPort" }}
+{{- $port := int (get $pool .) }}
+{{- if and (not $pool.hostNetwork) (ge $port 10000) (le $port 32767) }}
+{{- fail (printf "pools: %s: %s is %d: the operator gives the ports from 10000 to 32767 of pods to TcpForwards; write another one" $pool.name . $port) }}
+{{- end }}
+{{- end }}
 {{- if eq (int $pool.healthPort) (int $pool.adminPort) }}
 {{- fail (printf "pools: %s: healthPort and adminPort are both %d: give one of them another port" $pool.name (int $pool.healthPort)) }}
 {{- end }}
