@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::e2e::backends::Backends;
 use crate::e2e::client::Client;
 use crate::e2e::forwards::forward;
-use crate::e2e::install::{data_planes, front};
+use crate::e2e::install::{front, listeners};
 use crate::e2e::site::{SOON, Site, USERS};
 use crate::eventually::eventually;
 
@@ -31,8 +31,7 @@ pub(super) async fn shares(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
     let pods = site.ready(USERS, "app=web").await?;
     let first = pods.first().context("a page")?;
     ensure!(pods.iter().any(|pod| pod.node != first.node), "{pods:?}");
-    for plane in data_planes(site).await? {
-        let address = format!("{}:{WEB}", plane.ip);
+    for (_, address) in listeners(site, USERS, "web", 0).await? {
         client.answered_by(&address, 4, 4).await?;
         let report = client.fetch(&address, 40).await?;
         report.flawless(40)?;
@@ -53,7 +52,7 @@ fn brief_ejection() -> Value {
 
 /// More pages, then fewer, under load: each new one gets its part, and nobody notices.
 pub(super) async fn scale(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
-    client.start_load("scale", &front(WEB)).await?;
+    client.start_load("scale", &front("web", WEB)).await?;
     let mut counts = Ok(());
     for replicas in [6, 2, REPLICAS] {
         counts = scaled(site, client, replicas).await;
@@ -73,8 +72,7 @@ async fn scaled(site: &Site<'_>, client: &Client<'_>, replicas: u32) -> Result<(
     site.rolled_out(USERS, "web").await?;
     let n = usize::try_from(replicas)?;
     site.so_many(USERS, "app=web", n).await?;
-    for plane in data_planes(site).await? {
-        let address = format!("{}:{WEB}", plane.ip);
+    for (_, address) in listeners(site, USERS, "web", 0).await? {
         client.answered_by(&address, n, replicas * 2).await?;
     }
     Ok(())
@@ -82,7 +80,7 @@ async fn scaled(site: &Site<'_>, client: &Client<'_>, replicas: u32) -> Result<(
 
 /// All pages are replaced under load, and nobody notices.
 pub(super) async fn rollout(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
-    client.start_load("rollout", &front(WEB)).await?;
+    client.start_load("rollout", &front("web", WEB)).await?;
     let restart = ["rollout", "restart", "-n", USERS, "deployment/web"];
     let restarted = site.kubectl(&restart).await;
     let rolled_out = site.rolled_out(USERS, "web").await;
@@ -100,7 +98,7 @@ pub(super) async fn rollout(site: &Site<'_>, client: &Client<'_>) -> Result<()> 
 async fn new_ones_only(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
     eventually("answers of all new pages", SOON, async || {
         let pods = site.ready(USERS, "app=web").await?;
-        let report = client.fetch(&front(WEB), 24).await?;
+        let report = client.fetch(&front("web", WEB), 24).await?;
         let answered = report.answers.keys().eq(pods.iter().map(|pod| &pod.name));
         ensure!(
             answered && pods.len() == 4,
@@ -126,11 +124,10 @@ pub(super) async fn zones(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
     site.rolled_out(USERS, "near").await?;
     site.condition(USERS, "near", "Ready").await?;
     let pods = site.ready(USERS, "app=near").await?;
-    for plane in data_planes(site).await? {
+    for (plane, address) in listeners(site, USERS, "near", 0).await? {
         let of_node = pods.iter().filter(|pod| pod.node == plane.node);
         let own: Vec<_> = of_node.map(|pod| pod.name.clone()).collect();
         ensure!(!own.is_empty() && own.len() < pods.len(), "{pods:?}");
-        let address = format!("{}:{}", plane.ip, WEB + 1);
         eventually("the own zone alone", SOON, async || {
             let report = client.fetch(&address, 20).await?;
             report.flawless(20)?;

@@ -10,7 +10,7 @@ use crate::chart::{list, text};
 use crate::e2e::backends::deployment;
 use crate::e2e::client::Client;
 use crate::e2e::grants;
-use crate::e2e::install::{OPERATOR, data_planes};
+use crate::e2e::install::{OPERATOR, listeners, service_of};
 use crate::e2e::site::{SOON, SYSTEM, Site};
 use crate::eventually::eventually;
 use crate::programs::workspace_root;
@@ -160,13 +160,16 @@ async fn used(site: &Site<'_>, client: &Client<'_>, forward: &Value) -> Result<(
     }
     site.condition(NAMESPACE, name, "Ready").await?;
     if forward.pointer("/spec/httpConnect").is_some() {
-        return tunnel(site, client).await;
+        return tunnel(site, client, name).await;
     }
     let number = |field: &str| forward.pointer(field).and_then(Value::as_u64);
     let port = number("/spec/listener/port").context("a port")?;
     let offset = number("/spec/listener/endPort").map_or(0, |_| 7);
-    for plane in data_planes(site).await? {
-        let address = format!("{}:{}", plane.ip, port + offset);
+    let port = u16::try_from(port)? + offset;
+    let service = format!("{}.{SYSTEM}.svc:{port}", service_of(NAMESPACE, name));
+    let listeners = listeners(site, NAMESPACE, name, offset).await?;
+    let listeners = listeners.into_iter().map(|(_, address)| address);
+    for address in listeners.chain([service]) {
         eventually("answers", SOON, async || {
             client.fetch(&address, 4).await?.flawless(4)
         })
@@ -176,9 +179,8 @@ async fn used(site: &Site<'_>, client: &Client<'_>, forward: &Value) -> Result<(
 }
 
 /// A user's way through connect.yaml, and a stranger's.
-async fn tunnel(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
-    for plane in data_planes(site).await? {
-        let proxy = format!("{}:3128", plane.ip);
+async fn tunnel(site: &Site<'_>, client: &Client<'_>, name: &str) -> Result<()> {
+    for (_, proxy) in listeners(site, NAMESPACE, name, 0).await? {
         let database = format!("orders-db.{NAMESPACE}.svc:5432");
         eventually("a tunnel", SOON, async || {
             let report = client.fetch_via(&proxy, "ci:change-me", &database).await?;

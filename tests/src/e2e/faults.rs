@@ -10,7 +10,7 @@ use crate::cluster::nodes::Nodes;
 use crate::e2e::balance::WEB;
 use crate::e2e::client::{Client, Report};
 use crate::e2e::forwards::forward;
-use crate::e2e::install::{data_planes, front, lease_holder};
+use crate::e2e::install::{front, lease_holder, listeners};
 use crate::e2e::site::{SOON, Site, USERS};
 use crate::eventually::eventually;
 
@@ -21,17 +21,15 @@ const WORKERS: u64 = 2;
 pub(super) async fn backend(site: &Site<'_>, client: &Client<'_>, nodes: &Nodes) -> Result<()> {
     let pods = site.so_many(USERS, "app=web", 4).await?;
     let victim = pods.first().context("a page")?;
-    client.start_load("backend", &front(WEB)).await?;
+    client.start_load("backend", &front("web", WEB)).await?;
     let killed = nodes.kill_container(&victim.container);
     let back = started_again(site, "app=web", &victim.name, &victim.container).await;
     let report = client.end("backend").await?;
     killed?;
     back?;
     lost_at_most(&report, WORKERS, "answer")?;
-    for plane in data_planes(site).await? {
-        client
-            .answered_by(&format!("{}:{WEB}", plane.ip), 4, 8)
-            .await?;
+    for (_, address) in listeners(site, USERS, "web", 0).await? {
+        client.answered_by(&address, 4, 8).await?;
     }
     Ok(())
 }
@@ -39,17 +37,14 @@ pub(super) async fn backend(site: &Site<'_>, client: &Client<'_>, nodes: &Nodes)
 /// `kill -9` of a data plane: the other one loses nothing, and the container that takes its place serves
 /// at once what the last one did.
 pub(super) async fn data_plane(site: &Site<'_>, client: &Client<'_>, nodes: &Nodes) -> Result<()> {
-    let planes = data_planes(site).await?;
-    let [victim, other] = planes.as_slice() else {
-        anyhow::bail!("two data planes: {planes:?}");
+    let listeners = listeners(site, USERS, "web", 0).await?;
+    let [(victim, address), (_, other)] = listeners.as_slice() else {
+        anyhow::bail!("two data planes: {listeners:?}");
     };
-    client
-        .start_load("other", &format!("{}:{WEB}", other.ip))
-        .await?;
+    client.start_load("other", other).await?;
     let killed = nodes.kill_container(&victim.container);
     let start = Instant::now();
-    let address = format!("{}:{WEB}", victim.ip);
-    let back = client.answered_by(&address, 4, 8).await;
+    let back = client.answered_by(address, 4, 8).await;
     let took = start.elapsed();
     let report = client.end("other").await?;
     killed?;
@@ -57,7 +52,7 @@ pub(super) async fn data_plane(site: &Site<'_>, client: &Client<'_>, nodes: &Nod
     report.flawless(20)?;
     ensure!(took < Duration::from_secs(20), "back after {took:?}");
     eventually("flawless answers of the Service", SOON, async || {
-        client.fetch(&front(WEB), 40).await?.flawless(40)
+        client.fetch(&front("web", WEB), 40).await?.flawless(40)
     })
     .await
 }
@@ -65,7 +60,7 @@ pub(super) async fn data_plane(site: &Site<'_>, client: &Client<'_>, nodes: &Nod
 /// `kill -9` of the lease holder: traffic notices nothing, and another one goes on.
 pub(super) async fn holder(site: &Site<'_>, client: &Client<'_>, nodes: &Nodes) -> Result<()> {
     let holder = lease_holder(site).await?;
-    client.start_load("holder", &front(WEB)).await?;
+    client.start_load("holder", &front("web", WEB)).await?;
     let killed = nodes.kill_container(&holder.container);
     let went_on = new_forward(site, client).await;
     let report = client.end("holder").await?;
@@ -79,11 +74,10 @@ async fn new_forward(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
     site.apply(USERS, &forward("late", port, "web", &json!({})))
         .await?;
     site.condition(USERS, "late", "Ready").await?;
-    for plane in data_planes(site).await? {
-        client
-            .answered_by(&format!("{}:{port}", plane.ip), 4, 8)
-            .await?;
+    for (_, address) in listeners(site, USERS, "late", 0).await? {
+        client.answered_by(&address, 4, 8).await?;
     }
+    client.answered_by(&front("late", port), 4, 8).await?;
     site.kubectl(&["delete", "-n", USERS, "tcpf/late"]).await?;
     Ok(())
 }
@@ -96,14 +90,14 @@ pub(super) async fn node(
     nodes: &mut Nodes,
 ) -> Result<()> {
     let [stays, goes] = &site.nodes;
-    let planes = data_planes(site).await?;
-    let near = planes.iter().find(|plane| plane.node == *stays);
-    let near = format!("{}:{WEB}", near.context("a data plane on each node")?.ip);
-    client.start_load("near", &near).await?;
+    let all = listeners(site, USERS, "web", 0).await?;
+    let near = all.iter().find(|(plane, _)| plane.node == *stays);
+    let (_, near) = near.context("a data plane on each node")?;
+    client.start_load("near", near).await?;
     let start = Instant::now();
     nodes.kill(goes)?;
     let recovered = eventually("flawless answers of the Service", SOON, async || {
-        client.fetch(&front(WEB), 20).await?.flawless(20)
+        client.fetch(&front("web", WEB), 20).await?.flawless(20)
     })
     .await;
     let took = start.elapsed();
@@ -116,14 +110,12 @@ pub(super) async fn node(
     nodes.boot(site.lab, goes).await?;
     other.ready().await?;
     site.so_many(USERS, "app=web", 4).await?;
-    for plane in data_planes(site).await? {
-        client
-            .answered_by(&format!("{}:{WEB}", plane.ip), 4, 8)
-            .await?;
+    for (_, address) in listeners(site, USERS, "web", 0).await? {
+        client.answered_by(&address, 4, 8).await?;
     }
     // kube-proxy hears of the pods' new addresses a little later.
     eventually("flawless answers of the Service again", SOON, async || {
-        client.fetch(&front(WEB), 100).await?.flawless(100)
+        client.fetch(&front("web", WEB), 100).await?.flawless(100)
     })
     .await
 }

@@ -4,14 +4,13 @@ use anyhow::Result;
 
 use crate::e2e::backends::Backends;
 use crate::e2e::client::Client;
-use crate::e2e::install::data_planes;
+use crate::e2e::install::listeners;
 use crate::e2e::site::Site;
 
 pub(super) const EXAMPLE: &str = "other-namespace.yaml";
 
-/// What the example says: the namespace that is asked for permission, and the listener's port.
+/// What the example says: the namespace that is asked for permission.
 const FAR: &str = "data";
-const LISTENER: u16 = 5436;
 
 /// As far as its users are concerned; the operator finds it while it runs.
 const DEFINITION: &str = "
@@ -63,8 +62,7 @@ pub(super) async fn another_namespace(site: &Site<'_>, client: &Client<'_>) -> R
     site.kubectl(&["apply", "-f", &example]).await?;
     site.condition("default", "other-namespace", "Ready")
         .await?;
-    for plane in data_planes(site).await? {
-        let address = format!("{}:{LISTENER}", plane.ip);
+    for (_, address) in listeners(site, "default", "other-namespace", 0).await? {
         client.answered_by(&address, 2, 4).await?;
     }
     let grant = ["delete", "-n", FAR, "referencegrant", "--all"];

@@ -4,10 +4,13 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use serde_json::json;
+use tcpforward_operator::entrance;
+use tcpforward_protocol::snapshot::ForwardName;
 
-use crate::e2e::balance::WEB;
 use crate::e2e::site::{Running, SOON, SYSTEM, Site, USERS};
 use crate::eventually::eventually;
 use crate::programs::workspace_root;
@@ -65,19 +68,12 @@ pub(super) async fn helm_test(site: &Site<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the suite's own namespace, and a Service in front of all data planes.
+/// Makes the suite's own namespace.
 pub(super) async fn prepare(site: &Site<'_>) -> Result<()> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": USERS},
     });
-    site.apply("default", &namespace.to_string()).await?;
-    let ports = (WEB..WEB + 4).map(|port| json!({"name": format!("p{port}"), "port": port}));
-    let (label, value) = DATA_PLANES.split_once('=').context("a label")?;
-    let front = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "front"},
-        "spec": {"selector": {label: value}, "ports": ports.collect::<Vec<_>>()},
-    });
-    site.apply(SYSTEM, &front.to_string()).await
+    site.apply("default", &namespace.to_string()).await
 }
 
 /// The data planes: one on each node, by name.
@@ -85,9 +81,40 @@ pub(super) async fn data_planes(site: &Site<'_>) -> Result<Vec<Running>> {
     site.so_many(SYSTEM, DATA_PLANES, 2).await
 }
 
-/// Where clients reach all data planes on that port.
-pub(super) fn front(port: u16) -> String {
-    format!("front.{SYSTEM}:{port}")
+/// Where clients reach a forward of the suite's namespace: its Service, by the name that its status says.
+pub(super) fn front(name: &str, port: u16) -> String {
+    format!("{}.{SYSTEM}.svc:{port}", service_of(USERS, name))
+}
+
+/// The name of the Service of a forward.
+pub(super) fn service_of(namespace: &str, name: &str) -> String {
+    entrance::name("default", &ForwardName::new(namespace, name))
+}
+
+/// Where each data plane listens for a forward: on a port that the operator gave to it, and here `more`
+/// behind the first one of a range.
+pub(super) async fn listeners(
+    site: &Site<'_>,
+    namespace: &str,
+    name: &str,
+    more: u16,
+) -> Result<Vec<(Running, String)>> {
+    let services: Api<Service> = Api::namespaced(site.api.clone(), SYSTEM);
+    let service = services.get(&service_of(namespace, name)).await?;
+    let ports = service.spec.and_then(|spec| spec.ports);
+    let mut ports: Vec<_> = ports.unwrap_or_default();
+    ports.sort_by_key(|port| port.port);
+    let port = ports.get(usize::from(more));
+    let target = port.and_then(|port| port.target_port.clone());
+    let Some(IntOrString::Int(target)) = target else {
+        bail!("{name} has no port of pods: {ports:?}");
+    };
+    let planes = data_planes(site).await?.into_iter();
+    let listeners = planes.map(|plane| {
+        let address = format!("{}:{target}", plane.ip);
+        (plane, address)
+    });
+    Ok(listeners.collect())
 }
 
 /// The operator that holds the Lease.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::e2e::backends::Backends;
 use crate::e2e::client::Client;
 use crate::e2e::forwards::forward;
-use crate::e2e::install::{commands, data_planes};
+use crate::e2e::install::{commands, listeners, service_of};
 use crate::e2e::site::{SOON, SYSTEM, Site, USERS};
 use crate::eventually::eventually;
 
@@ -42,20 +42,26 @@ pub(super) async fn namespace(site: &Site<'_>, client: &Client<'_>) -> Result<()
     site.apply(GOING, &forward("gone", PORT, "gone", &json!({})))
         .await?;
     site.rolled_out(GOING, "gone").await?;
-    let planes = data_planes(site).await?;
-    for plane in &planes {
-        client
-            .answered_by(&format!("{}:{PORT}", plane.ip), 2, 4)
-            .await?;
+    site.condition(GOING, "gone", "Ready").await?;
+    let listeners = listeners(site, GOING, "gone", 0).await?;
+    for (_, address) in &listeners {
+        client.answered_by(address, 2, 4).await?;
     }
     let delete = ["delete", "namespace", GOING, "--timeout=120s"];
     site.kubectl(&delete).await?;
     eventually("no listener", SOON, async || {
-        for plane in &planes {
-            let report = client.fetch(&format!("{}:{PORT}", plane.ip), 1).await?;
+        for (_, address) in &listeners {
+            let report = client.fetch(address, 1).await?;
             let refused = report.failures.keys().all(|kind| kind.contains("refused"));
             ensure!(report.answers.is_empty() && refused, "{report}");
         }
+        Ok(())
+    })
+    .await?;
+    eventually("no Service", SOON, async || {
+        let names = ["get", "services", "-n", SYSTEM, "-o", "name"];
+        let left = site.kubectl(&names).await?;
+        ensure!(!left.contains(&service_of(GOING, "gone")), "{left}");
         Ok(())
     })
     .await
@@ -65,8 +71,6 @@ pub(super) async fn namespace(site: &Site<'_>, client: &Client<'_>) -> Result<()
 pub(super) async fn product(site: &Site<'_>, before: &BTreeSet<String>) -> Result<()> {
     // The suite's own.
     site.kubectl(&["delete", "namespace", USERS, "--timeout=120s"])
-        .await?;
-    site.kubectl(&["delete", "service", "front", "-n", SYSTEM])
         .await?;
     commands(site, INSTALL, "helm uninstall ").await?;
     eventually("nothing but definitions to be left", SOON, async || {

@@ -31,8 +31,10 @@ pub(super) async fn rollout(site: &Site<'_>, clients: &[Client<'_>; 2]) -> Resul
     site.rolled_out(USERS, "echo").await?;
     site.condition(USERS, "echo", "Ready").await?;
     let before = data_planes(site).await?;
-    holds.open_sessions("held", &front(ECHO), SESSIONS).await?;
-    connects.start_load("planes", &front(WEB)).await?;
+    holds
+        .open_sessions("held", &front("echo", ECHO), SESSIONS)
+        .await?;
+    connects.start_load("planes", &front("web", WEB)).await?;
 
     let name = format!("deployment/{DATA_PLANE}");
     let restarted = site

@@ -22,7 +22,7 @@ const RENEWED: Duration = Duration::from_secs(60);
 
 /// By the page's commands, and then with certificates that end soon; no client notices either.
 pub(super) async fn by_page(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
-    client.start_load("upgrade", &front(WEB)).await?;
+    client.start_load("upgrade", &front("web", WEB)).await?;
     let upgraded = upgraded(site).await;
     let report = client.end("upgrade").await?;
     upgraded?;
@@ -42,7 +42,7 @@ async fn upgraded(site: &Site<'_>) -> Result<()> {
 /// read its certificate; then they hear of changes again. The certificate is renewed meanwhile. No client
 /// notices.
 pub(super) async fn certificates(site: &Site<'_>, client: &Client<'_>) -> Result<()> {
-    client.start_load("anew", &front(WEB)).await?;
+    client.start_load("anew", &front("web", WEB)).await?;
     let anew = made_anew(site).await;
     let report = client.end("anew").await?;
     anew?;
