@@ -15,8 +15,8 @@ use crate::listener;
 use crate::served::Served;
 use crate::shared::{Context, Shared};
 
-/// How often a worker says that it isn't stuck.
-const BEAT: Duration = Duration::from_secs(1);
+/// How often a worker says that it isn't stuck. Each time costs a wake or two, all night long.
+const BEAT: Duration = Duration::from_secs(3);
 
 /// The worker threads.
 #[derive(Debug)]

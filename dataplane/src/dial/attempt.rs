@@ -126,7 +126,7 @@ pub async fn connect(
     let stream = timeout_at(until, socket.connect(address))
         .await
         .map_err(|_| Cause::no_answer(start, until, Instant::now()))??;
-    let is_itself = address.ip().is_loopback() && stream.local_addr()? == stream.peer_addr()?;
+    let is_itself = address.ip().is_loopback() && stream.local_addr()? == address;
     let connection = Connection::new(stream);
     if is_itself {
         Err(Cause::Itself)

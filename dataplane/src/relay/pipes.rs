@@ -9,9 +9,8 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// What a pipe should hold: an unprivileged process may ask for up to `fs.pipe-max-size`, 1 MiB
-/// where nobody changed it.
-pub(super) const PIPE_BYTES: usize = 256 << 10;
+/// What a pipe should hold. Larger ones move bytes no cheaper, and there are fewer of them.
+pub(super) const PIPE_BYTES: usize = 128 << 10;
 
 /// A pipe that comes smaller is none. The kernel gives a user's pipes two pages each once all of them
 /// together have reached `fs.pipe-user-pages-soft`, which is 64 MiB where nobody changed it.
