@@ -27,6 +27,7 @@ mod entrances;
 mod gathering;
 mod grants;
 mod objects;
+mod pauses;
 pub(crate) mod pods;
 mod secrets;
 mod spread;
@@ -36,6 +37,7 @@ pub(crate) use entrances::KIND as ENTRANCE;
 use gathering::Gathering;
 pub(crate) use grants::list as grants;
 pub(crate) use objects::{data_plane, namespace, node, service_cidr, tcp_forward};
+use pauses::Pauses;
 pub(crate) use secrets::contents;
 pub(crate) use zones::Zones;
 
@@ -216,7 +218,7 @@ async fn follow<K>(
     let mut gathering = Gathering::new(sink.kind, apis.len());
     let mut complaints = Complaints::default();
     let watches = apis.into_iter().enumerate().map(|(i, api)| -> Watched<K> {
-        let watch = watcher(api, config.clone()).default_backoff();
+        let watch = watcher(api, config.clone()).backoff(Pauses::new());
         watch.map(move |event| (i, event)).boxed()
     });
     let mut watches = select_all(watches);

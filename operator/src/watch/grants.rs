@@ -13,7 +13,8 @@ use kube::{Api, Client};
 use tokio::time::{sleep_until, timeout};
 
 use super::{
-    Complaints, Gathering, Scope, Sink, Watched, apis, is_forbidden, is_not_there, is_unknown,
+    Complaints, Gathering, Pauses, Scope, Sink, Watched, apis, is_forbidden, is_not_there,
+    is_unknown,
 };
 use crate::index::{Event, Kind, Object, ReferenceGrant, Sight};
 use crate::lease::now;
@@ -133,7 +134,7 @@ impl Grants {
         self.gathering = Gathering::new(Kind::ReferenceGrant, apis.len());
         self.watches.clear();
         for (i, api) in apis.into_iter().enumerate() {
-            let watch = watcher(api, watcher::Config::default()).default_backoff();
+            let watch = watcher(api, watcher::Config::default()).backoff(Pauses::new());
             self.watches
                 .push(watch.map(move |event| (i, event)).boxed());
         }

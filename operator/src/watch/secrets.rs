@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{is_forbidden, word};
+use super::{Pauses, is_forbidden, word};
 use crate::index::{Contents, Event, Key, Kind, Object, Secret};
 use crate::metrics::Metrics;
 
@@ -130,7 +130,7 @@ impl Secrets {
         self.watching.insert(key.clone(), watching);
         let (namespace, name) = key.clone();
         let api = Api::<core::Secret>::namespaced(self.client.clone(), &namespace);
-        let watch = watch_object(api, &name).default_backoff().map(Some);
+        let watch = watch_object(api, &name).backoff(Pauses::new()).map(Some);
         let late = stream::once(async {
             tokio::time::sleep(PATIENCE).await;
             None

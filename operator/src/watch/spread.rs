@@ -11,7 +11,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::is_forbidden;
+use super::{Pauses, is_forbidden};
 use crate::metrics::Metrics;
 
 /// Each is a stream of its own.
@@ -84,7 +84,7 @@ where
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let ended = end.clone().cancelled_owned();
         let watch = watcher(api, self.config.clone());
-        let watch = watch.default_backoff().take_until(ended);
+        let watch = watch.backoff(Pauses::new()).take_until(ended);
         let named = watch.map(move |event| (name.clone(), life, event));
         self.watches.push(named.boxed());
         let watching = Watching {
