@@ -71,8 +71,25 @@ pub async fn ask(address: SocketAddr, text: &str) -> Result<String> {
 /// # Errors
 /// Refused, reset, no end in time, or no HTTP.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    request(address, path, &head).await
+}
+
+/// Posts JSON by HTTP.
+///
+/// # Errors
+/// Refused, reset, no end in time, or no HTTP.
+pub async fn post(address: SocketAddr, path: &str, body: &str) -> Result<Answer> {
+    let length = body.len();
+    let whole = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    request(address, path, &whole).await
+}
+
+async fn request(address: SocketAddr, path: &str, request: &str) -> Result<Answer> {
     let mut stream = dial(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let answer = async {
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();

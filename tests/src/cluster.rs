@@ -18,9 +18,11 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use kube::Client;
+use serde_json::{Value, json};
 
+use crate::client;
 use crate::cluster::access::Access;
 use crate::cluster::pki::Authority;
 use crate::cluster::plan::{AUDIT, Plan, Ports};
@@ -77,7 +79,7 @@ pub struct Cluster {
     pub scheduler: Option<Process>,
     authority: Authority,
     audit: PathBuf,
-    _ports: Ports,
+    ports: Ports,
 }
 
 impl Cluster {
@@ -109,7 +111,7 @@ impl Cluster {
             scheduler: None,
             authority: plan.authority,
             audit: lab.folder().join(AUDIT),
-            _ports: plan.ports,
+            ports: plan.ports,
         };
         cluster.ready().await?;
         if options.controllers == Controllers::Run {
@@ -128,6 +130,22 @@ impl Cluster {
     /// There is no log.
     pub fn audit(&self) -> Result<String> {
         std::fs::read_to_string(&self.audit).context("the audit log")
+    }
+
+    /// Has etcd forget every state but the present one.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub async fn compact(&self) -> Result<()> {
+        let etcd = self.ports.etcd();
+        // Of a key that may not be there; base64 of "/".
+        let now = client::post(etcd, "/v3/kv/range", r#"{"key": "Lw=="}"#).await?;
+        let now: Value = serde_json::from_str(&now.body)?;
+        let revision = now.pointer("/header/revision").context("a revision")?;
+        let compact = json!({"revision": revision, "physical": true}).to_string();
+        let done = client::post(etcd, "/v3/kv/compaction", &compact).await?;
+        ensure!(done.status == 200, "{done:?}");
+        Ok(())
     }
 
     /// Waits until the API server says that it is ready.

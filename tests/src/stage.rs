@@ -1,6 +1,7 @@
 //! Edge. Operators and data planes as processes around one API server, in a namespace of the test.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +14,10 @@ use crate::fixtures::mk_pool;
 use crate::lab::Lab;
 use crate::process::Process;
 use crate::programs;
+
+mod manifests;
+
+pub use manifests::{forward, service};
 
 /// What a busy machine may need for a condition, an election included.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -34,6 +39,8 @@ pub struct DataPlane {
     pub ip: IpAddr,
     /// Where /readyz and /metrics are.
     pub health: SocketAddr,
+    /// Where /debug/forwards is.
+    pub admin: SocketAddr,
 }
 
 /// An operator process.
@@ -109,32 +116,39 @@ impl<'a> Stage<'a> {
         self.operator_with(n, &["--insecure-transport"]).await
     }
 
-    /// The same with other options about its transport.
+    /// The same with other options.
     ///
     /// # Errors
     /// It ends, or isn't ready in time.
-    pub async fn operator_with(&self, n: u16, transport: &[&str]) -> Result<Operator> {
-        let (push, health, admin) = (
-            loopback(9000 + n * 10),
-            loopback(9002 + n * 10),
-            loopback(9003 + n * 10),
-        );
+    pub async fn operator_with(&self, n: u16, options: &[&str]) -> Result<Operator> {
+        let operator = self.operator_through(n, self.cluster.kubeconfig(), options)?;
+        let started = ready(operator.health).await;
+        started.with_context(|| format!("operator-{n}"))?;
+        Ok(operator)
+    }
+
+    /// Starts operator number `n`, which reaches the API server by this kubeconfig.
+    ///
+    /// # Errors
+    /// It isn't built.
+    pub fn operator_through(
+        &self,
+        n: u16,
+        kubeconfig: &Path,
+        options: &[&str],
+    ) -> Result<Operator> {
+        let name = format!("operator-{n}");
+        let at = |flag, port| (format!("{flag}={}", loopback(port)), loopback(port));
+        let (push_flag, push) = at("--push", 9000 + n * 10);
+        let (health_flag, health) = at("--health", 9002 + n * 10);
+        let (admin_flag, _) = at("--admin", 9003 + n * 10);
         let program = programs::operator()?
-            .env("KUBECONFIG", self.cluster.kubeconfig())
-            .args(transport.iter().copied())
-            .args(["--push", &push.to_string(), "--health", &health.to_string()])
-            .args([
-                "--admin",
-                &admin.to_string(),
-                "--identity",
-                &format!("operator-{n}"),
-            ]);
-        let process = self.lab.start(&format!("operator-{n}"), &program)?;
-        ready(health)
-            .await
-            .with_context(|| format!("operator-{n}"))?;
+            .env("KUBECONFIG", kubeconfig)
+            .args(options.iter().copied())
+            .args([push_flag, health_flag, admin_flag])
+            .args(["--identity", &name]);
         Ok(Operator {
-            process,
+            process: self.lab.start(&name, &program)?,
             push,
             health,
         })
@@ -195,6 +209,7 @@ impl<'a> Stage<'a> {
             process,
             ip,
             health,
+            admin,
         })
     }
 
@@ -257,39 +272,4 @@ pub async fn ready(health: SocketAddr) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// A Service without a selector and one EndpointSlice of it with these ready endpoints.
-#[must_use]
-pub fn service(name: &str, endpoints: &[SocketAddr]) -> String {
-    let port = endpoints.first().map_or(80, SocketAddr::port);
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-        "spec": {"ports": [{"name": "http", "port": 80}]},
-    });
-    let endpoint =
-        |address: &SocketAddr| json!({"addresses": [address.ip()], "conditions": {"ready": true}});
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4", "ports": [{"name": "http", "port": port}],
-        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-    });
-    format!("{service}\n---\n{slice}\n---\n")
-}
-
-/// A TcpForward on `port` to the port `http` of a Service.
-#[must_use]
-pub fn forward(name: &str, port: u16, service: &str) -> String {
-    let forward = json!({
-        "apiVersion": "tcpforward.dev/v1alpha1", "kind": "TcpForward", "metadata": {"name": name},
-        "spec": {
-            "listener": {"port": port},
-            "relay": {
-                "dial": {"timeout": "300ms", "deadline": "3s"},
-                "targets": [{"name": "a", "service": {"name": service, "port": "http"}}],
-            },
-        },
-    });
-    format!("{forward}\n---\n")
 }

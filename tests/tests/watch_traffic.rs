@@ -2,8 +2,6 @@
 //! whoever dies, traffic goes on.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -12,7 +10,7 @@ use tcpforward_tests::echo::{Behaviour, Server};
 use tcpforward_tests::eventually::eventually;
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::stage::{self, DataPlane, SOON, Stage};
-use tokio::task::JoinSet;
+use tcpforward_tests::traffic::{Traffic, answers, name_of};
 
 async fn server(ip: u8, name: &str) -> Result<Server> {
     // One port for all: an EndpointSlice has one for all its endpoints.
@@ -23,70 +21,8 @@ async fn server(ip: u8, name: &str) -> Result<Server> {
     .await
 }
 
-async fn name_of(address: SocketAddr) -> Result<String> {
-    let answer = client::get(address, "/").await?;
-    ensure!(answer.status == 200, "{answer:?}");
-    Ok(answer.body.trim().to_owned())
-}
-
-async fn answers(address: SocketAddr, expected: &str) -> Result<()> {
-    eventually(&format!("{expected} to answer"), SOON, async || {
-        let name = name_of(address).await?;
-        ensure!(name == expected, "{name}");
-        Ok(())
-    })
-    .await
-}
-
 fn at(dataplane: &DataPlane, port: u16) -> SocketAddr {
     SocketAddr::new(dataplane.ip, port)
-}
-
-/// Requests that go on until it is asked for the count; any failure is kept.
-struct Traffic {
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicUsize>,
-    task: JoinSet<Result<()>>,
-}
-
-impl Traffic {
-    fn start(address: SocketAddr) -> Self {
-        let (stop, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&served));
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            while !stopped.load(Ordering::Relaxed) {
-                name_of(address).await?;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        });
-        Self { stop, served, task }
-    }
-
-    /// Waits until this many more requests were served.
-    async fn more(&self, requests: usize) -> Result<()> {
-        let goal = self.served.load(Ordering::Relaxed) + requests;
-        eventually("requests to be served", SOON, async || {
-            let served = self.served.load(Ordering::Relaxed);
-            ensure!(
-                served >= goal,
-                "{served} of {goal}; ended: {}",
-                self.task.is_empty()
-            );
-            Ok(())
-        })
-        .await
-    }
-
-    async fn end(mut self) -> Result<usize> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task
-            .join_next()
-            .await
-            .context("the traffic's task")???;
-        Ok(self.served.load(Ordering::Relaxed))
-    }
 }
 
 /// What kubectl shows of a forward that is served.
@@ -186,11 +122,11 @@ fn an_operator_that_is_killed_costs_no_request() -> Result<()> {
         operator.process.signal(Signal::KILL)?;
         operator.process.end(SOON).await?;
         traffic.more(200).await?;
-        let served = traffic
+        let seen = traffic
             .end()
             .await
             .context("a request failed without the operator")?;
-        ensure!(served >= 250);
+        ensure!(seen.served >= 250);
 
         dataplane.process.signal(Signal::KILL)?;
         dataplane.process.end(SOON).await?;

@@ -35,6 +35,11 @@ impl Ports {
     pub(super) fn api(&self) -> SocketAddr {
         self.api.address()
     }
+
+    /// Where its storage is.
+    pub(super) fn etcd(&self) -> SocketAddr {
+        self.etcd.address()
+    }
 }
 
 impl<'a> Plan<'a> {
