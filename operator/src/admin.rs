@@ -71,8 +71,9 @@ impl Insight {
         }
         match &self.lease_name {
             Some((namespace, name)) if !self.lease.borrow().met() => Err(format!(
-                "the Lease {namespace}/{name} was not read yet; check that the operator may get, \
-                 create and update leases.coordination.k8s.io in namespace {namespace}"
+                "the Lease {namespace}/{name} was not read yet, or not compared with those of other \
+                 operators; the log says why; check that the operator may get, create and update \
+                 leases.coordination.k8s.io in namespace {namespace}, and list them in the cluster"
             )),
             _ => self.serving.as_ref().map_or(Ok(()), |serving| {
                 let missing = "there is no certificate to show to data planes; the log says why";

@@ -18,7 +18,7 @@ use crate::controller::Writing;
 use crate::files;
 use crate::identity::{Identity, serving};
 use crate::index::Index;
-use crate::lease::{Election, LeaseView, Timing};
+use crate::lease::{Election, LeaseView, Overlap, Timing};
 use crate::metrics::Metrics;
 use crate::patch::{Queue, Work, Writer};
 use crate::pods::Pods;
@@ -61,6 +61,9 @@ pub enum Error {
     /// Two operators share a registry.
     #[error("metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
+    /// Another operator serves what this one is to.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
     /// Data planes can't be served.
     #[error(transparent)]
     Push(#[from] push::Error),
@@ -120,9 +123,9 @@ fn lead(
     let metrics = Metrics::new(&Registry::new())?;
     let (election, lease) = Election::new(
         client.clone(),
-        &config.lease_namespace,
-        &config.lease_name,
+        (&config.lease_namespace, &config.lease_name),
         &identity,
+        config.scope.clone(),
         Timing::default(),
         metrics.clone(),
     );
@@ -165,7 +168,8 @@ fn lead(
     tasks.spawn("the watch of pods", done(of_pods));
     let scope = config.scope.clone();
     let watches = kubernetes::run(client, scope, asked, events, metrics, stop.clone());
-    tasks.spawn("the Lease", done(election.run(stop.clone())));
+    let election = election.run(stop.clone());
+    tasks.spawn("the Lease", async { Ok(election.await?) });
     tasks.spawn("a watch", done(watches));
     let controller = core.controller.with_pods(pods).within(config.scope);
     let controller = controller.run(inbox, stop.clone());

@@ -1,123 +1,42 @@
-//! Edge. Leader election on a Lease: which replica writes, and which epoch every replica is in.
+//! Edge. Leader election on a Lease: which replica writes, and which epoch every replica is in; and whether
+//! this operator may serve at all, beside those with other Leases.
 
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::watch::Scope;
 
+mod others;
 mod rule;
+mod view;
 
+use others::{Claim, LABEL, Others, Verdict};
+pub use others::{Overlap, Shared};
 pub use rule::Timing;
 use rule::{Rule, Step};
-
-/// The Lease as this replica sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseView {
-    epoch: u64,
-    held: Until,
-    fresh: Until,
-    met: Met,
-}
-
-/// Whether the Lease was ever read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Met {
-    No,
-    Yes,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
-    Always,
-    Never,
-    Time(Instant),
-}
-
-impl Until {
-    fn includes(self, now: Instant) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Time(end) => now <= end,
-        }
-    }
-}
-
-impl LeaseView {
-    /// A process that shares its data planes with nobody: epoch 0, always fresh.
-    #[must_use]
-    pub fn alone() -> Self {
-        Self {
-            epoch: 0,
-            held: Until::Always,
-            fresh: Until::Always,
-            met: Met::Yes,
-        }
-    }
-
-    /// Nothing is known of the Lease yet.
-    #[must_use]
-    pub fn unseen() -> Self {
-        Self::seen(0, None, None)
-    }
-
-    pub(crate) fn seen(
-        epoch: u64,
-        held_until: Option<Instant>,
-        fresh_until: Option<Instant>,
-    ) -> Self {
-        let until = |time: Option<Instant>| time.map_or(Until::Never, Until::Time);
-        Self {
-            epoch,
-            held: until(held_until),
-            fresh: until(fresh_until),
-            met: match fresh_until {
-                Some(_) => Met::Yes,
-                None => Met::No,
-            },
-        }
-    }
-
-    /// Whether the Lease was ever read, or there is none to read.
-    #[must_use]
-    pub fn met(&self) -> bool {
-        self.met == Met::Yes
-    }
-
-    /// `leaseTransitions`; 0 without a Lease.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Whether this replica may write; to be asked before each write.
-    #[must_use]
-    pub fn holds(&self, now: Instant) -> bool {
-        match self.held {
-            Until::Time(end) => now < end,
-            held => held.includes(now),
-        }
-    }
-
-    /// Whether the Lease was seen moving within two lease durations.
-    #[must_use]
-    pub fn fresh(&self, now: Instant) -> bool {
-        self.fresh.includes(now)
-    }
-}
+pub use view::LeaseView;
 
 /// Takes part in the election until shutdown.
 pub struct Election {
     api: Api<Lease>,
+    namespace: String,
     name: String,
+    /// Those of all operators.
+    all: Api<Lease>,
     rule: Rule,
+    watched: Scope,
+    others: Others,
+    /// The claim that nobody stood in the way of.
+    cleared: Option<Claim>,
+    waits_for: Option<Overlap>,
     timing: Timing,
     view: watch::Sender<LeaseView>,
     metrics: Metrics,
@@ -127,21 +46,27 @@ pub struct Election {
 }
 
 impl Election {
-    /// A candidate, and what it will see.
+    /// A candidate for an operator that watches that, and what it will see.
     #[must_use]
     pub fn new(
         client: Client,
-        namespace: &str,
-        name: &str,
+        (namespace, name): (&str, &str),
         identity: &str,
+        watched: Scope,
         timing: Timing,
         metrics: Metrics,
     ) -> (Self, watch::Receiver<LeaseView>) {
         let (view, seen) = watch::channel(LeaseView::unseen());
         let election = Self {
-            api: Api::namespaced(client, namespace),
+            api: Api::namespaced(client.clone(), namespace),
+            all: Api::all(client),
+            namespace: namespace.to_owned(),
             name: name.to_owned(),
-            rule: Rule::new(namespace, name, identity, timing),
+            rule: Rule::new(namespace, name, identity, watched.clone(), timing),
+            watched,
+            others: Others::new(timing),
+            cleared: None,
+            waits_for: None,
             timing,
             view,
             metrics,
@@ -152,9 +77,16 @@ impl Election {
     }
 
     /// Holds or watches the Lease; gives it away on shutdown.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// Another operator serves what this one is to.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Overlap> {
         loop {
             self.turn().await;
+            if let Err(overlap) = self.look_at_others().await {
+                self.give_away(Rule::withdrawal).await;
+                return Err(overlap);
+            }
             self.publish();
             let pause = self.pause();
             tokio::select! {
@@ -162,8 +94,47 @@ impl Election {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.release().await;
+        self.give_away(Rule::release).await;
         self.publish();
+        Ok(())
+    }
+
+    /// Once for each claim: whether one that was made before it stands in the way.
+    async fn look_at_others(&mut self) -> Result<(), Overlap> {
+        let claim = self.rule.claim();
+        let Some(claim) = claim.filter(|claim| self.cleared.as_ref() != Some(claim)) else {
+            return Ok(());
+        };
+        let (label, value) = LABEL;
+        let selector = ListParams::default().labels(&format!("{label}={value}"));
+        let leases = match self.call(self.all.list(&selector)).await {
+            Ok(leases) => leases.items,
+            Err(failure) => {
+                self.failed(&failure);
+                return Ok(());
+            }
+        };
+        let own = (self.namespace.as_str(), self.name.as_str());
+        let verdict = self.others.look(own, &self.watched, &claim, leases, now());
+        match verdict {
+            Verdict::Free => self.cleared = Some(claim),
+            Verdict::Refused(overlap) => return Err(overlap),
+            Verdict::Waits(overlap) if self.waits_for.as_ref() != Some(&overlap) => {
+                tracing::warn!(%overlap, "waits to see whether another operator lives");
+                self.waits_for = Some(overlap);
+            }
+            Verdict::Waits(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What may be known: nothing of a Lease whose claim may be void.
+    fn seen(&self) -> LeaseView {
+        match &self.cleared {
+            None => LeaseView::unseen(),
+            cleared if *cleared == self.rule.claim() => self.rule.view(),
+            Some(_) => self.rule.view().of_another(),
+        }
     }
 
     /// One look at the Lease, or one renewal, and what follows from it.
@@ -209,8 +180,8 @@ impl Election {
         }
     }
 
-    async fn release(&mut self) {
-        let Some(lease) = self.rule.release(now(), Timestamp::now()) else {
+    async fn give_away(&mut self, how: fn(&Rule, Instant, Timestamp) -> Option<Lease>) {
+        let Some(lease) = how(&self.rule, now(), Timestamp::now()) else {
             return;
         };
         // Nothing is written from here on, whatever the server answers.
@@ -235,7 +206,7 @@ impl Election {
     }
 
     fn publish(&mut self) {
-        let (now, next) = (now(), self.rule.view());
+        let (now, next) = (now(), self.seen());
         self.metrics.leader.set(i64::from(next.holds(now)));
         self.metrics
             .epoch

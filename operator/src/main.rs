@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     };
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ app::Error::Push(push::Error::NotLoopback { .. })) => unusable(&error),
+        Err(
+            error @ (app::Error::Overlap(_) | app::Error::Push(push::Error::NotLoopback { .. })),
+        ) => unusable(&error),
         Err(error) => failed(&error),
     }
 }

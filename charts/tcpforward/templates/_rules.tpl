@@ -3,6 +3,10 @@
 
 {{/* Of the whole cluster, however few namespaces are watched. */}}
 {{- define "tcpforward.rules.cluster" -}}
+{{- /* Operators see each other by their Leases, wherever they are. */ -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [list]
 - apiGroups: [authentication.k8s.io]
   resources: [tokenreviews]
   verbs: [create]

@@ -5,11 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 
-use super::{LeaseView, Met};
+use super::LeaseView;
+use super::others::{CLAIM, Claim, KEPT, WATCHED, claim_of, is_covered};
+use super::view::Met;
+use crate::watch::Scope;
+
+mod records;
 
 /// How long each step of an election takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +55,20 @@ pub(crate) struct Rule {
     name: String,
     identity: String,
     timing: Timing,
+    watched: Scope,
     seen: Seen,
+    /// Whether the record was seen moving: whoever moves it lived with us.
+    lively: Lively,
     held_until: Option<Instant>,
     /// Highest epoch ever seen, so that a Lease made anew never goes back.
     epoch: u64,
     met: Met,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lively {
+    No,
+    Yes,
 }
 
 #[derive(Debug)]
@@ -66,13 +79,21 @@ enum Seen {
 }
 
 impl Rule {
-    pub(crate) fn new(namespace: &str, name: &str, identity: &str, timing: Timing) -> Self {
+    pub(crate) fn new(
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        watched: Scope,
+        timing: Timing,
+    ) -> Self {
         Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             identity: identity.to_owned(),
             timing,
+            watched,
             seen: Seen::Nothing,
+            lively: Lively::No,
             held_until: None,
             epoch: 0,
             met: Met::No,
@@ -83,6 +104,7 @@ impl Rule {
     pub(crate) fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         let Some(lease) = lease else {
             self.seen = Seen::Absent;
+            self.lively = Lively::No;
             self.held_until = None;
             return;
         };
@@ -93,7 +115,11 @@ impl Rule {
         self.met = Met::Yes;
         let moved = match &self.seen {
             Seen::Record { lease: old, moved } if old.spec == lease.spec => *moved,
-            _ => now,
+            Seen::Record { .. } => {
+                self.lively = Lively::Yes;
+                now
+            }
+            Seen::Absent | Seen::Nothing => now,
         };
         let lease = Box::new(lease);
         self.seen = Seen::Record { lease, moved };
@@ -103,6 +129,7 @@ impl Rule {
     pub(crate) fn written(&mut self, lease: Lease, asked: Instant, now: Instant) {
         let ours = holder(&lease) == self.identity;
         self.observe(Some(lease), now);
+        self.lively = Lively::Yes;
         self.held_until = ours.then(|| asked + self.timing.renew_deadline);
     }
 
@@ -118,14 +145,36 @@ impl Rule {
             Seen::Absent => return Step::Create(self.new_lease(wall)),
             Seen::Record { lease, moved } => (lease, *moved),
         };
+        let claim = self.kept(lease, moved, now);
         if holder(lease) == self.identity {
-            return Step::Replace(self.renewed(lease, wall));
+            return Step::Replace(self.renewed(lease, claim, wall));
         }
         let free = holder(lease).is_empty() || now >= moved + self.duration_of(lease);
         if free {
-            return Step::Replace(self.taken(lease, wall));
+            return Step::Replace(self.taken(lease, claim, wall));
         }
         Step::Look
+    }
+
+    /// The claim that the record has, if it goes on: the install has not been away, and does not watch more
+    /// than it said.
+    fn kept(&self, lease: &Lease, moved: Instant, now: Instant) -> Option<String> {
+        let goes_on = self.lively == Lively::Yes
+            && now < moved + KEPT * self.timing.duration
+            && is_covered(&self.watched, lease);
+        match claim_of(lease) {
+            Claim::At(version) if goes_on => Some(version),
+            Claim::At(_) | Claim::Never => None,
+        }
+    }
+
+    /// Since when the install claims what this replica watches; `None` while its Lease says nothing.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        match &self.seen {
+            Seen::Record { lease, .. } if is_covered(&self.watched, lease) => Some(claim_of(lease)),
+            Seen::Record { lease, .. } if !holder(lease).is_empty() => Some(Claim::Never),
+            Seen::Record { .. } | Seen::Absent | Seen::Nothing => None,
+        }
     }
 
     /// The record that gives the Lease away, if it is ours.
@@ -136,10 +185,24 @@ impl Rule {
         if !self.holds(now) || holder(lease) != self.identity {
             return None;
         }
-        let mut released = self.renewed(lease, wall);
+        let claim = match claim_of(lease) {
+            Claim::At(version) => Some(version),
+            Claim::Never => None,
+        };
+        let mut released = self.renewed(lease, claim, wall);
         if let Some(spec) = &mut released.spec {
             spec.holder_identity = Some(String::new());
             spec.lease_duration_seconds = Some(1);
+        }
+        Some(released)
+    }
+
+    /// The same without a claim: it is in nobody's way.
+    pub(crate) fn withdrawal(&self, now: Instant, wall: Timestamp) -> Option<Lease> {
+        let mut released = self.release(now, wall)?;
+        if let Some(annotations) = &mut released.metadata.annotations {
+            annotations.remove(CLAIM);
+            annotations.remove(WATCHED);
         }
         Some(released)
     }
@@ -156,10 +219,7 @@ impl Rule {
             Seen::Absent | Seen::Nothing => None,
         };
         let fresh_until = moved.map(|at| at + 2 * self.timing.duration);
-        LeaseView {
-            met: self.met,
-            ..LeaseView::seen(self.epoch, self.held_until, fresh_until)
-        }
+        LeaseView::seen(self.epoch, self.held_until, fresh_until).with(self.met)
     }
 
     fn duration_of(&self, lease: &Lease) -> Duration {
@@ -169,65 +229,6 @@ impl Rule {
             .and_then(|spec| spec.lease_duration_seconds)
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map_or(self.timing.duration, Duration::from_secs)
-    }
-
-    fn new_lease(&self, wall: Timestamp) -> Lease {
-        Lease {
-            metadata: ObjectMeta {
-                namespace: Some(self.namespace.clone()),
-                name: Some(self.name.clone()),
-                ..Default::default()
-            },
-            spec: Some(self.record(self.next_epoch(None, wall), wall, wall)),
-        }
-    }
-
-    fn taken(&self, lease: &Lease, wall: Timestamp) -> Lease {
-        let old = lease.spec.as_ref().and_then(|spec| spec.lease_transitions);
-        Lease {
-            metadata: written_metadata(lease),
-            spec: Some(self.record(self.next_epoch(old, wall), wall, wall)),
-        }
-    }
-
-    fn renewed(&self, lease: &Lease, wall: Timestamp) -> Lease {
-        let spec = lease.spec.clone().unwrap_or_default();
-        let acquired = spec.acquire_time.map_or(wall, |time| time.0);
-        let epoch = spec.lease_transitions.unwrap_or_default();
-        Lease {
-            metadata: written_metadata(lease),
-            spec: Some(self.record(epoch, acquired, wall)),
-        }
-    }
-
-    fn record(&self, epoch: i32, acquired: Timestamp, renewed: Timestamp) -> LeaseSpec {
-        let seconds = i32::try_from(self.timing.duration.as_secs()).unwrap_or(i32::MAX);
-        LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: Some(seconds),
-            acquire_time: Some(MicroTime(acquired)),
-            renew_time: Some(MicroTime(renewed)),
-            lease_transitions: Some(epoch),
-            ..Default::default()
-        }
-    }
-
-    /// More than the record, than any epoch seen, and at least the Unix time in minutes: a Lease
-    /// that was made anew, restored from a backup or made by hand is ahead of what data planes
-    /// have applied too.
-    fn next_epoch(&self, old: Option<i32>, wall: Timestamp) -> i32 {
-        let minutes = i32::try_from(wall.as_second() / 60).unwrap_or(i32::MAX);
-        let seen = i32::try_from(self.epoch).unwrap_or(i32::MAX);
-        let last = old.unwrap_or_default().max(seen);
-        last.saturating_add(1).max(minutes)
-    }
-}
-
-/// What a replace needs, labels and annotations of others kept; managedFields would only be noise.
-fn written_metadata(lease: &Lease) -> ObjectMeta {
-    ObjectMeta {
-        managed_fields: None,
-        ..lease.metadata.clone()
     }
 }
 
@@ -250,6 +251,8 @@ fn transitions(lease: &Lease) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
     use super::*;
     use crate::lease::now;
 
@@ -260,7 +263,7 @@ mod tests {
     }
 
     fn rule(identity: &str) -> Rule {
-        Rule::new("ns", "l", identity, Timing::default())
+        Rule::new("ns", "l", identity, Scope::All, Timing::default())
     }
 
     fn created_by(identity: &str, now: Instant) -> Lease {
@@ -370,5 +373,46 @@ mod tests {
         b.observe(Some(created_by("a", now)), now);
         assert!(b.view().fresh(now + Duration::from_secs(30)));
         assert!(!b.view().fresh(now + Duration::from_millis(30_001)));
+    }
+
+    fn claim_written(step: Step) -> Option<String> {
+        let Step::Replace(lease) = step else {
+            panic!("no write: {step:?}")
+        };
+        lease.metadata.annotations.unwrap().remove(CLAIM)
+    }
+
+    #[test]
+    fn a_claim_goes_on_only_with_a_peer_that_saw_it_live() {
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut lease = created_by("a", start);
+        lease.metadata.resource_version = Some("40".to_owned());
+        let mut renewed = lease.clone();
+        renewed.spec.as_mut().unwrap().renew_time =
+            Some(MicroTime(wall() + Duration::from_secs(2)));
+        let mut b = rule("b");
+        b.observe(Some(lease.clone()), start);
+        assert_eq!(
+            claim_written(b.step(at(15), wall())),
+            None,
+            "never seen alive"
+        );
+        b.observe(Some(renewed.clone()), at(2));
+        let kept = Some("40".to_owned());
+        assert_eq!(claim_written(b.step(at(17), wall())), kept);
+        assert_eq!(b.claim(), Some(Claim::At("40".to_owned())));
+        assert_eq!(claim_written(b.step(at(32), wall())), None, "too late");
+        let mut more = Rule::new("ns", "l", "b", Scope::All, Timing::default());
+        more.observe(Some(lease), start);
+        let annotations = renewed.metadata.annotations.as_mut().unwrap();
+        annotations.insert(WATCHED.to_owned(), "shop".to_owned());
+        more.observe(Some(renewed), at(2));
+        assert_eq!(
+            claim_written(more.step(at(17), wall())),
+            None,
+            "it said less"
+        );
+        assert_eq!(more.claim(), Some(Claim::Never));
     }
 }

@@ -171,10 +171,14 @@ fn has_heard_all(shared: &Shared, stream: &Stream, world: Option<&World>) -> boo
     serves || world.is_none_or(|world| stream.holds_all_of(world))
 }
 
-/// `None` until the first whole pass was computed: a half-known world is never told.
+/// `None` until the first whole pass was computed: a half-known world is never told. Nor is one that
+/// another operator may serve.
 fn world(shared: &Shared, stream: &Stream, seat: &Seat) -> Option<World> {
     let published = shared.published.borrow().clone()?;
     let lease = *shared.lease.borrow();
+    if !lease.met() {
+        return None;
+    }
     let hello = stream.hello();
     Some(World {
         operator: shared.identity.clone(),

@@ -124,7 +124,8 @@ async fn what_was_not_acknowledged_is_sent_again_on_the_next_stream() {
 #[tokio::test]
 async fn a_stale_replica_serves_newcomers_only() {
     let operator = Operator::start();
-    operator.lease.send_replace(LeaseView::unseen());
+    let long_ago = LeaseView::seen(7, None, Some(crate::lease::now()));
+    operator.lease.send_replace(long_ago);
     operator.publish(&[("a", 1)]);
     assert!(operator.connect(&hello("new")).await.update().await.full);
     let holding = Hello {
