@@ -84,9 +84,9 @@ impl Published {
     ) -> Self {
         let mut pools = Arc::clone(&self.pools);
         for (pool, snapshot) in snapshots {
-            let wanted = Wanted::new(snapshot);
-            let old = pools.get(&pool).map(|old| old.version);
-            if old != Some(wanted.version) {
+            let old = pools.get(&pool);
+            let wanted = Wanted::new(snapshot).after(old.unwrap_or(&self.empty));
+            if old.map(|old| old.version) != Some(wanted.version) {
                 Arc::make_mut(&mut pools).insert(pool, wanted);
             }
         }

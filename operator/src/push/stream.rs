@@ -3,77 +3,27 @@
 //! A set counts as held only once the data plane has said so. Whatever is in doubt becomes a full
 //! set; whatever breaks the rules ends the stream, and the data plane starts over.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcpforward_protocol::answer::{Applied, Hello, Source};
 use tcpforward_protocol::delta::{Delta, Scope};
 use tcpforward_protocol::feature;
 use tcpforward_protocol::proto::{self, to_data_plane::Message};
-use tcpforward_protocol::snapshot::{Protected, Snapshot};
+use tcpforward_protocol::snapshot::Protected;
 use tcpforward_protocol::version::Version;
 
 mod close;
+mod world;
 
 pub(crate) use close::Close;
+pub(crate) use world::{Lease, Wanted, World};
 
 /// A data plane that has not answered a change for this long is not there, or stuck.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A set with its name, which costs 256 hashes to compute.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) version: Version,
-}
-
-impl Wanted {
-    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
-        let version = snapshot.version();
-        Self { snapshot, version }
-    }
-}
-
-/// Everything outside a stream that decides what it says.
-#[derive(Clone, Debug)]
-pub(crate) struct World {
-    pub(crate) operator: String,
-    pub(crate) wanted: Wanted,
-    pub(crate) zone: String,
-    pub(crate) lease: Lease,
-    pub(crate) share: proto::Share,
-}
-
-/// Whether this replica's word about the world may be old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lease {
-    /// The Lease was seen moving, or there is none to see.
-    Fresh { epoch: u64 },
-    /// It was not: only a data plane that holds nothing is better off with what is known here.
-    Stale,
-}
-
-/// Of a set that comes from a stale replica: below the epoch of every fresh one, but more than
-/// such a replica says of itself, so that the data plane leaves it once it has that set.
-const STALE_SET: u64 = 1;
-
-impl Lease {
-    /// The epoch to greet with: a data plane that has applied any leaves a replica that says 0.
-    pub(crate) fn says(self) -> u64 {
-        match self {
-            Self::Fresh { epoch } => epoch,
-            Self::Stale => 0,
-        }
-    }
-
-    /// The epoch of what is pushed.
-    pub(crate) fn pushes(self) -> u64 {
-        match self {
-            Self::Fresh { epoch } => epoch,
-            Self::Stale => STALE_SET,
-        }
-    }
-}
+/// A data plane that holds what this replica never knew may be ahead of it: its watches, or the whole
+/// process, may have been held. They get this long to catch up, before it is told what is known here.
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is to be sent, and of which size it is, for the metrics.
 #[derive(Debug, Default, PartialEq)]
@@ -88,6 +38,8 @@ pub(crate) struct Stream {
     hello: Hello,
     held: Held,
     in_flight: Option<InFlight>,
+    /// Since when it is asked to go on from what it never knew.
+    puzzled: Option<Instant>,
     nonce: u64,
     /// Highest epoch that the data plane has applied, on whatever stream.
     epoch: u64,
@@ -118,6 +70,7 @@ impl Stream {
             epoch: hello.epoch,
             hello,
             in_flight: None,
+            puzzled: None,
             nonce: 0,
             welcome: None,
             share: None,
@@ -130,7 +83,8 @@ impl Stream {
 
     /// When to call `next` again if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.in_flight.as_ref().map(|f| f.sent + ACK_TIMEOUT)
+        let answer = self.in_flight.as_ref().map(|f| f.sent + ACK_TIMEOUT);
+        answer.or_else(|| self.puzzled.map(|since| since + SETTLE))
     }
 
     /// A hello after the first: the data plane has chosen another source.
@@ -145,6 +99,7 @@ impl Stream {
         }
         // An answer that is still under way is about an update that no longer counts.
         self.in_flight = None;
+        self.puzzled = None;
         self.epoch = self.epoch.max(hello.epoch);
         self.holds(hello.version);
         self.hello = hello;
@@ -212,7 +167,7 @@ impl Stream {
             }
             return Ok(outgoing);
         }
-        if source && self.may_push(world) {
+        if source && self.may_push(world) && self.knows_its_place(world, now) {
             self.can_protect(world)?;
             self.push(world, now, &mut outgoing);
         }
@@ -254,6 +209,21 @@ impl Stream {
                 Lease::Stale => false,
             },
         }
+    }
+
+    /// Whether what is wanted here comes after what is held there, or has been wanted for long enough.
+    fn knows_its_place(&mut self, world: &World, now: Instant) -> bool {
+        let is_puzzling = match (&self.held, world.lease) {
+            // Who has no peers has nobody to be behind.
+            (_, Lease::Fresh { epoch: 0 } | Lease::Stale) => false,
+            (Held::Named(version), Lease::Fresh { .. }) => !world.wanted.follows(*version),
+            (Held::Nothing | Held::Set(_), Lease::Fresh { .. }) => false,
+        };
+        if !is_puzzling {
+            self.puzzled = None;
+            return true;
+        }
+        now >= *self.puzzled.get_or_insert(now) + SETTLE
     }
 
     fn push(&mut self, world: &World, now: Instant, outgoing: &mut Outgoing) {

@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use tcpforward_protocol::snapshot::Snapshot;
+
 use super::*;
 use crate::lease::now;
 use crate::push::fixtures::{hello, snapshot};
@@ -105,16 +109,59 @@ fn a_data_plane_that_holds_the_wanted_set_gets_nothing_and_then_a_delta() {
 }
 
 #[test]
-fn a_data_plane_that_holds_an_unknown_set_gets_everything() {
-    let other = world(&[("x", 1)]).wanted.version;
-    let mut stream = Stream::new(Hello {
-        version: Some(other),
+fn a_data_plane_that_holds_an_unknown_set_gets_everything_after_a_while() {
+    let start = now();
+    let (mut stream, wanted) = (holding("x"), world(&[("a", 1)]));
+    let mut at = |millis| {
+        let time = start + Duration::from_millis(millis);
+        words(&stream.next(&wanted, time).unwrap())
+    };
+    assert_eq!(at(0), ["welcome node-1 z 5", "share 0/1"]);
+    assert!(at(1_999).is_empty());
+    assert_eq!(at(2_000), ["full 1 +n/a -"]);
+}
+
+/// The source of a data plane that holds one forward.
+fn holding(name: &str) -> Stream {
+    Stream::new(Hello {
+        version: Some(world(&[(name, 1)]).wanted.version),
+        epoch: 5,
         ..hello("u")
+    })
+}
+
+#[test]
+fn a_replica_that_is_behind_catches_up_and_says_nothing_old() {
+    let mut stream = holding("new");
+    let start = now();
+    let said = stream.next(&world(&[("old", 1)]), start).unwrap();
+    assert_eq!(words(&said), ["welcome node-1 z 5", "share 0/1"]);
+    assert_eq!(stream.deadline(), Some(start + SETTLE));
+    assert!(next(&mut stream, &world(&[("new", 1)])).is_empty());
+    let more = world(&[("new", 2)]);
+    assert_eq!(next(&mut stream, &more), ["delta 1 +n/new -"]);
+}
+
+#[test]
+fn a_replica_that_is_ahead_says_so_at_once() {
+    let mut stream = holding("old");
+    let mut wanted = world(&[("new", 1)]);
+    wanted.wanted = wanted.wanted.after(&world(&[("old", 1)]).wanted);
+    let said = next(&mut stream, &wanted);
+    assert_eq!(said.last().unwrap(), "full 1 +n/new -");
+}
+
+#[test]
+fn who_has_no_peers_waits_for_nobody() {
+    let mut stream = Stream::new(Hello {
+        epoch: 0,
+        ..holding("x").hello
     });
-    assert_eq!(
-        next(&mut stream, &world(&[("a", 1)])).last().unwrap(),
-        "full 1 +n/a -"
-    );
+    let alone = World {
+        lease: Lease::Fresh { epoch: 0 },
+        ..world(&[("a", 1)])
+    };
+    assert_eq!(next(&mut stream, &alone).last().unwrap(), "full 1 +n/a -");
 }
 
 #[test]
@@ -253,10 +300,9 @@ fn a_replica_behind_the_data_planes_epoch_waits_until_it_has_caught_up() {
         lease: Lease::Fresh { epoch: 6 },
         ..behind
     };
-    assert_eq!(
-        next(&mut stream, &caught_up),
-        ["welcome node-1 z 6", "full 1 +n/a -"]
-    );
+    assert_eq!(next(&mut stream, &caught_up), ["welcome node-1 z 6"]);
+    let later = stream.next(&caught_up, now() + SETTLE).unwrap();
+    assert_eq!(words(&later), ["full 1 +n/a -"]);
 }
 
 #[test]
@@ -341,23 +387,28 @@ mod any_order {
                     stream.answered(&applied(nonce, peer.version, peer.epoch), now()).unwrap();
                 }
             };
+            let mut time = now();
             for (kind, name, generation) in steps {
                 match kind {
                     0 => { wanted.insert(name, generation); }
                     1 => { wanted.remove(&name); }
-                    2 => settle(&mut stream, &mut peer),
+                    2 => {
+                        time += SETTLE;
+                        settle(&mut stream, &mut peer);
+                    }
                     _ => {
                         peer.gathered.clear();
                         peer.waiting.clear();
                         stream = Stream::new(Hello { version: peer.version, epoch: peer.epoch, ..hello("u") });
                     }
                 }
-                let out = stream.next(&world_of(&wanted), now()).unwrap();
+                let out = stream.next(&world_of(&wanted), time).unwrap();
                 peer.take(out.messages);
             }
-            for _ in 0..3 {
+            for _ in 0..4 {
                 settle(&mut stream, &mut peer);
-                let out = stream.next(&world_of(&wanted), now()).unwrap();
+                time += SETTLE;
+                let out = stream.next(&world_of(&wanted), time).unwrap();
                 peer.take(out.messages);
             }
             prop_assert_eq!(peer.version, Some(world_of(&wanted).wanted.version));
