@@ -110,7 +110,7 @@ alone: ## Checks each crate without the others, so that no feature is missing in
 # Rows to do; empty: all. A soak does one thing RUNS times, watches for MINUTES, moves GIBIBYTES and
 # cuts the copy core's reads and writes in CASES ways.
 ROWS :=
-SOAK_ROWS := R5 R6 R23 R26 R30
+SOAK_ROWS := R5 R6 R17 R23 R26 R30
 RUNS := 200
 MINUTES := 120
 GIBIBYTES := 10
@@ -124,7 +124,7 @@ torture: ## Does faults to ours and to HAProxy and prints one table (15 minutes;
 soak: ## The same for hours, with RUNS, MINUTES, GIBIBYTES and CASES (needs root)
 	tests/setup.sh torture
 	PROPTEST_CASES=$(CASES) cargo test --release --locked --package tcpforward-dataplane --lib relay::copy
-	cargo build --release --locked --package tcpforward --package tcpforward-tests --bins
+	cargo build --release --locked --workspace --bins
 	target/release/torture soak $(RUNS) $(MINUTES) $(GIBIBYTES) $(SOAK_ROWS)
 
 generate: ## Makes crds/ and docs/reference/ from the code

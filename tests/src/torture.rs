@@ -22,6 +22,7 @@ pub mod leaving;
 pub mod load;
 pub mod manifest;
 pub mod nft;
+pub mod outage;
 pub mod ports;
 pub mod relay;
 pub mod resources;

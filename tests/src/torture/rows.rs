@@ -2,8 +2,8 @@
 
 use crate::torture::relay::Setup;
 use crate::torture::{
-    Kind, Row, checks, churn, dead, endings, failover, leaving, ports, resources, silence, stalled,
-    tunnels, urgent,
+    Kind, Row, checks, churn, dead, endings, failover, leaving, outage, ports, resources, silence,
+    stalled, tunnels, urgent,
 };
 
 /// Every row, in the order of the table.
@@ -127,6 +127,12 @@ pub const ROWS: &[Row] = &[
         what: "short connections, one after the other",
         kind: Kind::Works,
         run: |place| Box::pin(ports::time_wait(place)),
+    },
+    Row {
+        number: "R17",
+        what: "the API server is gone, then the operators",
+        kind: Kind::Soaks,
+        run: |place| Box::pin(outage::control_plane(place)),
     },
     Row {
         number: "R23",
