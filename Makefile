@@ -30,7 +30,7 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak generate chart-golden check-generate deny fuzz doc
+.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak scale generate chart-golden check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -126,6 +126,11 @@ soak: ## The same for hours, with RUNS, MINUTES, GIBIBYTES and CASES (needs root
 	PROPTEST_CASES=$(CASES) cargo test --release --locked --package tcpforward-dataplane --lib relay::copy
 	cargo build --release --locked --workspace --bins
 	target/release/torture soak $(RUNS) $(MINUTES) $(GIBIBYTES) $(SOAK_ROWS)
+
+scale: ## Prints what an operator takes for 1,000 TcpForwards and 20,000 endpoints (5 minutes; needs root)
+	tests/setup.sh test
+	cargo build --release --locked --workspace --bins
+	target/release/scale
 
 generate: ## Makes crds/ and docs/reference/ from the code
 	cargo run --locked --quiet --package tcpforward-operator --bin crdgen -- crds

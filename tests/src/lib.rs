@@ -35,6 +35,7 @@ pub mod programs;
 pub mod reach;
 pub mod reference;
 pub mod repository;
+pub mod scale;
 pub mod secure;
 pub mod stage;
 pub mod torture;
