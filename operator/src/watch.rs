@@ -29,6 +29,7 @@ mod grants;
 mod objects;
 mod pauses;
 pub(crate) mod pods;
+mod scope;
 mod secrets;
 mod spread;
 mod zones;
@@ -38,20 +39,13 @@ use gathering::Gathering;
 pub(crate) use grants::list as grants;
 pub(crate) use objects::{data_plane, namespace, node, service_cidr, tcp_forward};
 use pauses::Pauses;
+pub use scope::Scope;
+use scope::apis;
 pub(crate) use secrets::contents;
 pub(crate) use zones::Zones;
 
 /// EndpointSlices of a Service; those without it belong to nobody that we could name.
 pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-
-/// Which namespaces are watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every one.
-    All,
-    /// Only these.
-    Namespaces(Vec<String>),
-}
 
 /// What the controller asks to be watched.
 pub(crate) struct Asked {
@@ -128,13 +122,6 @@ pub(crate) async fn run(
         _ = tasks.join_next() => {}
     }
     tasks.shutdown().await;
-}
-
-fn apis<K>(scope: &Scope, api: impl Fn(Option<&str>) -> Api<K>) -> Vec<Api<K>> {
-    match scope {
-        Scope::All => vec![api(None)],
-        Scope::Namespaces(names) => names.iter().map(|name| api(Some(name))).collect(),
-    }
 }
 
 /// Objects without a namespace, whatever namespaces are watched.
