@@ -1,5 +1,6 @@
 //! Edge. What the system says of a process, and of the network namespace of the calling thread.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,38 @@ pub fn resident(pid: u32) -> Result<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let size = line.and_then(|line| line.split_whitespace().next());
     size.context("VmRSS")?.parse().context("a number")
+}
+
+/// Memory of a process in KiB; what it shares with others counts by its share.
+///
+/// # Errors
+/// It is gone.
+pub fn proportional(pid: u32) -> Result<u32> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let size = line.and_then(|line| line.split_whitespace().next());
+    size.context("Pss")?.parse().context("a number")
+}
+
+/// Each thread of a process: its name, and how often it has waited for something. (How often others
+/// took its core from it says more of the machine.)
+///
+/// # Errors
+/// It is gone.
+pub fn switches(pid: u32) -> Result<BTreeMap<u32, (String, u64)>> {
+    let mut threads = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = thread?.path();
+        let id = path.file_name().and_then(|name| name.to_str());
+        let id = id.context("a thread's number")?.parse()?;
+        let status = fs::read_to_string(path.join("status"))?;
+        let mut lines = status.lines();
+        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let count: u64 = count.context("voluntary_ctxt_switches")?.trim().parse()?;
+        let name = fs::read_to_string(path.join("comm"))?;
+        threads.insert(id, (name.trim().to_owned(), count));
+    }
+    Ok(threads)
 }
 
 /// Descriptors that a process has open.
@@ -211,6 +244,8 @@ mod tests {
     fn this_process_can_be_measured() {
         let pid = std::process::id();
         assert!(resident(pid).unwrap() > 0);
+        assert!(proportional(pid).unwrap() > 0);
+        assert!(switches(pid).unwrap().contains_key(&pid));
         assert!(descriptors(pid).unwrap() > 0);
         ticks(pid).unwrap();
         tcp_counter("ListenOverflows").unwrap();

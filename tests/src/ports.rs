@@ -52,12 +52,32 @@ impl Reserved {
 /// # Errors
 /// There is none.
 pub fn free() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    several(1)?.pop().context("a port")
+}
+
+/// So many different ones.
+///
+/// # Errors
+/// There are not that many.
+pub fn several(n: usize) -> Result<Vec<SocketAddr>> {
+    // All at once, or the system may give the same one again.
+    let held = (0..n).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let held = held.collect::<Result<Vec<_>, _>>()?;
+    let addresses = held.iter().map(TcpListener::local_addr);
+    Ok(addresses.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn several_ports_are_different_ones() {
+        let ports: BTreeSet<_> = several(200).unwrap().into_iter().collect();
+        assert_eq!(ports.len(), 200);
+    }
 
     #[test]
     fn a_reserved_port_is_taken_for_others_and_free_for_those_who_share() {

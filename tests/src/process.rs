@@ -92,6 +92,27 @@ impl Program {
         self.under("prlimit", vec![limit, "--".into()])
     }
 
+    /// The same program as that user and group, without any right of root's. Needs root.
+    #[must_use]
+    pub fn as_user(self, id: u32) -> Self {
+        // Who changes its user has to be told again whose end is its own.
+        let arguments = [
+            format!("--reuid={id}"),
+            format!("--regid={id}"),
+            "--clear-groups".to_owned(),
+            "--pdeathsig=KILL".to_owned(),
+            "--".to_owned(),
+        ];
+        self.under("setpriv", arguments.map(Into::into).to_vec())
+    }
+
+    /// The same program on one core.
+    #[must_use]
+    pub fn on_core(self, core: usize) -> Self {
+        let arguments = ["--cpu-list".to_owned(), core.to_string()];
+        self.under("taskset", arguments.map(Into::into).to_vec())
+    }
+
     /// The same program started by another one.
     fn under(mut self, starter: &str, mut arguments: Vec<OsString>) -> Self {
         arguments.push(self.path.into());

@@ -126,7 +126,7 @@ fn build(script: &str) -> Result<PathBuf> {
 /// # Errors
 /// Go is missing, or they don't build.
 pub fn nettest(lab: &Lab) -> Result<Program> {
-    built_by_go(lab, "nettest", &["test", "-c"], ".")
+    built_by_go(lab, "tests/nettest", &["test", "-c"], ".")
 }
 
 /// `tests/clients/fetch.go`, built into the folder of a lab.
@@ -134,7 +134,7 @@ pub fn nettest(lab: &Lab) -> Result<Program> {
 /// # Errors
 /// Go is missing, or it doesn't build.
 pub fn fetch(lab: &Lab) -> Result<Program> {
-    built_by_go(lab, "clients", &["build"], "fetch.go")
+    built_by_go(lab, "tests/clients", &["build"], "fetch.go")
 }
 
 /// `tests/pod`, built into the folder of a lab: it needs nothing else, so it runs in empty images.
@@ -142,17 +142,22 @@ pub fn fetch(lab: &Lab) -> Result<Program> {
 /// # Errors
 /// Go is missing, or it doesn't build.
 pub fn pod(lab: &Lab) -> Result<Program> {
-    built_by_go(lab, "pod", &["build"], ".")
+    built_by_go(lab, "tests/pod", &["build"], ".")
 }
 
-fn built_by_go(lab: &Lab, folder: &str, command: &[&str], what: &str) -> Result<Program> {
-    let path = lab.folder().join(format!("{folder}.built"));
+/// What `go COMMAND WHAT` makes in a folder of the repository, built into the folder of a lab.
+///
+/// # Errors
+/// Go is missing, or it doesn't build.
+pub fn built_by_go(lab: &Lab, folder: &str, command: &[&str], what: &str) -> Result<Program> {
+    let name = folder.replace('/', "-");
+    let path = lab.folder().join(format!("{name}.built"));
     // With the environment of the test: it says where Go's caches are.
     let output = Command::new("go")
         .args(command)
         .arg("-o")
         .args([path.as_os_str(), what.as_ref()])
-        .current_dir(workspace_root().join("tests").join(folder))
+        .current_dir(workspace_root().join(folder))
         .env("CGO_ENABLED", "0")
         .stdin(Stdio::null())
         .output()
