@@ -7,16 +7,16 @@ SHELL := bash
 # A failing test says what it saw; where anyhow made the error adds pages of nothing.
 export RUST_LIB_BACKTRACE := 0
 
-CRATES := protocol process operator dataplane cli tests
+CRATES := protocol process operator dataplane cli tests bench
 PACKAGES := $(patsubst tcpforward-cli,tcpforward,$(addprefix tcpforward-,$(CRATES)))
 # One selection of packages for all that builds or tests, so that dependencies are compiled once.
 TEST := cargo test --locked --workspace
 
 # Test files by level. Those with a network namespace need root.
-level = $(basename $(notdir $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,$(1))))))
+level = $(basename $(notdir $(wildcard $(foreach crate,tests bench,$(addprefix $(crate)/tests/,$(addsuffix _*.rs,$(1)))))))
 tests_of = $(addprefix --test ,$(1))
 # Tests of one crate's public face, in its own tests folder.
-CRATE_TESTS := $(basename $(notdir $(filter-out tests/%,$(wildcard $(addsuffix /tests/*.rs,$(CRATES))))))
+CRATE_TESTS := $(basename $(notdir $(filter-out tests/% bench/%,$(wildcard $(addsuffix /tests/*.rs,$(CRATES))))))
 ifneq ($(shell id -u),0)
 LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,wire chart admit watch e2e))))))
 endif
@@ -30,7 +30,7 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak scale generate chart-golden check-generate deny fuzz doc
+.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak bench bench-quick scale generate chart-golden check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -131,6 +131,18 @@ scale: ## Prints what an operator takes for 1,000 TcpForwards and 20,000 endpoin
 	tests/setup.sh test
 	cargo build --release --locked --workspace --bins
 	target/release/scale
+
+BENCH := cargo build --release --locked --workspace --bins
+
+bench: ## Measures ours beside HAProxy, nginx, Go and others: bench/RESULTS.md (15 minutes; root for its own network)
+	tests/setup.sh bench
+	$(BENCH)
+	target/release/bench --write bench
+
+bench-quick: ## The same in one short round, which is only printed (2 minutes)
+	tests/setup.sh bench
+	$(BENCH)
+	target/release/bench --quick
 
 generate: ## Makes crds/ and docs/reference/ from the code
 	cargo run --locked --quiet --package tcpforward-operator --bin crdgen -- crds

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test"), `make kind-up`
-# ("setup.sh kind"), `make torture` ("setup.sh torture") or `make fuzz` ("setup.sh fuzz") needs, installs
-# with apt-get what a root user lacks, and names the command for anybody else.
+# ("setup.sh kind"), `make torture` ("setup.sh torture"), `make bench` ("setup.sh bench") or `make fuzz`
+# ("setup.sh fuzz") needs, installs with apt-get what a root user lacks, and names the command for anybody else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny_version=0.20.2
@@ -42,6 +42,18 @@ package nft nftables
 package setpriv util-linux
 if [ "${1:-test}" = torture ]; then
   package haproxy haproxy
+  exit
+fi
+
+if [ "${1:-test}" = bench ]; then
+  package go golang-go
+  package haproxy haproxy
+  package nginx nginx-light
+  # Debian's module, unless it is compiled in.
+  nginx -V 2>&1 | grep -q -- '--with-stream\( \|$\)' ||
+    [ -f /usr/lib/nginx/modules/ngx_stream_module.so ] || install "nginx's stream module" libnginx-mod-stream
+  package taskset util-linux
+  package tinyproxy tinyproxy-bin
   exit
 fi
 
