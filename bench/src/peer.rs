@@ -21,7 +21,7 @@ pub enum Peer {
     OursMany,
     /// HAProxy, copying.
     Haproxy,
-    /// HAProxy with `option splice-auto`.
+    /// HAProxy that always splices: left to itself (`option splice-auto`) it copied here.
     HaproxySplice,
     /// nginx's stream module.
     Nginx,
@@ -112,7 +112,9 @@ impl Peer {
             Self::Ours | Self::OursMany => relays(place),
             Self::OursConnect => proxy(place),
             Self::Haproxy => haproxy(place, ""),
-            Self::HaproxySplice => haproxy(place, "  option splice-auto\n"),
+            Self::HaproxySplice => {
+                haproxy(place, "  option splice-request\n  option splice-response\n")
+            }
             Self::Nginx => nginx(place),
             Self::Envoy => envoy(place),
             Self::Tinyproxy => tinyproxy(place),
