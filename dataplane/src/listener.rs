@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tcpforward_protocol::snapshot::TcpOptions;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
@@ -31,10 +32,13 @@ pub async fn run(listen: Listen, context: Context) {
     let Listen {
         socket,
         served,
+        mut tuned,
         mut phase,
         holding,
     } = listen;
     let mut sessions = Sessions {
+        // Not as seen: it may be another one already than the socket was made with.
+        multipath: tuned.borrow().multipath,
         served,
         context,
         tasks: JoinSet::new(),
@@ -46,9 +50,11 @@ pub async fn run(listen: Listen, context: Context) {
     let registered = AsyncFd::with_interest(socket, Interest::READABLE);
     match registered {
         Ok(listener) => {
-            accept_all(&listener, &mut sessions, &mut phase).await;
+            accept_all(&listener, &mut sessions, &mut tuned, &mut phase).await;
             // What has been queued was promised a session; closing would reset it.
-            let emptied = accept_the_rest(listener.get_ref(), &mut sessions);
+            // Not watched any more, so that the close follows the last accept at once.
+            let listener = listener.into_inner();
+            let emptied = accept_the_rest(&listener, &mut sessions);
             if tokio::time::timeout(LAST_ACCEPTS, emptied).await.is_err() {
                 tracing::warn!(forward = %sessions.served.name,
                     "out of descriptors, connections that wait are reset");
@@ -65,6 +71,8 @@ pub async fn run(listen: Listen, context: Context) {
 }
 
 struct Sessions {
+    /// Whether the listener speaks Multipath TCP.
+    multipath: bool,
     served: Arc<Served>,
     context: Context,
     tasks: JoinSet<()>,
@@ -73,6 +81,7 @@ struct Sessions {
 async fn accept_all(
     listener: &AsyncFd<TcpListener>,
     sessions: &mut Sessions,
+    tuned: &mut watch::Receiver<TcpOptions>,
     phase: &mut watch::Receiver<Phase>,
 ) {
     let shared = Arc::clone(&sessions.context.shared);
@@ -83,6 +92,10 @@ async fn accept_all(
             _ = stopped(phase) => return,
             Some(ended) = sessions.tasks.join_next() => {
                 log_panic(ended);
+                continue;
+            }
+            Ok(()) = tuned.changed() => {
+                tune(listener.get_ref(), &tuned.borrow_and_update(), sessions);
                 continue;
             }
             accepted = &mut accepting => accepted,
@@ -104,6 +117,13 @@ async fn accept_all(
                 }
             }
         }
+    }
+}
+
+/// They were tried before, so this is news: the kernel has changed its mind.
+fn tune(listener: &TcpListener, tcp: &TcpOptions, sessions: &Sessions) {
+    if let Err(error) = socket::tune(listener, tcp) {
+        tracing::warn!(forward = %sessions.served.name, %error, "a listener keeps former options");
     }
 }
 
@@ -148,6 +168,9 @@ impl Sessions {
         client: SocketAddr,
         permit: Option<OwnedSemaphorePermit>,
     ) {
+        if self.multipath {
+            socket::take_urgent_in_line(&stream);
+        }
         self.tasks.spawn(session::run(Session {
             stream,
             client,

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tcpforward_protocol::snapshot::{Settings, Via, ViaScheme};
+use tcpforward_protocol::snapshot::{Settings, TcpOptions, Via, ViaScheme};
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
@@ -72,6 +72,7 @@ impl Parent {
         &self,
         target: &Target,
         settings: &Settings,
+        tcp: &TcpOptions,
         until: Instant,
         shared: &Shared,
     ) -> Result<Channel, Trouble> {
@@ -83,7 +84,8 @@ impl Parent {
         let start = Instant::now();
         let found = timeout_at(until, shared.names.lookup(&self.via.host)).await;
         let ips = found.map_err(|_| late(start, until, Trouble::Unreached))??;
-        self.open_at(&ips, target, settings, until, shared).await
+        self.open_at(&ips, target, settings, tcp, until, shared)
+            .await
     }
 
     /// The same, knowing its addresses. One that is reached and breaks before it answers is none.
@@ -92,6 +94,7 @@ impl Parent {
         ips: &[IpAddr],
         target: &Target,
         settings: &Settings,
+        tcp: &TcpOptions,
         until: Instant,
         shared: &Shared,
     ) -> Result<Channel, Trouble> {
@@ -99,7 +102,7 @@ impl Parent {
         let mut left: Vec<_> = ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         let mut earlier = None;
         loop {
-            let reached = match race::race(&left, settings, until, shared).await {
+            let reached = match race::race(&left, settings, tcp, until, shared).await {
                 Ok(reached) => reached,
                 Err(error) => return Err(earlier.unwrap_or_else(|| unreached(error))),
             };

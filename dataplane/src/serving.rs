@@ -24,9 +24,11 @@ mod carry;
 mod pass;
 mod retry;
 mod running;
+mod tuning;
 
 use retry::Retries;
 use running::{Closing, Leaving, Running};
+use tuning::Tuning;
 
 /// How long a listener that was told to close may take before its address is bound all the same,
 /// and sessions that were cut before the process ends.
@@ -47,6 +49,7 @@ pub struct Serving {
     running: BTreeMap<ForwardName, Running>,
     leaving: BTreeMap<ForwardName, Leaving>,
     retries: Retries,
+    tuning: Tuning,
     closing: Vec<Closing>,
     refused: BTreeMap<ForwardName, Refusal>,
     view: Arc<RwLock<View>>,
@@ -73,6 +76,7 @@ impl Serving {
             running: BTreeMap::new(),
             leaving: BTreeMap::new(),
             retries: Retries::default(),
+            tuning: Tuning::default(),
             closing: Vec::new(),
             refused: BTreeMap::new(),
             view,
@@ -169,6 +173,7 @@ impl Serving {
                 Row {
                     served: Arc::clone(&leaving.served),
                     listeners: Vec::new(),
+                    notes: Vec::new(),
                 },
             )
         });
@@ -179,6 +184,7 @@ impl Serving {
                 Row {
                     served: Arc::clone(&running.served),
                     listeners,
+                    notes: self.tuning.notes(name).to_vec(),
                 },
             )
         });

@@ -2,18 +2,25 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef};
+use tcpforward_protocol::snapshot::TcpOptions;
 use tokio::net::{TcpSocket, TcpStream};
 
 mod connection;
 mod info;
+mod options;
+mod refused;
+mod setting;
+mod trial;
 
 pub use connection::Connection;
 pub use info::TcpInfo;
+pub use trial::try_options;
+
+use options::Side;
 
 /// Connections that wait to be accepted, per listening socket. The kernel takes the smaller of
 /// this and `net.core.somaxconn`, which is 4096 where nobody changed it.
@@ -35,13 +42,9 @@ pub enum Share {
 /// only once it holds the port, and is never closed in between.
 ///
 /// # Errors
-/// The address can't be bound.
-pub fn listen(address: SocketAddr, share: Share) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking(),
-        Some(Protocol::TCP),
-    )?;
+/// The address can't be bound, or the kernel refuses an option.
+pub fn listen(address: SocketAddr, share: Share, tcp: &TcpOptions) -> io::Result<TcpListener> {
+    let socket = options::open(Domain::for_address(address), Side::Listener, tcp)?;
     if address.is_ipv6() {
         // The unspecified address takes IPv4 as well, whatever the host's default is.
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -51,10 +54,18 @@ pub fn listen(address: SocketAddr, share: Share) -> io::Result<TcpListener> {
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
-    set_session_options(&SockRef::from(&socket))?;
     socket.listen(BACKLOG)?;
     socket.set_reuse_port(true)?;
     Ok(socket.into())
+}
+
+/// Gives a listening socket other options, for those that it accepts from now on.
+///
+/// # Errors
+/// The kernel refuses one.
+pub fn tune(listener: &TcpListener, tcp: &TcpOptions) -> io::Result<()> {
+    let domain = Domain::for_address(listener.local_addr()?);
+    options::set(&SockRef::from(listener), domain, Side::Listener, tcp)
 }
 
 /// Accepts one connection, or says that none waits.
@@ -77,6 +88,12 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     }
 }
 
+/// Sets what a listener of Multipath TCP can't pass on to those that speak TCP alone: urgent bytes in
+/// line. The others have none, and refuse it.
+pub fn take_urgent_in_line(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_out_of_band_inline(true);
+}
+
 /// An IPv4 client of a dual-stack listener, as people write it.
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
@@ -86,29 +103,10 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 /// A socket that is ready to connect to a backend.
 ///
 /// # Errors
-/// The process or the host is out of something.
-pub fn upstream(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    set_session_options(&SockRef::from(&socket))?;
-    Ok(socket)
-}
-
-/// A reset when it is closed, unless `Connection::finish` says otherwise: so the kernel closes the
-/// sockets of a process that is killed. No delay, urgent bytes in line, and keepalive that finds a
-/// dead silent peer within 90 s.
-fn set_session_options(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_linger(Some(Duration::ZERO))?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_out_of_band_inline(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)
+/// The process or the host is out of something, or the kernel refuses an option.
+pub fn upstream(address: SocketAddr, tcp: &TcpOptions) -> io::Result<TcpSocket> {
+    let socket = options::open(Domain::for_address(address), Side::Relay, tcp)?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
 /// Whether an address is one of this host's: only then can a socket be bound to it.
@@ -148,7 +146,7 @@ pub fn is_of_this_host(ip: IpAddr) -> bool {
 #[must_use]
 pub fn is_local(error: &io::Error) -> bool {
     let Some(errno) = Errno::from_io_error(error) else {
-        return false;
+        return refused::is_refused(error);
     };
     [
         Errno::MFILE,
@@ -190,3 +188,6 @@ pub fn raise_descriptor_limit() -> usize {
         .and_then(|n| usize::try_from(n).ok())
         .unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

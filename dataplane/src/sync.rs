@@ -53,6 +53,7 @@ pub(crate) const FEATURES: &[&str] = &[
     feature::PROTECTED_RANGES,
     feature::PROXY_PROTOCOL,
     feature::SOURCE_RANGES,
+    feature::TCP_OPTIONS,
     feature::VIA,
 ];
 

@@ -28,6 +28,8 @@ pub struct Row {
     pub served: Arc<Served>,
     /// Addresses that it listens on; none once it is gone.
     pub listeners: Vec<SocketAddr>,
+    /// What people should know of its socket options.
+    pub notes: Vec<String>,
 }
 
 impl View {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tcpforward_protocol::snapshot::TcpOptions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -41,6 +42,8 @@ pub struct Listen {
     pub socket: TcpListener,
     /// For which forward.
     pub served: Arc<Served>,
+    /// Options of the socket, as they are wanted.
+    pub tuned: watch::Receiver<TcpOptions>,
     /// What it shall do.
     pub phase: watch::Receiver<Phase>,
     /// Dropped once the socket is closed.

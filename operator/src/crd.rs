@@ -22,6 +22,7 @@ mod listener;
 mod relay;
 pub mod status;
 mod target;
+mod tcp;
 mod via;
 
 pub use balancing::{
@@ -50,6 +51,7 @@ pub use listener::{Cidr, Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 pub use relay::{Dial, Hedge, Relay};
 pub use status::TcpForwardStatus;
 pub use target::{AddressTarget, ServicePort, ServiceTarget, Target};
+pub use tcp::{TcpKeepalive, TcpOptions};
 pub use via::{ParentCredentials, ParentProxy, Scheme, Via};
 
 /// Listens on a port and relays each TCP connection to one of its targets, or serves a proxy there.
@@ -155,10 +157,16 @@ pub const HOST_PATTERN: &str = "^([*]|([*][.])?([-_a-z0-9]{1,63}[.])*[a-z][-_a-z
 pub const USER_NAME: &str = "^[!-9;-~]+$";
 
 /// A Quantity of bytes.
-pub const SIZE: &str = "^[0-9]{1,5}(Ki|k)?$";
+pub const SIZE: &str = "^[0-9]{1,5}(Ki|k|Mi|M)?$";
 
 /// A duration of the Gateway API.
 pub const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
+/// A duration of the Gateway API in whole seconds.
+pub const SECONDS: &str = "^([0-9]{1,5}(h|m|s)){1,3}$";
+
+/// The name of a congestion control.
+pub const CONGESTION_CONTROL: &str = "^[-_a-zA-Z0-9]+$";
 
 /// Bytes in hexadecimal digits.
 pub const HEX: &str = "^([0-9a-fA-F]{2})+$";

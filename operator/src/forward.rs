@@ -17,6 +17,7 @@ mod health;
 mod listener;
 mod relay;
 mod target;
+mod tcp;
 mod value;
 mod via;
 

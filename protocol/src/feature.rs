@@ -2,7 +2,8 @@
 //! and a data plane that lacks one refuses it, instead of serving it without.
 
 use crate::snapshot::{
-    EstablishedConnections, Failover, ForwardSpec, HealthCheck, ListenerLimits, Policy, Topology,
+    EstablishedConnections, Failover, ForwardSpec, HealthCheck, ListenerLimits, Policy, TcpOptions,
+    Topology,
 };
 
 /// Policies other than RoundRobin, slow start, topology.
@@ -30,11 +31,13 @@ pub const PROTECTED_RANGES: &str = "protected-ranges";
 pub const PROXY_PROTOCOL: &str = "proxy-protocol";
 /// Who may connect.
 pub const SOURCE_RANGES: &str = "source-ranges";
+/// Socket options other than the defaults.
+pub const TCP_OPTIONS: &str = "tcp-options";
 /// Out through a parent proxy.
 pub const VIA: &str = "via";
 
 /// All of them, sorted.
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 14] = [
     BALANCING,
     ESTABLISHED,
     FAILOVER,
@@ -47,6 +50,7 @@ pub const ALL: [&str; 13] = [
     PROTECTED_RANGES,
     PROXY_PROTOCOL,
     SOURCE_RANGES,
+    TCP_OPTIONS,
     VIA,
 ];
 
@@ -84,6 +88,10 @@ pub fn required(spec: &ForwardSpec) -> Vec<String> {
             listener.proxy_protocol.is_some() || relay.proxy_protocol.is_some(),
         ),
         (SOURCE_RANGES, !listener.source_ranges.is_empty()),
+        (
+            TCP_OPTIONS,
+            listener.tcp != TcpOptions::default() || relay.tcp != TcpOptions::default(),
+        ),
         (VIA, spec.via.is_some()),
     ];
     let needed = needs.into_iter().filter(|(_, is_needed)| *is_needed);
@@ -144,6 +152,7 @@ mod tests {
         asks(PROXY_PROTOCOL, |s| {
             s.relay.proxy_protocol = relay.proxy_protocol
         });
+        asks(TCP_OPTIONS, |s| s.relay.tcp = relay.tcp);
     }
 
     #[test]
@@ -168,5 +177,6 @@ mod tests {
         asks(SOURCE_RANGES, |s| {
             s.listener.source_ranges = full.source_ranges
         });
+        asks(TCP_OPTIONS, |s| s.listener.tcp = full.tcp);
     }
 }

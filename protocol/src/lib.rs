@@ -75,6 +75,21 @@ pub const CA_BYTES: usize = 64 << 10;
 /// Bytes of the head of a CONNECT request that may be allowed.
 pub const HEAD_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=64 << 10;
 
+/// Bytes of a socket's buffer, and of what may wait in it unsent.
+pub const SOCKET_BUFFERS: std::ops::RangeInclusive<u32> = 4 << 10..=512 << 20;
+
+/// Bytes of a segment that the kernel takes as its limit (`TCP_MIN_MSS`, `MAX_TCP_WINDOW`).
+pub const SEGMENT_SIZES: std::ops::RangeInclusive<u32> = 88..=32_767;
+
+/// Seconds of keepalive, as the kernel takes them (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`).
+pub const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u32> = 1..=32_767;
+
+/// Probes of keepalive, as the kernel takes them (`MAX_TCP_KEEPCNT`).
+pub const KEEPALIVE_PROBES: std::ops::RangeInclusive<u32> = 1..=127;
+
+/// Bytes of the name of a congestion control at most (`TCP_CA_NAME_MAX`, which counts a zero byte).
+pub const CONGESTION_CONTROL_BYTES: usize = 15;
+
 /// Bytes that a check sends or expects, at most.
 pub const PROBE_BYTES: usize = 4 << 10;
 

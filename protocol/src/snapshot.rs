@@ -15,6 +15,7 @@ mod name;
 mod protected;
 mod relay;
 mod set;
+mod tcp;
 mod via;
 
 pub use connect::{
@@ -34,6 +35,7 @@ pub use relay::{
     Relay, Target, Topology,
 };
 pub use set::Snapshot;
+pub use tcp::{ECN_BITS, TcpKeepalive, TcpOptions};
 pub use via::{Login, Via, ViaScheme};
 
 /// What is the same for all forwards of a pool.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use prost::Message;
 use tcpforward_protocol::snapshot::{
-    Forward, ForwardName, ForwardSpec, Grant, LocalTargets, Permission, Protected, Settings, Via,
+    Forward, ForwardName, ForwardSpec, Grant, Listener, LocalTargets, Permission, Protected, Relay,
+    Settings, TcpOptions, Via,
 };
 use tcpforward_protocol::{proto, testing, wire};
 
@@ -125,9 +126,25 @@ fn full(spec: ForwardSpec) -> proto::Forward {
     wire::forward_to_proto(&Forward::new(name, spec, vec![]))
 }
 
+/// Everything that a spec said before it had socket options.
+fn before_tcp() -> ForwardSpec {
+    let full = testing::full_spec();
+    ForwardSpec {
+        listener: Listener {
+            tcp: TcpOptions::default(),
+            ..full.listener
+        },
+        relay: Relay {
+            tcp: TcpOptions::default(),
+            ..full.relay
+        },
+        ..full
+    }
+}
+
 /// Everything that a spec said before a parent proxy could be out of use.
 fn before_unusable() -> ForwardSpec {
-    let full = testing::full_spec();
+    let full = before_tcp();
     let usable = |via| Via {
         unusable: None,
         ..via
@@ -142,7 +159,7 @@ fn before_unusable() -> ForwardSpec {
 fn before_via() -> ForwardSpec {
     ForwardSpec {
         via: None,
-        ..testing::full_spec()
+        ..before_tcp()
     }
 }
 
@@ -160,7 +177,8 @@ fn a_golden_forward_means_what_it_meant() {
         ("forward-2.hex", before_connect()),
         ("forward-3.hex", before_via()),
         ("forward-4.hex", before_unusable()),
-        ("forward-5.hex", testing::full_spec()),
+        ("forward-5.hex", before_tcp()),
+        ("forward-7.hex", testing::full_spec()),
     ] {
         let decoded = proto::Forward::decode(golden(file).as_slice()).unwrap();
         assert_eq!(decoded, full(spec.clone()));
@@ -240,7 +258,7 @@ fn what_we_write_today_is_the_newest_golden() {
     assert_eq!(update().encode_to_vec(), golden("update-1.hex"));
     assert_eq!(applied().encode_to_vec(), golden("applied-1.hex"));
     let full = full(testing::full_spec());
-    assert_eq!(full.encode_to_vec(), golden("forward-5.hex"));
+    assert_eq!(full.encode_to_vec(), golden("forward-7.hex"));
     let granted = wire::forward_to_proto(&granted());
     assert_eq!(granted.encode_to_vec(), golden("forward-6.hex"));
 }

@@ -109,7 +109,8 @@ async fn by_address(
     let settings = &client.active.terms.settings;
     let start = Instant::now();
     let shared = &client.context.shared;
-    let raced = race::race(&addresses, settings, start + DEADLINE, shared).await;
+    let tcp = &client.active.forward.spec.relay.tcp;
+    let raced = race::race(&addresses, settings, tcp, start + DEADLINE, shared).await;
     let worker = client.context.worker;
     match raced {
         Ok(reached) => {

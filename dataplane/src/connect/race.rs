@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{Origin, Settings};
+use tcpforward_protocol::snapshot::{Origin, Settings, TcpOptions};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -68,10 +68,11 @@ pub enum Error {
 pub async fn race(
     addresses: &[SocketAddr],
     settings: &Settings,
+    tcp: &TcpOptions,
     deadline: Instant,
     shared: &Shared,
 ) -> Result<Reached, Error> {
-    let mut race = Race::new(order(addresses), settings, deadline, shared);
+    let mut race = Race::new(order(addresses), settings, tcp, deadline, shared);
     let mut due = Instant::now();
     loop {
         if due <= Instant::now() {
@@ -107,6 +108,7 @@ struct Race<'a> {
     /// Each one's part of the time.
     part: Duration,
     settings: &'a Settings,
+    tcp: &'a TcpOptions,
     deadline: Instant,
     shared: &'a Shared,
 }
@@ -128,6 +130,7 @@ impl<'a> Race<'a> {
     fn new(
         waiting: VecDeque<SocketAddr>,
         settings: &'a Settings,
+        tcp: &'a TcpOptions,
         deadline: Instant,
         shared: &'a Shared,
     ) -> Self {
@@ -140,6 +143,7 @@ impl<'a> Race<'a> {
             attempts: 0,
             part: time.checked_div(count).unwrap_or_default(),
             settings,
+            tcp,
             deadline,
             shared,
         }
@@ -155,7 +159,8 @@ impl<'a> Race<'a> {
             return;
         };
         let Some(room) = self.room(start) else { return };
-        let (settings, until, shared) = (self.settings, self.deadline, self.shared);
+        let (settings, tcp) = (self.settings, self.tcp);
+        let (until, shared) = (self.deadline, self.shared);
         self.waiting.pop_front();
         self.attempts += 1;
         self.running.push(Attempt {
@@ -165,6 +170,7 @@ impl<'a> Race<'a> {
                 address,
                 Origin::Author,
                 settings,
+                tcp,
                 until,
                 shared,
             )),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcpforward_protocol::answer::DialError;
 use tcpforward_protocol::guard::{self, Forbidden};
-use tcpforward_protocol::snapshot::{Origin, Settings};
+use tcpforward_protocol::snapshot::{Origin, Settings, TcpOptions};
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
@@ -114,6 +114,7 @@ pub async fn connect(
     address: SocketAddr,
     origin: Origin,
     settings: &Settings,
+    tcp: &TcpOptions,
     until: Instant,
     shared: &Shared,
 ) -> Result<Connection, Cause> {
@@ -121,7 +122,7 @@ pub async fn connect(
     if shared.is_own(address) {
         return Err(Cause::Own);
     }
-    let socket = socket::upstream(address)?;
+    let socket = socket::upstream(address, tcp)?;
     let start = Instant::now();
     let stream = timeout_at(until, socket.connect(address))
         .await
@@ -141,11 +142,12 @@ pub async fn reach(
     origin: Origin,
     parent: Option<&Parent>,
     settings: &Settings,
+    tcp: &TcpOptions,
     until: Instant,
     shared: &Shared,
 ) -> Result<Channel, Cause> {
     let Some(parent) = parent else {
-        let connection = connect(address, origin, settings, until, shared).await?;
+        let connection = connect(address, origin, settings, tcp, until, shared).await?;
         return Ok(connection.into());
     };
     guard::check_of(origin, address.ip(), settings)?;
@@ -154,7 +156,7 @@ pub async fn reach(
     }
     let target = Target::from(address);
     // In a box, so that those who go directly don't carry it.
-    let opened = Box::pin(parent.open(&target, settings, until, shared)).await;
+    let opened = Box::pin(parent.open(&target, settings, tcp, until, shared)).await;
     Ok(opened?)
 }
 

@@ -132,12 +132,13 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
     let Seated { seat, trial, .. } = seated;
     let start = Instant::now();
     let settings = &dialling.active.terms.settings;
+    let tcp = &dialling.active.forward.spec.relay.tcp;
     let outcome = match attempt::moved(seat.backend().address, dialling.offset) {
         Ok(address) => {
             let parent = dialling.active.backends_parent().map(Arc::as_ref);
             let origin = seat.backend().origin;
             let shared = &dialling.context.shared;
-            attempt::reach(address, origin, parent, settings, until, shared).await
+            attempt::reach(address, origin, parent, settings, tcp, until, shared).await
         }
         Err(cause) => Err(cause),
     };

@@ -110,6 +110,7 @@ async fn rig(addresses: &[&str]) -> Rig {
     let row = Row {
         served: Arc::clone(&served),
         listeners: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
+        notes: Vec::new(),
     };
     let view = View {
         forwards: [(ForwardName::new("n", "f"), row)].into(),

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use tcpforward_protocol::snapshot::{Backend, BackendState, Forward, TakesNew};
+use tcpforward_protocol::snapshot::{Backend, BackendState, Forward, TakesNew, TcpOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -35,14 +35,21 @@ async fn rig(shared: Shared) -> Rig {
     };
     let plain = samples::forward("f", 1, &[]);
     let forward = Forward::new(plain.name, plain.spec, vec![backend]);
-    let socket = socket::listen("127.0.0.1:0".parse().unwrap(), Share::First).unwrap();
+    let socket = socket::listen(
+        "127.0.0.1:0".parse().unwrap(),
+        Share::First,
+        &TcpOptions::default(),
+    )
+    .unwrap();
     let address = socket.local_addr().unwrap();
     let (phase, _) = watch::channel(Phase::Accept);
     let (holding, _) = watch::channel(());
+    let (tuned, _) = watch::channel(TcpOptions::default());
     let served = samples::served(forward);
     let listen = Listen {
         socket,
         served: Arc::clone(&served),
+        tuned: tuned.subscribe(),
         phase: phase.subscribe(),
         holding: holding.subscribe(),
     };

@@ -90,6 +90,7 @@ fn rig_of(forward: Forward) -> Rig {
     let row = Row {
         served: Arc::clone(&served),
         listeners: vec!["127.0.0.1:1".parse().unwrap()],
+        notes: Vec::new(),
     };
     let view = View {
         forwards: [(served.name.clone(), row)].into(),

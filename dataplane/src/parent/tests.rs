@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcpforward_protocol::snapshot::{LocalTargets, Login};
+use tcpforward_protocol::snapshot::{LocalTargets, Login, TcpOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -22,7 +22,9 @@ async fn open_by(via: &Via, time: Duration) -> Result<Channel, Trouble> {
     let shared = Shared::new(1000, 1);
     let until = Instant::now() + time;
     let parent = Parent::new(via);
-    parent.open(&target, &SETTINGS, until, &shared).await
+    parent
+        .open(&target, &SETTINGS, &TcpOptions::default(), until, &shared)
+        .await
 }
 
 async fn open(via: &Via) -> Result<Channel, Trouble> {
@@ -36,7 +38,14 @@ async fn open_at(via: &Via, ips: &[&str]) -> Result<Channel, Trouble> {
     let (shared, until) = (Shared::new(1000, 1), Instant::now() + LONG);
     let parent = Parent::new(via);
     parent
-        .open_at(&ips, &target, &SETTINGS, until, &shared)
+        .open_at(
+            &ips,
+            &target,
+            &SETTINGS,
+            &TcpOptions::default(),
+            until,
+            &shared,
+        )
         .await
 }
 
@@ -177,10 +186,14 @@ async fn a_parent_that_is_nobody_s_to_reach_is_not_dialled() {
     let (shared, until) = (Shared::new(1000, 1), Instant::now() + LONG);
     shared.set_listeners([listener.local_addr().unwrap()]);
     let parent = Parent::new(&via);
-    let own = parent.open(&target, &SETTINGS, until, &shared).await;
+    let own = parent
+        .open(&target, &SETTINGS, &TcpOptions::default(), until, &shared)
+        .await;
     assert_eq!(own.unwrap_err(), Trouble::Loop);
     let strict = Settings::new(LocalTargets::Refuse);
-    let forbidden = parent.open(&target, &strict, until, &shared).await;
+    let forbidden = parent
+        .open(&target, &strict, &TcpOptions::default(), until, &shared)
+        .await;
     let trouble = forbidden.unwrap_err();
     assert_eq!(Refusal::from(&trouble), Refusal::ParentUnfit, "{trouble}");
 }

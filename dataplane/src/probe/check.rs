@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::DialError;
-use tcpforward_protocol::snapshot::{ActiveCheck, Origin, Probe, ProxyVersion, Settings};
+use tcpforward_protocol::snapshot::{
+    ActiveCheck, Origin, Probe, ProxyVersion, Settings, TcpOptions,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::expect::{Expect, Verdict};
@@ -36,6 +38,8 @@ pub(super) struct Check {
     pub(super) origin: Origin,
     /// What may be dialled.
     pub(super) settings: Settings,
+    /// Of its socket, as sessions have them.
+    pub(super) tcp: TcpOptions,
     /// Through whom, as sessions go.
     pub(super) parent: Option<Arc<Parent>>,
 }
@@ -79,8 +83,8 @@ async fn talk(
     shared: &Shared,
 ) -> Result<(), Trouble> {
     let (parent, settings) = (check.parent.as_deref(), &check.settings);
-    let (address, origin) = (check.address, check.origin);
-    let mut channel = dial::reach(address, origin, parent, settings, until, shared).await?;
+    let (address, origin, tcp) = (check.address, check.origin, &check.tcp);
+    let mut channel = dial::reach(address, origin, parent, settings, tcp, until, shared).await?;
     let mut request = match check.proxy_protocol {
         Some(version) => proxy_protocol::encode(version, None, None),
         None => Vec::new(),

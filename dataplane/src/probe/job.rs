@@ -79,6 +79,7 @@ pub(super) fn checks(served: &Served, active: &Active) -> Vec<(Arc<Backend>, Che
             address,
             origin: record.origin,
             settings: active.terms.settings.clone(),
+            tcp: relay.tcp.clone(),
             parent: active.backends_parent().cloned(),
         };
         Some((Arc::clone(record), check))

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use tcpforward_protocol::answer::DialError;
 use tcpforward_protocol::snapshot::{
     ActiveCheck, Forward, HttpProbe, LocalTargets, Origin, Probe, ProxyVersion, Settings, TakesNew,
-    TcpProbe,
+    TcpOptions, TcpProbe,
 };
 use tcpforward_protocol::testing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,6 +52,7 @@ fn check(probe: Probe, address: SocketAddr) -> Check {
         address,
         origin: Origin::Author,
         settings: Settings::new(LocalTargets::Allow),
+        tcp: TcpOptions::default(),
         parent: None,
     }
 }
@@ -245,6 +246,7 @@ impl Rig {
         let row = Row {
             served: Arc::clone(&self.served),
             listeners: is_listening.then_some(listener).into_iter().collect(),
+            notes: Vec::new(),
         };
         self.probes.look(&View {
             forwards: [(self.served.name.clone(), row)].into(),
@@ -351,6 +353,7 @@ async fn every_check_has_a_connection_of_its_own() {
     let row = Row {
         served: Arc::clone(&rig.served),
         listeners: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
+        notes: Vec::new(),
     };
     let view = Arc::new(RwLock::new(View {
         forwards: [(rig.served.name.clone(), row)].into(),

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use socket2::SockRef;
+use tcpforward_protocol::snapshot::TcpOptions;
 
 use super::*;
 use crate::relay::sockets::close;
@@ -49,7 +50,12 @@ struct Rig {
 
 /// A client and the relay's socket to it.
 async fn accepted() -> (TcpStream, TcpStream) {
-    let listener = socket::listen("127.0.0.1:0".parse().unwrap(), Share::First).unwrap();
+    let listener = socket::listen(
+        "127.0.0.1:0".parse().unwrap(),
+        Share::First,
+        &TcpOptions::default(),
+    )
+    .unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await;
     (client.unwrap(), socket::accept(&listener).unwrap().0)
 }
@@ -58,7 +64,9 @@ async fn accepted() -> (TcpStream, TcpStream) {
 async fn dialled() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let upstream = socket::upstream(address).unwrap().connect(address);
+    let upstream = socket::upstream(address, &TcpOptions::default())
+        .unwrap()
+        .connect(address);
     let (upstream, server) = tokio::join!(upstream, listener.accept());
     (upstream.unwrap(), server.unwrap().0)
 }

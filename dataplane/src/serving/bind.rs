@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use rustix::io::Errno;
 use tcpforward_protocol::answer::{Refusal, RefusalCode};
-use tcpforward_protocol::snapshot::Forward;
+use tcpforward_protocol::snapshot::{Forward, TcpOptions};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::plan::Addresses;
@@ -21,6 +21,8 @@ pub(super) struct Bound {
     pub(super) wanted: SocketAddr,
     /// As the kernel says.
     pub(super) address: SocketAddr,
+    /// Options of the sockets.
+    pub(super) tcp: TcpOptions,
     /// Room for the sockets.
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -65,10 +67,12 @@ impl Error {
 }
 
 /// Binds all of these addresses or none: `count` sockets each, of which the first makes sure that
-/// nobody else holds the address.
+/// nobody else holds the address, unless it joins sockets of ours.
 pub(super) fn bind(
     addresses: &Addresses,
+    first: Share,
     count: usize,
+    tcp: &TcpOptions,
     shared: &Shared,
 ) -> Result<Vec<Bound>, Error> {
     let needed = count * addresses.len();
@@ -82,7 +86,8 @@ pub(super) fn bind(
     })?;
     let mut all = Vec::new();
     for &wanted in addresses {
-        let (sockets, address) = group_or_ipv4(wanted, count).map_err(|source| Error::Kernel {
+        let group = group_or_ipv4(wanted, first, count, tcp);
+        let (sockets, address) = group.map_err(|source| Error::Kernel {
             address: wanted,
             source,
         })?;
@@ -94,6 +99,7 @@ pub(super) fn bind(
             sockets,
             wanted,
             address,
+            tcp: tcp.clone(),
             permit,
         });
     }
@@ -101,14 +107,20 @@ pub(super) fn bind(
 }
 
 /// On a host without IPv6 every address is every IPv4 address.
-fn group_or_ipv4(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    match group(address, count) {
+fn group_or_ipv4(
+    address: SocketAddr,
+    first: Share,
+    count: usize,
+    tcp: &TcpOptions,
+) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    let group = |address| Ok((group(address, first, count, tcp)?, address));
+    match group(address) {
         Err(error)
             if Errno::from_io_error(&error) == Some(Errno::AFNOSUPPORT)
                 && address.ip().is_unspecified() =>
         {
             let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            group(every, count)
+            group(every)
         }
         other => other,
     }
@@ -124,12 +136,17 @@ pub(super) fn probe(address: SocketAddr) -> Result<(), Error> {
     }
 }
 
-fn group(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    let mut sockets = vec![socket::listen(address, Share::First)?];
+fn group(
+    address: SocketAddr,
+    first: Share,
+    count: usize,
+    tcp: &TcpOptions,
+) -> io::Result<Vec<TcpListener>> {
+    let mut sockets = vec![socket::listen(address, first, tcp)?];
     for _ in 1..count {
-        sockets.push(socket::listen(address, Share::Join)?);
+        sockets.push(socket::listen(address, Share::Join, tcp)?);
     }
-    Ok((sockets, address))
+    Ok(sockets)
 }
 
 /// A forward that can't have its address, and why.
@@ -160,6 +177,16 @@ fn hint(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bind(addresses: &Addresses, count: usize, shared: &Shared) -> Result<Vec<Bound>, Error> {
+        super::bind(
+            addresses,
+            Share::First,
+            count,
+            &TcpOptions::default(),
+            shared,
+        )
+    }
 
     fn one(address: &str) -> Addresses {
         [address.parse().unwrap()].into()

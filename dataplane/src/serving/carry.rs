@@ -1,23 +1,32 @@
-//! Edge. What the process has no descriptors for is refused when it comes, not when it is full.
+//! Edge. What the process has no descriptors for, and what the kernel has no socket options for, is
+//! refused when it comes, not when a session needs it.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::{Refusal, RefusalCode};
-use tcpforward_protocol::snapshot::Forward;
+use tcpforward_protocol::snapshot::{Forward, ForwardName};
 
 use super::Serving;
 use crate::shared::Shortage;
 use crate::sync::{Wanted, assemble};
 
 impl Serving {
-    /// What is wanted, as far as descriptors reach: of a forward whose limit asks for more, the
-    /// state that is served stays, with the backends of today.
-    pub(super) fn carried(&self, wanted: Arc<Wanted>) -> Arc<Wanted> {
+    /// What is wanted, as far as descriptors and socket options reach: of a forward that asks for
+    /// more, the state that is served stays, with the backends of today. Beside it those whose options
+    /// were refused: they are tried again, for what a kernel allows may change.
+    pub(super) fn carried(&mut self, wanted: Arc<Wanted>) -> (Arc<Wanted>, BTreeSet<ForwardName>) {
         let forwards = wanted.forwards.values();
-        let refused: Vec<_> = forwards.filter_map(|f| self.too_large(f)).collect();
+        let mut refused: Vec<_> = forwards.filter_map(|f| self.too_large(f)).collect();
+        let untuned = self.untuned(&wanted);
+        let names = untuned
+            .iter()
+            .map(|refusal| refusal.forward.clone())
+            .collect();
+        refused.extend(untuned);
         if refused.is_empty() {
-            return wanted;
+            return (wanted, names);
         }
         let mut wanted = Wanted::clone(&wanted);
         for refusal in refused {
@@ -33,7 +42,23 @@ impl Serving {
             }
             wanted.refused.push(refusal);
         }
-        Arc::new(wanted)
+        (Arc::new(wanted), names)
+    }
+
+    fn untuned(&mut self, wanted: &Wanted) -> Vec<Refusal> {
+        let running = &self.running;
+        let is_known =
+            |name: &ForwardName| wanted.forwards.contains_key(name) || running.contains_key(name);
+        self.tuning.keep(is_known);
+        let mut refused = Vec::new();
+        for forward in wanted.forwards.values() {
+            let address = forward.spec.listener.address.unwrap_or(self.bind);
+            if let Some(refusal) = self.tuning.refuses(forward, address) {
+                self.failed(forward, &refusal.text);
+                refused.push(refusal);
+            }
+        }
+        refused
     }
 
     fn too_large(&self, forward: &Forward) -> Option<Refusal> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tcpforward_protocol::answer::Refusal;
-use tcpforward_protocol::snapshot::{Forward, ForwardName};
+use tcpforward_protocol::snapshot::{Forward, ForwardName, TcpOptions};
 use tokio::time::{Instant, timeout_at};
 
 mod restore;
@@ -16,6 +16,7 @@ use super::{CLOSE_TIME, Serving, bind};
 use crate::place::Terms;
 use crate::plan::{self, Addresses, Step};
 use crate::served::Served;
+use crate::socket::Share;
 use crate::sync::{Wanted, assemble};
 
 /// What a pass starts from, and what has come of it so far.
@@ -46,7 +47,7 @@ impl Serving {
         let Some(wanted) = self.wanted.clone() else {
             return false;
         };
-        let wanted = self.carried(wanted);
+        let (wanted, untuned) = self.carried(wanted);
         let bound = self.running.iter().map(|(n, r)| (n.clone(), r.addresses()));
         let bound = bound.filter(|(_, addresses)| !addresses.is_empty());
         let forwards = wanted.forwards.values();
@@ -57,7 +58,7 @@ impl Serving {
         let refused = wanted.refused.iter();
         let mut pass = Pass {
             refused: refused.map(|r| (r.forward.clone(), r.clone())).collect(),
-            failed: BTreeSet::new(),
+            failed: untuned,
             moved: BTreeMap::new(),
             wanted,
         };
@@ -72,7 +73,7 @@ impl Serving {
         }
         self.leave_unwanted(&pass.wanted);
         self.restore_all(&mut pass).await;
-        self.refresh(&pass.wanted);
+        self.refresh(&pass);
         self.retries.keep(|name| pass.failed.contains(name));
         self.refused = pass.refused;
         self.publish()
@@ -82,7 +83,7 @@ impl Serving {
         match step {
             Step::Close(name) => self.make_way(&name, pass),
             Step::Stop(name) => self.stop(&name),
-            Step::Update(name) => {
+            Step::Update(name) if self.is_tuned(&name, pass) => {
                 let terms = self.terms(pass.wanted.settings.clone());
                 if let (Some(forward), Some(running)) =
                     (pass.forward(&name), self.running.get(&name))
@@ -90,16 +91,25 @@ impl Serving {
                     update(&running.served, forward, terms);
                 }
             }
-            Step::Move(name, addresses) | Step::Start(name, addresses) => {
+            Step::Move(name, _) | Step::Start(name, _) | Step::Update(name) => {
                 let Some(forward) = pass.forward(&name) else {
                     return;
                 };
+                let addresses = self.addresses(&forward);
                 if let Err(text) = self.start(&forward, &addresses, pass).await {
                     pass.refuse(&forward, text);
                     self.restore(&name, pass).await;
                 }
             }
         }
+    }
+
+    /// Whether all sockets where it listens have the options that it wants.
+    fn is_tuned(&self, name: &ForwardName, pass: &Pass) -> bool {
+        let (forward, running) = (pass.wanted.forwards.get(name), self.running.get(name));
+        let tcp = forward.map(|forward| &forward.spec.listener.tcp);
+        tcp.zip(running)
+            .is_none_or(|(tcp, running)| running.tuned_otherwise(tcp).is_empty())
     }
 
     /// Gives up addresses before the new ones are bound, unless it is known that this would be for
@@ -120,8 +130,9 @@ impl Serving {
         }
     }
 
-    /// Binds what is missing first and gives up what it won't keep afterwards; the text says why it
-    /// can't.
+    /// Binds what is missing first and gives up what it won't keep afterwards. Sockets get the options
+    /// that it wants; those that can't have them are replaced by some that join them first, so that no
+    /// client is refused. The text says why it can't.
     async fn start(
         &mut self,
         forward: &Arc<Forward>,
@@ -133,9 +144,7 @@ impl Serving {
             return Err(text.to_owned());
         }
         self.wait_for_closing().await;
-        let held = self.running.get(&forward.name).map(Running::addresses);
-        let lacking = addresses - &held.unwrap_or_default();
-        let bound = match bind::bind(&lacking, self.workers.count(), &self.shared) {
+        let bound = match self.sockets(forward, addresses) {
             Ok(bound) => bound,
             Err(error) => {
                 let ours = error.taken().and_then(|address| {
@@ -155,6 +164,7 @@ impl Serving {
         let terms = self.terms(pass.wanted.settings.clone());
         let running = self.running_of(forward, &terms);
         update(&running.served, Arc::clone(forward), terms);
+        running.tune(&forward.spec.listener.tcp);
         let shares: Vec<_> = bound.into_iter().map(|b| running.listen(b)).collect();
         for of_an_address in shares {
             self.workers.listen(of_an_address.into_iter());
@@ -162,7 +172,32 @@ impl Serving {
         Ok(())
     }
 
-    fn failed(&mut self, forward: &Forward, text: &str) {
+    /// What a forward lacks there, or has with options that can't be taken back.
+    fn sockets(
+        &self,
+        forward: &Forward,
+        addresses: &Addresses,
+    ) -> Result<Vec<bind::Bound>, bind::Error> {
+        let tcp = &forward.spec.listener.tcp;
+        let Some(running) = self.running.get(&forward.name) else {
+            return self.bind(addresses, Share::First, tcp);
+        };
+        let mut bound = self.bind(&(addresses - &running.addresses()), Share::First, tcp)?;
+        let anew = &running.tuned_for_good(tcp) & addresses;
+        bound.extend(self.bind(&anew, Share::Join, tcp)?);
+        Ok(bound)
+    }
+
+    fn bind(
+        &self,
+        addresses: &Addresses,
+        first: Share,
+        tcp: &TcpOptions,
+    ) -> Result<Vec<bind::Bound>, bind::Error> {
+        bind::bind(addresses, first, self.workers.count(), tcp, &self.shared)
+    }
+
+    pub(super) fn failed(&mut self, forward: &Forward, text: &str) {
         let now = self.start.elapsed();
         if self.retries.failed(forward, text.to_owned(), now) == Failure::First {
             tracing::warn!(forward = %forward.name, error = %text, "a forward is refused");
@@ -185,12 +220,14 @@ impl Serving {
 
     /// Those that could not go where they are wanted: their former spec stays, and their backends
     /// are those of today.
-    fn refresh(&self, wanted: &Wanted) {
+    fn refresh(&self, pass: &Pass) {
+        let wanted = &pass.wanted;
         for (name, running) in &self.running {
             let Some(forward) = wanted.forwards.get(name) else {
                 continue;
             };
-            if running.addresses() != self.addresses(forward) {
+            let is_elsewhere = running.addresses() != self.addresses(forward);
+            if is_elsewhere || pass.failed.contains(name) {
                 let former = running.served.active();
                 let mixed = assemble::with_backends(&former.forward, forward);
                 update(

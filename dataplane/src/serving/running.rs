@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tcpforward_protocol::snapshot::TcpOptions;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
@@ -28,6 +29,8 @@ pub(super) struct Running {
 struct Listening {
     /// As bound.
     bound: SocketAddr,
+    /// Options of its sockets.
+    tuned: watch::Sender<TcpOptions>,
     phase: watch::Sender<Phase>,
     holding: watch::Sender<()>,
     _permit: OwnedSemaphorePermit,
@@ -68,13 +71,45 @@ impl Running {
         self.listeners.values().map(|l| l.bound).collect()
     }
 
-    /// Takes a bound address; what is given back is for the workers.
+    /// The addresses whose sockets have other options than these.
+    pub(super) fn tuned_otherwise(&self, tcp: &TcpOptions) -> Addresses {
+        self.filtered(|listener| *listener.tuned.borrow() != *tcp)
+    }
+
+    /// The addresses whose sockets can't be given these options.
+    pub(super) fn tuned_for_good(&self, tcp: &TcpOptions) -> Addresses {
+        self.filtered(|listener| !listener.tuned.borrow().can_become(tcp))
+    }
+
+    fn filtered(&self, is_meant: impl Fn(&Listening) -> bool) -> Addresses {
+        let listeners = self.listeners.iter();
+        let meant = listeners.filter(|(_, listener)| is_meant(listener));
+        meant.map(|(address, _)| *address).collect()
+    }
+
+    /// Gives these options to all sockets that it has; their workers do it.
+    pub(super) fn tune(&self, tcp: &TcpOptions) {
+        for listener in self.listeners.values() {
+            listener.tuned.send_if_modified(|now| {
+                let is_new = now != tcp;
+                if is_new {
+                    now.clone_from(tcp);
+                }
+                is_new
+            });
+        }
+    }
+
+    /// Takes a bound address; what is given back is for the workers. Sockets that it had there
+    /// before accept what waits for them, and no more.
     pub(super) fn listen(&mut self, bound: Bound) -> Vec<Listen> {
         let (phase, _) = watch::channel(Phase::Accept);
         let (holding, _) = watch::channel(());
+        let (tuned, _) = watch::channel(bound.tcp);
         let share = |socket| Listen {
             socket,
             served: Arc::clone(&self.served),
+            tuned: tuned.subscribe(),
             phase: phase.subscribe(),
             holding: holding.subscribe(),
         };
@@ -82,11 +117,15 @@ impl Running {
         tracing::info!(forward = %self.served.name, address = %bound.address, "listening");
         let listening = Listening {
             bound: bound.address,
+            tuned,
             phase,
             holding,
             _permit: bound.permit,
         };
-        self.listeners.insert(bound.wanted, listening);
+        if let Some(before) = self.listeners.insert(bound.wanted, listening) {
+            before.phase.send_replace(Phase::Stop);
+            self.former.push(before.phase);
+        }
         shares
     }
 
@@ -102,6 +141,12 @@ impl Running {
             closing.push(Closing(listener.holding));
         }
         closing
+    }
+
+    /// How many groups of sockets it had before that have sessions still.
+    #[cfg(test)]
+    pub(super) fn former(&self) -> usize {
+        self.former.len()
     }
 
     /// Its addresses are given up; sessions go on.

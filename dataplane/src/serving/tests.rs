@@ -10,6 +10,8 @@ use super::*;
 use crate::place::Share;
 use crate::sync::samples;
 
+mod tuning;
+
 /// Nobody's, on no host.
 const NOWHERE: &str = "192.0.2.1";
 

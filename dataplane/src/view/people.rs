@@ -45,6 +45,9 @@ pub struct ForwardView {
     pub listeners: Vec<SocketAddr>,
     /// Why the wanted spec is not the one in service.
     pub refusal: Option<String>,
+    /// Socket options that the kernel takes otherwise than they were written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Sessions at present.
     pub open_sessions: u64,
     /// Sessions since the data plane started.
@@ -193,6 +196,7 @@ impl View {
             generation: Some(active.forward.spec.generation),
             spec_hash: Some(active.forward.spec_hash.to_string()),
             listeners: row.listeners.clone(),
+            notes: row.notes.clone(),
             open_sessions: totals.open(),
             total_sessions: totals.opened,
             policy: Some(policy(active.forward.spec.relay.load_balancer.policy)),

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::{
-    EstablishedConnections, Failback, Fate, PolicyMode, Topology, WhenNoneHealthy,
+    EstablishedConnections, Failback, Fate, PolicyMode, TcpKeepalive, Topology, WhenNoneHealthy,
 };
 
 use super::{ExposeType, TrafficPolicy};
@@ -71,6 +71,23 @@ pub const TOPOLOGY: Topology = Topology::Auto;
 pub const FAILBACK: Failback = Failback::Immediate;
 /// `spec.relay.healthCheck.whenNoneHealthy`.
 pub const WHEN_NONE_HEALTHY: WhenNoneHealthy = WhenNoneHealthy::Refuse;
+
+/// `noDelay` of `spec.listener.tcp` and `spec.relay.tcp`.
+pub const NO_DELAY: bool = true;
+/// `fastOpen` of both.
+pub const FAST_OPEN: bool = false;
+/// `multipath` of both.
+pub const MULTIPATH: bool = false;
+
+/// `tcpKeepalive` of `spec.listener.tcp` and `spec.relay.tcp`.
+#[must_use]
+pub fn tcp_keepalive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle_time: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        probes: NonZeroU32::new(3).unwrap_or(NonZeroU32::MIN),
+    }
+}
 
 /// `spec.relay.establishedConnections`.
 #[must_use]

@@ -3,6 +3,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tcp::TcpOptions;
+
 /// Where clients connect.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +42,9 @@ pub struct Listener {
     /// How much is served. Absent: as much as the data plane's descriptors carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ListenerLimits>,
+    /// Options of the sockets that clients connect to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpOptions>,
 }
 
 /// A network in CIDR notation.

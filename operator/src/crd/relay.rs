@@ -7,12 +7,18 @@ use super::balancing::{Failover, LoadBalancer};
 use super::established::{BackendLimits, EstablishedConnections, ProxyProtocolOut};
 use super::health::HealthCheck;
 use super::target::Target;
+use super::tcp::TcpOptions;
 use super::via::Via;
 use super::{DURATION, defaults, some_time};
 
 /// Where sessions go.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.tcp) || !has(self.tcp.fastOpen) || !self.tcp.fastOpen"
+).message(
+    "fastOpen is for listener.tcp, since a backend gets no byte before it has answered: take it out"
+).field_path(".tcp.fastOpen"))]
 pub struct Relay {
     /// Services or addresses that share the sessions by priority and weight.
     #[schemars(length(min = 1, max = 64))]
@@ -44,6 +50,10 @@ pub struct Relay {
     /// The PROXY header that backends get before the first byte, from checks as well. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocolOut>,
+    /// Options of the sockets to backends, or to the parent proxy that leads there, from checks as
+    /// well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpOptions>,
 }
 
 /// Bounds of reaching a backend for one session.

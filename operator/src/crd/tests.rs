@@ -136,7 +136,14 @@ fn the_fields_of_this_version_are_these_and_no_others() {
          listener.endPort listener.limits listener.limits.connections \
          listener.limits.connectionsPerSecond listener.limits.connectionsPerSource \
          listener.port listener.proxyProtocol listener.proxyProtocol.mode \
-         listener.proxyProtocol.trustedSources listener.sourceRanges relay relay.backendLimits \
+         listener.proxyProtocol.trustedSources listener.sourceRanges \
+         listener.tcp listener.tcp.congestionControl listener.tcp.fastOpen \
+         listener.tcp.maxSegmentSize listener.tcp.multipath listener.tcp.noDelay \
+         listener.tcp.notSentLowat listener.tcp.receiveBuffer listener.tcp.sendBuffer \
+         listener.tcp.tcpKeepalive listener.tcp.tcpKeepalive.idleTime \
+         listener.tcp.tcpKeepalive.interval listener.tcp.tcpKeepalive.probes \
+         listener.tcp.trafficClass listener.tcp.userTimeout \
+         relay relay.backendLimits \
          relay.backendLimits.connections relay.backendLimits.queueTimeout relay.dial \
          relay.dial.attempts relay.dial.deadline relay.dial.hedge relay.dial.hedge.after \
          relay.dial.timeout relay.establishedConnections \
@@ -159,7 +166,13 @@ fn the_fields_of_this_version_are_these_and_no_others() {
          relay.loadBalancer.slowStart.window relay.loadBalancer.topology \
          relay.loadBalancer.type relay.proxyProtocol relay.proxyProtocol.version relay.targets \
          t.address t.address.host t.address.port t.name t.priority t.service t.service.name \
-         t.service.namespace t.service.port t.weight relay.via relay.via.caSecretRef \
+         t.service.namespace t.service.port t.weight \
+         relay.tcp relay.tcp.congestionControl relay.tcp.fastOpen relay.tcp.maxSegmentSize \
+         relay.tcp.multipath relay.tcp.noDelay relay.tcp.notSentLowat relay.tcp.receiveBuffer \
+         relay.tcp.sendBuffer relay.tcp.tcpKeepalive relay.tcp.tcpKeepalive.idleTime \
+         relay.tcp.tcpKeepalive.interval relay.tcp.tcpKeepalive.probes relay.tcp.trafficClass \
+         relay.tcp.userTimeout \
+         relay.via relay.via.caSecretRef \
          relay.via.caSecretRef.name relay.via.credentials relay.via.credentials.secretRef \
          relay.via.credentials.secretRef.name relay.via.proxy relay.via.proxy.host \
          relay.via.proxy.port relay.via.proxy.scheme timeouts timeouts.halfClosed timeouts.idle \

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use tcpforward_protocol::snapshot::{Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 
-use super::{Rejection, unsupported, value};
+use super::{Rejection, tcp, unsupported, value};
 use crate::crd;
 
 pub(super) fn parse(listener: crd::Listener) -> Result<Listener, Rejection> {
@@ -43,6 +43,7 @@ pub(super) fn parse(listener: crd::Listener) -> Result<Listener, Rejection> {
             connections_per_source: limit("connectionsPerSource", limits.connections_per_source)?,
             connections_per_second: limit("connectionsPerSecond", limits.connections_per_second)?,
         },
+        tcp: tcp::parse("spec.listener", listener.tcp.unwrap_or_default())?,
     })
 }
 

@@ -6,7 +6,7 @@ use tcpforward_protocol::snapshot::{
     Dial, Failback, Failover, LoadBalancer, Policy, ProxyVersion, Relay, Target, Topology,
 };
 
-use super::{Rejection, established, health, value};
+use super::{Rejection, established, health, tcp, value};
 use crate::crd::{self, FailbackMode, LoadBalancerType, defaults};
 
 /// All of it but for the targets; `failback` is the annotation.
@@ -32,6 +32,7 @@ pub(super) fn parse(
             crd::ProxyVersion::V1 => ProxyVersion::V1,
             crd::ProxyVersion::V2 => ProxyVersion::V2,
         }),
+        tcp: tcp::parse("spec.relay", relay.tcp.unwrap_or_default())?,
     })
 }
 

@@ -5,8 +5,8 @@ use serde_json::json;
 use tcpforward_protocol::snapshot::{
     ActiveCheck, BackendLimits, Dial, EstablishedConnections, Failback, Failover, Fate,
     HealthCheck, Host, HttpProbe, Listener, ListenerLimits, LoadBalancer, Origin, PassiveCheck,
-    Policy, Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Target, TcpProbe, Topology,
-    WhenNoneHealthy,
+    Policy, Probe, ProxyMode, ProxyProtocolIn, ProxyVersion, Relay, Target, TcpKeepalive,
+    TcpOptions, TcpProbe, Topology, WhenNoneHealthy,
 };
 
 use super::*;
@@ -88,6 +88,7 @@ fn what_is_absent_means_this() {
                 established_connections: established(),
                 backend_limits: None,
                 proxy_protocol: None,
+                tcp: TcpOptions::default(),
             },
             connect: None,
             via: None,
@@ -244,6 +245,7 @@ fn a_listener_is_taken_whole() {
             connections_per_source: NonZeroU32::new(2),
             connections_per_second: NonZeroU32::new(5),
         },
+        tcp: TcpOptions::default(),
     };
     assert_eq!(parse(&raw(&spec)).unwrap().spec.listener, expected);
 }
@@ -289,6 +291,46 @@ fn policies_are_taken_whole() {
     let limits = relay.backend_limits.unwrap();
     assert_eq!(limits.queue_timeout, Duration::from_secs(2));
     assert_eq!(relay.proxy_protocol, Some(ProxyVersion::V2));
+}
+
+#[test]
+fn socket_options_are_taken_whole() {
+    let written = json!({
+        "noDelay": false, "tcpKeepalive": {"idleTime": "2m", "interval": "20s", "probes": 6},
+        "userTimeout": "30s", "maxSegmentSize": 1360, "sendBuffer": "256Ki",
+        "receiveBuffer": 131_072, "congestionControl": "reno", "notSentLowat": "16Ki",
+        "fastOpen": true, "multipath": true, "trafficClass": 184,
+    });
+    let expected = tcpforward_protocol::testing::full_tcp();
+    let mut of_relay = written.clone();
+    of_relay["fastOpen"] = json!(false);
+    let relay = relay_of(&json!({"tcp": of_relay}));
+    assert_eq!(
+        relay.tcp,
+        TcpOptions {
+            fast_open: false,
+            ..expected.clone()
+        }
+    );
+    let targets = json!([{"name": "a", "address": {"host": "10.0.0.1", "port": 80}}]);
+    let spec = json!({"listener": {"port": 1, "tcp": written}, "relay": {"targets": targets}});
+    assert_eq!(parse(&raw(&spec)).unwrap().spec.listener.tcp, expected);
+    // What is absent is what it was before there were options, and asks for no feature.
+    for nothing in [json!({}), json!({"tcpKeepalive": {}})] {
+        let relay = relay_of(&json!({"tcp": nothing}));
+        assert_eq!(relay.tcp, TcpOptions::default());
+    }
+    let probes = relay_of(&json!({"tcp": {"tcpKeepalive": {"probes": 9}}}))
+        .tcp
+        .keepalive;
+    let default = TcpKeepalive::default();
+    assert_eq!(
+        (probes.idle_time, probes.probes.get()),
+        (default.idle_time, 9)
+    );
+    let large = relay_of(&json!({"tcp": {"sendBuffer": "4Mi", "receiveBuffer": "5M"}})).tcp;
+    assert_eq!(large.send_buffer, NonZeroU32::new(4 << 20));
+    assert_eq!(large.receive_buffer, NonZeroU32::new(5_000_000));
 }
 
 #[test]
@@ -381,7 +423,7 @@ fn an_undecodable_one_is_a_rejection_with_field_and_text() {
     assert_eq!(
         rejection.message,
         "spec.listener is \"here\": has the wrong type; write an object with address, \
-         endPort, limits, port, proxyProtocol, sourceRanges"
+         endPort, limits, port, proxyProtocol, sourceRanges, tcp"
     );
     assert_eq!(parse(&json!(7)).unwrap_err().field, "metadata");
 }

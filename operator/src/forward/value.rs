@@ -88,10 +88,16 @@ pub(super) fn bytes(size: &Size) -> Option<u32> {
         Size::Number(number) => return u32::try_from(*number).ok(),
         Size::Text(text) => text,
     };
-    let (digits, unit) = match (text.strip_suffix("Ki"), text.strip_suffix('k')) {
-        (Some(digits), _) => (digits, 1 << 10),
-        (None, Some(digits)) => (digits, 1000),
-        (None, None) => (text.as_str(), 1),
-    };
+    let units = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("k", 1000),
+        ("M", 1_000_000),
+    ];
+    let with_unit = |(unit, bytes)| Some((text.strip_suffix(unit)?, bytes));
+    let (digits, unit) = units
+        .into_iter()
+        .find_map(with_unit)
+        .unwrap_or((text.as_str(), 1));
     digits.parse::<u32>().ok()?.checked_mul(unit)
 }

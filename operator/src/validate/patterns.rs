@@ -45,6 +45,14 @@ pub(super) static PATTERNS: LazyLock<BTreeMap<&'static str, Pattern>> = LazyLock
         ),
         (crd::SIZE, "a number of bytes, like 16Ki or 16384"),
         (
+            crd::SECONDS,
+            "a duration in whole seconds with a unit: h, m or s, like 60s or 1h30m",
+        ),
+        (
+            crd::CONGESTION_CONTROL,
+            "a name of letters, digits, '-' and '_', like bbr",
+        ),
+        (
             crd::DURATION,
             "a duration with a unit: h, m, s or ms, like 5s, 250ms or 1h30m",
         ),

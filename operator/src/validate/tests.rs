@@ -17,6 +17,8 @@ fn every_pattern_of_the_schema_is_known() {
             crd::HOST_PATTERN,
             crd::HTTP_PATH,
             crd::SIZE,
+            crd::SECONDS,
+            crd::CONGESTION_CONTROL,
             crd::SUBDOMAIN,
             crd::USER_NAME,
         ];

@@ -5,6 +5,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use ipnet::IpNet;
 
+use crate::snapshot::TcpOptions;
+
 /// A port or a range of ports, and perhaps an address, to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -21,6 +23,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocolIn>,
     /// How many connections are served.
     pub limits: ListenerLimits,
+    /// Options of the sockets that clients connect to.
+    pub tcp: TcpOptions,
 }
 
 impl Listener {
@@ -34,6 +38,7 @@ impl Listener {
             source_ranges: Vec::new(),
             proxy_protocol: None,
             limits: ListenerLimits::default(),
+            tcp: TcpOptions::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use crate::snapshot::{EstablishedConnections, HealthCheck};
+use crate::snapshot::{EstablishedConnections, HealthCheck, TcpOptions};
 
 /// Raw relaying to targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Relay {
     pub backend_limits: Option<BackendLimits>,
     /// The PROXY header that backends get; absent: none.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// Options of the sockets to backends, or to the parent proxy that leads there.
+    pub tcp: TcpOptions,
 }
 
 /// What the user wrote as one target; its backends refer to it by name.

@@ -13,6 +13,7 @@ mod health;
 mod listener;
 mod policies;
 mod relay;
+mod tcp;
 mod via;
 
 pub(super) fn spec_to_proto(spec: &ForwardSpec) -> proto::ForwardSpec {

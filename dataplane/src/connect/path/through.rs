@@ -48,7 +48,8 @@ pub(super) async fn reach(
             let start = Instant::now();
             let shared = &client.context.shared;
             let settings = &client.active.terms.settings;
-            let opened = parent.open(ask.target, settings, until, shared).await;
+            let tcp = &client.active.forward.spec.relay.tcp;
+            let opened = parent.open(ask.target, settings, tcp, until, shared).await;
             let opened = opened.map_err(Cause::from);
             count(client, start, &opened);
             if let Some(rule) = rule {
@@ -90,6 +91,7 @@ async fn open(
         Origin::Author,
         Some(parent),
         settings,
+        &client.active.forward.spec.relay.tcp,
         until,
         shared,
     )

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use tcpforward_protocol::snapshot::LocalTargets;
+use tcpforward_protocol::snapshot::{LocalTargets, TcpOptions};
 
 use super::*;
 use crate::dial::silent::silent;
@@ -28,7 +28,14 @@ fn shared() -> Shared {
 }
 
 async fn run(addresses: &[SocketAddr], time: Duration, shared: &Shared) -> Result<Reached, Error> {
-    race(addresses, &SETTINGS, Instant::now() + time, shared).await
+    race(
+        addresses,
+        &SETTINGS,
+        &TcpOptions::default(),
+        Instant::now() + time,
+        shared,
+    )
+    .await
 }
 
 /// Whether this host waits for that address to answer a SYN.

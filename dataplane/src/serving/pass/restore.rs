@@ -8,7 +8,8 @@ use tcpforward_protocol::snapshot::{Forward, ForwardName};
 
 use super::Pass;
 use crate::plan::{self, Addresses};
-use crate::serving::{Serving, bind};
+use crate::serving::Serving;
+use crate::socket::Share;
 
 impl Serving {
     /// A forward that gave up addresses and got no others takes the former ones again. Who has
@@ -38,7 +39,9 @@ impl Serving {
     }
 
     fn bind_again(&mut self, name: &ForwardName, address: SocketAddr, pass: &mut Pass) {
-        let bound = bind::bind(&[address].into(), self.workers.count(), &self.shared);
+        let running = self.running.get(name);
+        let tcp = running.map(|r| r.served.active().forward.spec.listener.tcp.clone());
+        let bound = self.bind(&[address].into(), Share::First, &tcp.unwrap_or_default());
         match (bound, self.running.get_mut(name)) {
             (Ok(bound), Some(running)) => {
                 for bound in bound {

@@ -37,6 +37,7 @@ fn all_that_is_known_of_a_backend_is_there() {
     let row = Row {
         served: Arc::clone(&served),
         listeners: vec!["127.0.0.1:1".parse().unwrap()],
+        notes: Vec::new(),
     };
     let view = View {
         forwards: [(served.name.clone(), row)].into(),

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
-use super::optional_count;
+use super::{optional_count, tcp};
 use crate::proto::{self, proxy_protocol_in::Mode};
 use crate::snapshot::{Listener, ListenerLimits, ProxyMode, ProxyProtocolIn};
 use crate::wire::{Invalid, invalid, port};
@@ -24,6 +24,7 @@ pub(super) fn to_proto(listener: &Listener) -> proto::Listener {
             connections_per_source: optional_count(limits.connections_per_source),
             connections_per_second: optional_count(limits.connections_per_second),
         }),
+        tcp: tcp::to_proto(&listener.tcp),
     }
 }
 
@@ -62,6 +63,7 @@ pub(super) fn from_proto(message: &proto::Listener) -> Result<Listener, Invalid>
             connections_per_source: NonZeroU32::new(limits.connections_per_source),
             connections_per_second: NonZeroU32::new(limits.connections_per_second),
         },
+        tcp: tcp::from_proto(message.tcp.as_ref())?,
     })
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    health, millis, nonzero_millis, optional_millis, policies, positive, some_time, unique,
+    health, millis, nonzero_millis, optional_millis, policies, positive, some_time, tcp, unique,
 };
 use crate::proto::{self, relay};
-use crate::snapshot::{BackendLimits, Dial, Host, Origin, ProxyVersion, Relay, Target};
+use crate::snapshot::{BackendLimits, Dial, Host, Origin, ProxyVersion, Relay, Target, TcpOptions};
 use crate::wire::{Invalid, invalid, port, present};
 
 pub(super) fn to_proto(relay: &Relay) -> proto::Relay {
@@ -33,6 +33,7 @@ pub(super) fn to_proto(relay: &Relay) -> proto::Relay {
             queue_timeout_ms: millis(limits.queue_timeout),
         }),
         proxy_protocol: proxy_protocol.into(),
+        tcp: tcp::to_proto(&relay.tcp),
     }
 }
 
@@ -70,7 +71,17 @@ pub(super) fn from_proto(message: proto::Relay) -> Result<Relay, Invalid> {
         established_connections: policies::established_from_proto(message.established_connections)?,
         backend_limits,
         proxy_protocol,
+        tcp: tcp_from_proto(message.tcp.as_ref())?,
     })
+}
+
+/// Nothing is sent before there is an answer: else no other backend could take its place.
+fn tcp_from_proto(message: Option<&proto::TcpOptions>) -> Result<TcpOptions, Invalid> {
+    let options = tcp::from_proto(message)?;
+    match options.fast_open {
+        true => Err(invalid("relay.tcp.fast_open", true, "expected false")),
+        false => Ok(options),
+    }
 }
 
 fn target_to_proto(target: &Target) -> proto::Target {
