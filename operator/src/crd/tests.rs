@@ -110,7 +110,7 @@ fn nothing_is_nullable_open_or_defaulted_where_tools_would_fight_it() {
 fn the_fields_of_this_version_are_these_and_no_others() {
     let mut spec = Vec::new();
     fields_of(Kind::TcpForward, &mut |path, _| {
-        if path.starts_with("spec.") && !path.ends_with("[]") {
+        if path.starts_with("spec.") && !path.ends_with("[]") && option_of(path).is_none() {
             spec.push(
                 path.trim_start_matches("spec.")
                     .replace("relay.healthCheck.", "check.")
@@ -136,15 +136,8 @@ fn the_fields_of_this_version_are_these_and_no_others() {
          listener.endPort listener.limits listener.limits.connections \
          listener.limits.connectionsPerSecond listener.limits.connectionsPerSource \
          listener.port listener.proxyProtocol listener.proxyProtocol.mode \
-         listener.proxyProtocol.trustedSources listener.sourceRanges \
-         listener.tcp listener.tcp.congestionControl listener.tcp.fastOpen \
-         listener.tcp.maxSegmentSize listener.tcp.multipath listener.tcp.noDelay \
-         listener.tcp.notSentLowat listener.tcp.receiveBuffer listener.tcp.sendBuffer \
-         listener.tcp.tcpKeepalive listener.tcp.tcpKeepalive.idleTime \
-         listener.tcp.tcpKeepalive.interval listener.tcp.tcpKeepalive.probes \
-         listener.tcp.trafficClass listener.tcp.userTimeout \
-         relay relay.backendLimits \
-         relay.backendLimits.connections relay.backendLimits.queueTimeout relay.dial \
+         listener.proxyProtocol.trustedSources listener.sourceRanges listener.tcp relay \
+         relay.backendLimits relay.backendLimits.connections relay.backendLimits.queueTimeout relay.dial \
          relay.dial.attempts relay.dial.deadline relay.dial.hedge relay.dial.hedge.after \
          relay.dial.timeout relay.establishedConnections \
          relay.establishedConnections.closesPerSecond relay.establishedConnections.drainTimeout \
@@ -166,18 +159,40 @@ fn the_fields_of_this_version_are_these_and_no_others() {
          relay.loadBalancer.slowStart.window relay.loadBalancer.topology \
          relay.loadBalancer.type relay.proxyProtocol relay.proxyProtocol.version relay.targets \
          t.address t.address.host t.address.port t.name t.priority t.service t.service.name \
-         t.service.namespace t.service.port t.weight \
-         relay.tcp relay.tcp.congestionControl relay.tcp.fastOpen relay.tcp.maxSegmentSize \
-         relay.tcp.multipath relay.tcp.noDelay relay.tcp.notSentLowat relay.tcp.receiveBuffer \
-         relay.tcp.sendBuffer relay.tcp.tcpKeepalive relay.tcp.tcpKeepalive.idleTime \
-         relay.tcp.tcpKeepalive.interval relay.tcp.tcpKeepalive.probes relay.tcp.trafficClass \
-         relay.tcp.userTimeout \
-         relay.via relay.via.caSecretRef \
-         relay.via.caSecretRef.name relay.via.credentials relay.via.credentials.secretRef \
+         t.service.namespace t.service.port t.weight relay.tcp relay.via \
+         relay.via.caSecretRef relay.via.caSecretRef.name relay.via.credentials relay.via.credentials.secretRef \
          relay.via.credentials.secretRef.name relay.via.proxy relay.via.proxy.host \
          relay.via.proxy.port relay.via.proxy.scheme timeouts timeouts.halfClosed timeouts.idle \
          timeouts.maxConnectionAge"
     );
+}
+
+/// The name of a socket option, and whose it is.
+fn option_of(path: &str) -> Option<(&str, &str)> {
+    let sides = ["listener", "relay"];
+    let of = |side| {
+        path.strip_prefix("spec.")?
+            .strip_prefix(side)?
+            .strip_prefix(".tcp.")
+    };
+    sides.into_iter().find_map(|side| Some((side, of(side)?)))
+}
+
+#[test]
+fn both_sides_have_these_socket_options() {
+    for wanted in ["listener", "relay"] {
+        let mut names = Vec::new();
+        fields_of(Kind::TcpForward, &mut |path, _| {
+            let name = option_of(path).filter(|(side, _)| *side == wanted);
+            names.extend(name.map(|(_, name)| name.to_owned()));
+        });
+        assert_eq!(
+            names.join(" "),
+            "congestionControl fastOpen maxSegmentSize multipath noDelay notSentLowat \
+             receiveBuffer sendBuffer tcpKeepalive tcpKeepalive.idleTime tcpKeepalive.interval \
+             tcpKeepalive.probes trafficClass userTimeout"
+        );
+    }
 }
 
 #[test]

@@ -15,10 +15,9 @@ use crate::sync::samples;
 fn all_that_is_known_of_a_backend_is_there() {
     let mut plain = testing::forward(
         "n/f",
-        vec![
-            testing::backend("t", "192.0.2.1:80"),
-            testing::backend("t", "192.0.2.2:80"),
-        ],
+        ["192.0.2.1:80", "192.0.2.2:80"]
+            .map(|address| testing::backend("t", address))
+            .into(),
     );
     let passive = &mut plain.spec.relay.health_check.passive;
     passive.consecutive_dial_failures = Some(NonZeroU32::MIN);

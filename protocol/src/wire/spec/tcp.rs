@@ -142,38 +142,37 @@ mod tests {
 
     #[test]
     fn what_no_socket_takes_is_refused() {
-        let with = |change: &dyn Fn(&mut proto::TcpOptions)| {
+        type Edit = fn(&mut proto::TcpOptions);
+        let with = |change: Edit| {
             let mut message = to_proto(&testing::full_tcp()).unwrap();
             change(&mut message);
             from_proto(Some(&message)).map_err(|invalid| invalid.field)
         };
-        let refused: [(&str, &dyn Fn(&mut proto::TcpOptions)); 11] = [
-            ("tcp.keepalive_idle_s", &|m| m.keepalive_idle_s = 0),
-            ("tcp.keepalive_interval_s", &|m| {
+        let refused: [(&str, Edit); 11] = [
+            ("tcp.keepalive_idle_s", |m| m.keepalive_idle_s = 0),
+            ("tcp.keepalive_interval_s", |m| {
                 m.keepalive_interval_s = 32768
             }),
-            ("tcp.keepalive_probes", &|m| m.keepalive_probes = 0),
-            ("tcp.keepalive_probes", &|m| m.keepalive_probes = 128),
-            ("tcp.max_segment_size", &|m| m.max_segment_size = 87),
-            ("tcp.max_segment_size", &|m| m.max_segment_size = 32768),
-            ("tcp.send_buffer", &|m| m.send_buffer = 4095),
-            ("tcp.receive_buffer", &|m| {
-                m.receive_buffer = (512 << 20) + 1
-            }),
-            ("tcp.congestion_control", &|m| {
+            ("tcp.keepalive_probes", |m| m.keepalive_probes = 0),
+            ("tcp.keepalive_probes", |m| m.keepalive_probes = 128),
+            ("tcp.max_segment_size", |m| m.max_segment_size = 87),
+            ("tcp.max_segment_size", |m| m.max_segment_size = 32768),
+            ("tcp.send_buffer", |m| m.send_buffer = 4095),
+            ("tcp.receive_buffer", |m| m.receive_buffer = (512 << 20) + 1),
+            ("tcp.congestion_control", |m| {
                 m.congestion_control = "a b".to_owned()
             }),
-            ("tcp.not_sent_lowat", &|m| m.not_sent_lowat = 1),
-            ("tcp.traffic_class", &|m| m.traffic_class = Some(185)),
+            ("tcp.not_sent_lowat", |m| m.not_sent_lowat = 1),
+            ("tcp.traffic_class", |m| m.traffic_class = Some(185)),
         ];
         for (field, change) in refused {
             assert_eq!(with(change), Err(field));
         }
         assert_eq!(
-            with(&|m| m.traffic_class = Some(256)),
+            with(|m| m.traffic_class = Some(256)),
             Err("tcp.traffic_class")
         );
-        let long = |m: &mut proto::TcpOptions| m.congestion_control = "a".repeat(16);
-        assert_eq!(with(&long), Err("tcp.congestion_control"));
+        let long: Edit = |m| m.congestion_control = "a".repeat(16);
+        assert_eq!(with(long), Err("tcp.congestion_control"));
     }
 }
