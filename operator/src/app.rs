@@ -158,6 +158,7 @@ fn lead(
         }
         Transport::Insecure => None,
     };
+    let home = config.lease_namespace.clone();
     core.insight.lease_name = Some((config.lease_namespace, config.lease_name));
     let stop = &core.shared.shutdown;
     let (events, inbox) = mpsc::channel(EVENTS);
@@ -171,9 +172,8 @@ fn lead(
     let election = election.run(stop.clone());
     tasks.spawn("the Lease", async { Ok(election.await?) });
     tasks.spawn("a watch", done(watches));
-    let controller = core.controller.with_pods(pods).within(config.scope);
-    let controller = controller.run(inbox, stop.clone());
-    tasks.spawn("the controller", done(controller));
+    let controller = core.controller.with_pods(pods).within(config.scope, home);
+    tasks.spawn("the controller", done(controller.run(inbox, stop.clone())));
     tasks.spawn("the writer", done(writer.run(stop.clone())));
     let of_pools = writer_of_pools.run(stop.clone());
     tasks.spawn("the writer of pools", done(of_pools));

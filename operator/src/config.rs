@@ -49,7 +49,8 @@ pub struct Args {
         env = "TCPFORWARD_CLUSTER_CIDR"
     )]
     pub cluster_cidrs: Vec<IpNet>,
-    /// Namespace of the Lease and of the Secret with the certificates.
+    /// Namespace of the Lease and of the Secret with the certificates; with --watch-namespaces, only DataPlanes
+    /// with pods there get a status.
     #[arg(long, default_value = "default", env = "POD_NAMESPACE")]
     pub lease_namespace: String,
     /// Name of the Lease; replicas that share it share the work.

@@ -19,7 +19,7 @@ use crate::patch::ServiceName;
 use crate::pods::Pods;
 use crate::push::{Published, Roster};
 use crate::status::Addresses;
-use crate::watch::{self as kinds, Scope, Zones};
+use crate::watch::{self as kinds, Zones};
 
 mod batch;
 mod beat;
@@ -31,6 +31,7 @@ mod pods;
 mod pools;
 mod publish;
 mod secrets;
+mod share;
 mod statuses;
 mod views;
 
@@ -39,6 +40,7 @@ use doors::Doors;
 pub use outputs::{ForwardView, Forwards};
 pub(crate) use outputs::{Outputs, Pulse, Writing};
 use pods::Roll;
+use share::Share;
 use statuses::Statuses;
 
 /// Data planes get this long to connect before a new writer says that there are none.
@@ -73,7 +75,7 @@ pub(crate) struct Controller {
     doors: Option<Doors>,
     /// Services that the API server says something against.
     troubled: BTreeSet<ServiceName>,
-    scope: Scope,
+    share: Share,
     addresses: Addresses,
     grace: Option<Instant>,
     holds: Holds,
@@ -135,7 +137,7 @@ impl Controller {
             pool_statuses,
             doors,
             troubled: BTreeSet::new(),
-            scope: Scope::All,
+            share: Share::All,
             addresses,
             grace: None,
             holds: Holds::No,

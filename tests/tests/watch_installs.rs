@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tcpforward_tests::client;
 use tcpforward_tests::eventually::{always, eventually};
+use tcpforward_tests::fixtures::mk_pool;
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::stage::{Operator, SOON, Stage, ready};
 
@@ -79,6 +81,68 @@ fn operators_with_namespaces_of_their_own_go_on_side_by_side() -> Result<()> {
                 let ended = operator.process.ended()?;
                 ensure!(ended.is_none(), "{ended:?}");
             }
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    })
+}
+
+/// What the API server has of a DataPlane.
+async fn pool(stage: &Stage<'_>, name: &str) -> Result<Value> {
+    let found = stage.kubectl(&["get", "tcpdp", name, "-o", "json"]).await?;
+    Ok(serde_json::from_str(&found)?)
+}
+
+/// Why a DataPlane is Ready or not.
+fn reason(pool: &Value) -> Option<&str> {
+    let conditions = pool.pointer("/status/conditions")?.as_array()?;
+    let is_ready = |condition: &&Value| condition.get("type").is_some_and(|t| t == "Ready");
+    conditions.iter().find(is_ready)?.get("reason")?.as_str()
+}
+
+fn version(pool: &Value) -> Option<&str> {
+    pool.pointer("/metadata/resourceVersion")?.as_str()
+}
+
+#[test]
+fn each_operator_says_how_its_own_pools_are_and_leaves_the_others() -> Result<()> {
+    lab::run(Network::Namespace, async |lab| {
+        let stage = Stage::new(lab).await?;
+        for name in ["first", "second"] {
+            stage.kubectl(&["create", "namespace", name]).await?;
+            let says = json!({"podNamespace": name});
+            stage.apply(&mk_pool(name, says).to_string()).await?;
+        }
+        let home = ["--lease-namespace=first", "--watch-namespaces=games"];
+        let first = start(&stage, 1, &home)?;
+        let dataplane = ["--insecure-transport", "--pod=one", "--pool=first"];
+        let operator = format!("--operator={}", first.push);
+        let dataplane = dataplane.map(str::to_owned).into_iter().chain([operator]);
+        let _dataplane = stage.dataplane_with(1, &dataplane.collect::<Vec<_>>())?;
+        let says = async |name: &str, wanted: &str| {
+            let what = format!("DataPlane {name} to say {wanted}");
+            eventually(&what, SOON, async || {
+                let pool = pool(&stage, name).await?;
+                ensure!(reason(&pool) == Some(wanted), "{pool:#}");
+                Ok::<_, anyhow::Error>(version(&pool).map(str::to_owned))
+            })
+            .await
+        };
+        let written = says("first", "Ready").await?;
+        ensure!(reason(&pool(&stage, "second").await?).is_none());
+
+        let home = ["--lease-namespace=second", "--watch-namespaces=shop"];
+        let _second = start(&stage, 2, &home)?;
+        let others = says("second", "NoDataPlane").await?;
+        // A new holder waits for ten seconds before it has a word against what it finds.
+        let quiet = Duration::from_secs(15);
+        always("each to have one writer", quiet, async || {
+            for (name, written) in [("first", &written), ("second", &others)] {
+                let pool = pool(&stage, name).await?;
+                ensure!(version(&pool) == written.as_deref(), "{pool:#}");
+            }
+            let nobodys = pool(&stage, "default").await?;
+            ensure!(reason(&nobodys).is_none(), "{nobodys:#}");
             Ok::<_, anyhow::Error>(())
         })
         .await

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Controller;
 use super::doors::{Asked, Doors};
+use super::share::Share;
 use crate::compile::{Approach, Outcome, Standing};
 use crate::entrance::{Gate, Live, Owned, Wish, allocation, deed};
 use crate::index::Found;
@@ -16,9 +17,10 @@ use crate::status;
 use crate::watch::Scope;
 
 impl Controller {
-    /// The same, where only these namespaces are watched.
-    pub(crate) fn within(self, scope: Scope) -> Self {
-        Self { scope, ..self }
+    /// The same, where only these namespaces are watched, from one of the cluster's.
+    pub(crate) fn within(self, scope: Scope, home: String) -> Self {
+        let share = Share::new(scope, home);
+        Self { share, ..self }
     }
 
     /// Says where pools are; those that were not looked at yet.
@@ -154,11 +156,7 @@ impl Controller {
 
     /// What is somebody else's to decide: a forward of a namespace that is not watched.
     fn may_remove(&self, name: &ForwardName, outcome: Option<&Outcome>) -> bool {
-        outcome.is_some()
-            || match &self.scope {
-                Scope::All => true,
-                Scope::Namespaces(watched) => watched.iter().any(|one| one == name.namespace()),
-            }
+        outcome.is_some() || self.share.has_forwards_of(name.namespace())
     }
 
     /// It is opened once all pods serve; what is open stays so while it is served.

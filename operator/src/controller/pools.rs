@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::statuses::Current;
 use super::{Controller, Holds};
+use crate::index::KnownPool;
 use crate::lease::now;
 use crate::status::{self, Gathering};
 
@@ -19,8 +20,9 @@ impl Controller {
             return;
         };
         let pools = self.index.pools();
-        statuses.keep(|name| pools.get(name).is_some());
-        for (name, known) in pools.iter() {
+        let ours = |known: &KnownPool| self.share.has_pool(&known.raw);
+        statuses.keep(|name| pools.get(name).is_some_and(ours));
+        for (name, known) in pools.iter().filter(|(_, known)| ours(known)) {
             let current = Current::of(&known.raw, known.status());
             let previous = statuses.previous(name, &current);
             let view = status::PoolPods {
