@@ -127,10 +127,11 @@ soak: ## The same for hours, with RUNS, MINUTES, GIBIBYTES and CASES (needs root
 	cargo build --release --locked --workspace --bins
 	target/release/torture soak $(RUNS) $(MINUTES) $(GIBIBYTES) $(SOAK_ROWS)
 
-scale: ## Prints what an operator takes for 1,000 TcpForwards and 20,000 endpoints (5 minutes; needs root)
+scale: ## Prints what an operator takes for 1,000 TcpForwards and 20,000 endpoints (10 minutes; needs root)
 	tests/setup.sh test
 	cargo build --release --locked --workspace --bins
 	target/release/scale
+	cargo bench --locked --workspace --bench core
 
 BENCH := cargo build --release --locked --workspace --bins
 
