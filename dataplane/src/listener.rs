@@ -32,13 +32,13 @@ pub async fn run(listen: Listen, context: Context) {
     let Listen {
         socket,
         served,
+        multipath,
         mut tuned,
         mut phase,
         holding,
     } = listen;
     let mut sessions = Sessions {
-        // Not as seen: it may be another one already than the socket was made with.
-        multipath: tuned.borrow().multipath,
+        multipath,
         served,
         context,
         tasks: JoinSet::new(),

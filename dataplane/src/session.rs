@@ -58,13 +58,14 @@ struct Caller<'a> {
 
 /// Finds the other side; absent: there is none, and the session is over.
 async fn begin(session: Session) -> Option<Box<Relayed>> {
-    let downstream = Connection::new(session.stream);
     let mut life = Life::new(
         session.served,
         session.context,
-        Record::new(&downstream, session.client),
+        Record::new(&session.stream, session.client),
         session.descriptors,
     );
+    // After what counts it, so that it is closed before, whatever happens.
+    let downstream = Connection::new(session.stream);
     match life.reach(&downstream).await {
         Ok(reached) => Some(Box::new(Relayed::new(downstream, reached, life))),
         Err(unserved) => {

@@ -163,7 +163,6 @@ impl Shared {
         if let Some(permit) = self.try_descriptors(PER_SESSION) {
             return Some(permit);
         }
-        self.pipes.close_empty();
         self.accept_waits.fetch_add(1, Ordering::Relaxed);
         Arc::clone(&self.descriptors)
             .acquire_many_owned(PER_SESSION)
@@ -174,9 +173,15 @@ impl Shared {
     /// Room for that many sockets now, or none.
     #[must_use]
     pub fn try_descriptors(&self, count: u32) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.descriptors)
-            .try_acquire_many_owned(count)
-            .ok()
+        let take = || {
+            Arc::clone(&self.descriptors)
+                .try_acquire_many_owned(count)
+                .ok()
+        };
+        take().or_else(|| {
+            self.pipes.close_empty();
+            take()
+        })
     }
 
     /// Whether an accept error may be logged now: at most once a second in the whole process.

@@ -42,6 +42,8 @@ pub struct Listen {
     pub socket: TcpListener,
     /// For which forward.
     pub served: Arc<Served>,
+    /// Whether the socket was made to speak MPTCP, whatever is wanted by now.
+    pub multipath: bool,
     /// Options of the socket, as they are wanted.
     pub tuned: watch::Receiver<TcpOptions>,
     /// What it shall do.

@@ -49,6 +49,7 @@ async fn rig(shared: Shared) -> Rig {
     let listen = Listen {
         socket,
         served: Arc::clone(&served),
+        multipath: false,
         tuned: tuned.subscribe(),
         phase: phase.subscribe(),
         holding: holding.subscribe(),

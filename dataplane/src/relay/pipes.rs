@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// What a pipe should hold. Larger ones move bytes no cheaper, and there are fewer of them.
@@ -30,14 +30,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
-    /// Where its two came from, and go back to.
-    descriptors: Arc<Semaphore>,
+    /// Last: given back once both are closed.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Pipes of all workers.
 #[derive(Debug)]
 pub struct Pipes {
     descriptors: Arc<Semaphore>,
+    /// With fewer free descriptors no pipe is made: peers that read nothing hold theirs for as long as
+    /// they like, and sessions go first.
+    floor: usize,
     /// By worker, so that they don't wait for each other.
     empty: Box<[Mutex<Vec<Pipe>>]>,
     start: Instant,
@@ -55,18 +58,12 @@ impl Pipe {
     }
 }
 
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        let descriptors = usize::try_from(PER_PIPE).unwrap_or(0);
-        self.descriptors.add_permits(descriptors);
-    }
-}
-
 impl Pipes {
     /// None yet. Each takes its descriptors from these.
     #[must_use]
     pub fn new(descriptors: Arc<Semaphore>, workers: usize) -> Self {
         Self {
+            floor: descriptors.available_permits() / 4,
             descriptors,
             empty: (0..workers).map(|_| Mutex::default()).collect(),
             start: Instant::now(),
@@ -85,7 +82,8 @@ impl Pipes {
     pub(super) fn give(&self, worker: usize, pipe: Pipe) {
         if let Some(kept) = self.empty.get(worker) {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() < KEPT_PER_WORKER {
+            // Where none is left, somebody may wait for these.
+            if kept.len() < KEPT_PER_WORKER && self.descriptors.available_permits() > 0 {
                 kept.push(pipe);
             }
         }
@@ -101,7 +99,8 @@ impl Pipes {
 
     fn make(&self) -> Option<Pipe> {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if now < self.not_before.load(Ordering::Relaxed) {
+        let is_scarce = self.descriptors.available_permits() < self.floor;
+        if is_scarce || now < self.not_before.load(Ordering::Relaxed) {
             return None;
         }
         let made = open(&self.descriptors);
@@ -114,19 +113,16 @@ impl Pipes {
 }
 
 fn open(descriptors: &Arc<Semaphore>) -> Option<Pipe> {
-    let room = descriptors.try_acquire_many(PER_PIPE).ok()?;
+    let room = Arc::clone(descriptors);
+    let room = room.try_acquire_many_owned(PER_PIPE).ok()?;
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
     // Where that is too much, the size that it has may do.
     let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
     let size = fcntl_getpipe_size(&write).ok()?;
-    if size < SMALLEST {
-        return None;
-    }
-    room.forget();
-    Some(Pipe {
+    (size >= SMALLEST).then_some(Pipe {
         read,
         write,
-        descriptors: Arc::clone(descriptors),
+        _room: room,
     })
 }
 
@@ -143,6 +139,7 @@ mod tests {
         let pipes = pipes(2);
         let pipe = pipes.take(0).unwrap();
         assert!(pipes.take(0).is_none(), "no descriptors are left");
+        pipes.descriptors.add_permits(1);
         pipes.give(0, pipe);
         assert!(pipes.take(0).is_some());
     }
@@ -158,6 +155,22 @@ mod tests {
         assert_eq!(in_use, 2 * KEPT_PER_WORKER);
         pipes.close_empty();
         assert_eq!(pipes.descriptors.available_permits(), 1000);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_descriptors_gets_those_of_a_pipe_that_is_empty_again() {
+        let pipes = pipes(2);
+        let pipe = pipes.take(0).unwrap();
+        let waiting = Arc::clone(&pipes.descriptors).acquire_many_owned(2);
+        pipes.give(0, pipe);
+        assert_eq!(waiting.await.unwrap().num_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_last_quarter_is_for_sessions() {
+        let pipes = pipes(16);
+        let taken: Vec<_> = std::iter::from_fn(|| pipes.take(0)).collect();
+        assert_eq!(taken.len(), 7);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::{Protocol, SockRef};
 use tcpforward_protocol::snapshot::Timeouts;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -137,7 +138,7 @@ impl Alive {
             let mut next: Option<Instant> = None;
             for (peer, (side, socket)) in under_way.peers.iter_mut().zip(sides) {
                 let Some(pulse) = peer else { continue };
-                let info = TcpInfo::of(socket).unwrap_or_default();
+                let info = info(socket);
                 match pulse.look(&info, now.into_std(), limit) {
                     Verdict::Dead => return Poll::Ready(side),
                     Verdict::Idle => *peer = None,
@@ -153,6 +154,15 @@ impl Alive {
             }
         }
         Poll::Pending
+    }
+}
+
+/// What a socket says of its peer. One of MPTCP speaks of its first path alone, which may be dead while
+/// others are well: only keepalive finds its dead peers.
+fn info(socket: &TcpStream) -> TcpInfo {
+    match SockRef::from(socket).protocol() {
+        Ok(Some(Protocol::MPTCP)) => TcpInfo::default(),
+        _ => TcpInfo::of(socket).unwrap_or_default(),
     }
 }
 

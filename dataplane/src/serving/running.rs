@@ -105,10 +105,12 @@ impl Running {
     pub(super) fn listen(&mut self, bound: Bound) -> Vec<Listen> {
         let (phase, _) = watch::channel(Phase::Accept);
         let (holding, _) = watch::channel(());
+        let multipath = bound.tcp.multipath;
         let (tuned, _) = watch::channel(bound.tcp);
         let share = |socket| Listen {
             socket,
             served: Arc::clone(&self.served),
+            multipath,
             tuned: tuned.subscribe(),
             phase: phase.subscribe(),
             holding: holding.subscribe(),
