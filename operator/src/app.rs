@@ -9,6 +9,7 @@ use kube::Client;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::Insight;
 use crate::compile::{Place, PodPorts, Rules};
@@ -174,11 +175,9 @@ fn lead(
     tasks.spawn("a watch", done(watches));
     let controller = core.controller.with_pods(pods).within(config.scope, home);
     tasks.spawn("the controller", done(controller.run(inbox, stop.clone())));
-    tasks.spawn("the writer", done(writer.run(stop.clone())));
-    let of_pools = writer_of_pools.run(stop.clone());
-    tasks.spawn("the writer of pools", done(of_pools));
-    let of_services = writer_of_services.run(stop.clone());
-    tasks.spawn("the writer of Services", done(of_services));
+    write(tasks, "the writer", writer, stop);
+    write(tasks, "the writer of pools", writer_of_pools, stop);
+    write(tasks, "the writer of Services", writer_of_services, stop);
     Ok((core.shared, core.insight, identity))
 }
 
@@ -204,6 +203,15 @@ fn asks() -> (Asks, kubernetes::Asked) {
         namespaces: places,
     };
     (asks, asked)
+}
+
+fn write<W: Work>(
+    tasks: &mut Tasks,
+    what: &'static str,
+    writer: Writer<W>,
+    stop: &CancellationToken,
+) {
+    tasks.spawn(what, done(writer.run(stop.clone())));
 }
 
 /// Writes what is put into the queue.

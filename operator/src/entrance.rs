@@ -109,6 +109,29 @@ impl Entrance {
         ports.collect()
     }
 
+    /// The first port of pods of its own ports, whatever others stand beside them.
+    #[must_use]
+    pub fn allocation(&self, owned: &Owned) -> Option<u16> {
+        let target = |port: u16| {
+            let mut ports = owned.ports.iter();
+            ports.find_map(|(its, target, _)| (*its == port).then_some(*target))
+        };
+        let first = target(self.port)?;
+        let mut all = 0..self.count;
+        let is_whole = all.all(|i| {
+            let port = target(self.port.saturating_add(i));
+            port.is_some() && port == first.checked_add(i)
+        });
+        is_whole.then_some(first)
+    }
+
+    /// Whether there are ports in it that it doesn't want.
+    fn has_strays(&self, owned: &Owned) -> bool {
+        let last = self.port.saturating_add(self.count.saturating_sub(1));
+        let mut ports = owned.ports.iter();
+        ports.any(|(port, ..)| !(self.port..=last).contains(port))
+    }
+
     /// Tells whether what was written is this, whatever the API server has made of it.
     #[must_use]
     pub fn digest(&self, first: u16) -> String {

@@ -3,7 +3,6 @@
 //! `stream` decides what one stream says, `conversation` says it, `roster` remembers what all of
 //! them answer.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -13,7 +12,6 @@ use futures::{Stream as Incoming, StreamExt};
 use tcpforward_protocol::MESSAGE_BYTES;
 use tcpforward_protocol::proto::forward_sync_server::{ForwardSync, ForwardSyncServer};
 use tcpforward_protocol::proto::{ToDataPlane, ToOperator};
-use tcpforward_protocol::snapshot::{Settings, Snapshot};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -33,6 +31,7 @@ use crate::metrics::Metrics;
 
 mod conversation;
 mod farewell;
+mod published;
 pub(crate) mod roster;
 mod stream;
 
@@ -41,8 +40,8 @@ pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+pub(crate) use published::Published;
 pub use roster::Roster;
-use stream::Wanted;
 
 /// Streams of one replica: the pods of a large cluster, twice over.
 const STREAMS: usize = 8192;
@@ -58,77 +57,6 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// What shutdown waits for: streams to end and connections to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
-
-/// What every data plane shall serve, once it is known.
-#[derive(Clone, Debug)]
-pub(crate) struct Published {
-    pools: Arc<BTreeMap<String, Wanted>>,
-    empty: Wanted,
-    zones: Arc<BTreeMap<String, String>>,
-}
-
-impl Published {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            pools: Arc::default(),
-            empty: Wanted::new(Arc::new(Snapshot::new(settings))),
-            zones: Arc::default(),
-        }
-    }
-
-    /// The same world but for these pools, of which only those with another version count.
-    #[must_use]
-    pub(crate) fn with_pools(
-        &self,
-        snapshots: impl IntoIterator<Item = (String, Arc<Snapshot>)>,
-    ) -> Self {
-        let mut pools = Arc::clone(&self.pools);
-        for (pool, snapshot) in snapshots {
-            let old = pools.get(&pool);
-            let wanted = Wanted::new(snapshot).after(old.unwrap_or(&self.empty));
-            if old.map(|old| old.version) != Some(wanted.version) {
-                Arc::make_mut(&mut pools).insert(pool, wanted);
-            }
-        }
-        Self {
-            pools,
-            ..self.clone()
-        }
-    }
-
-    #[must_use]
-    pub(crate) fn with_zones(&self, zones: Arc<BTreeMap<String, String>>) -> Self {
-        Self {
-            zones,
-            ..self.clone()
-        }
-    }
-
-    /// Whether nothing has changed.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.pools, &other.pools) && Arc::ptr_eq(&self.zones, &other.zones)
-    }
-
-    /// Whether a pool has anything to serve.
-    fn serves(&self, pool: &str) -> bool {
-        self.pools.contains_key(pool)
-    }
-
-    /// What a pool shall serve, for tests of who says so.
-    #[cfg(test)]
-    pub(crate) fn snapshot(&self, pool: &str) -> Arc<Snapshot> {
-        Arc::clone(&self.of_pool(pool).snapshot)
-    }
-
-    /// A pool that nobody has named yet is an empty one.
-    fn of_pool(&self, pool: &str) -> &Wanted {
-        self.pools.get(pool).unwrap_or(&self.empty)
-    }
-
-    fn zone_of(&self, node: &str) -> &str {
-        self.zones.get(node).map_or("", String::as_str)
-    }
-}
 
 /// Why data planes can't be served.
 #[derive(Debug, thiserror::Error)]

@@ -162,10 +162,15 @@ fn standing(entrance: &Entrance, owned: &Owned) -> Standing {
 }
 
 fn allocated(index: &Index, entrance: &Entrance, live: &Live, owned: &Owned) -> Option<u16> {
-    let (first, count) = owned.allocation?;
-    let is_whole = count == entrance.count
-        && owned
-            .pod_ports()
-            .all(|port| allocation::RANGE.contains(&port));
-    (is_whole && index.entrances().is_first(live, owned)).then_some(first)
+    // Others may have put ports beside ours, and clients may dial other ones of pods that stay.
+    let moved = || {
+        let (first, count) = owned.allocation?;
+        (count == entrance.count).then_some(first)
+    };
+    let first = entrance.allocation(owned).or_else(moved)?;
+    let last = first.checked_add(entrance.count.checked_sub(1)?)?;
+    let is_ours = [first, last]
+        .iter()
+        .all(|port| allocation::RANGE.contains(port));
+    (is_ours && index.entrances().is_first(live, owned)).then_some(first)
 }

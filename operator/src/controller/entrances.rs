@@ -28,8 +28,10 @@ impl Controller {
         let Some(namespaces) = &self.outputs.namespaces else {
             return false;
         };
-        let needed = self.index.pools().pod_namespaces();
         let entrances = self.index.entrances();
+        let mut needed = self.index.pools().pod_namespaces();
+        // A pool that has moved, or can't be read, leaves Services to be closed and removed.
+        needed.extend(entrances.inhabited());
         let waits = needed.iter().any(|namespace| !entrances.is_read(namespace));
         namespaces.send_if_modified(|asked| {
             let changed = *asked != needed;
@@ -56,13 +58,10 @@ impl Controller {
             return;
         };
         let before = std::mem::replace(&mut self.troubled, troubles);
-        let either = before.union(&self.troubled);
-        let outcomes = self.compiler.outcomes();
-        let theirs = either.flat_map(|name| {
-            outcomes.iter().filter(move |(_, outcome)| {
-                let approach = outcome.approach.as_ref();
-                approach.is_some_and(|approach| service_of(approach) == *name)
-            })
+        let either: BTreeSet<_> = before.union(&self.troubled).cloned().collect();
+        let theirs = self.compiler.outcomes().iter().filter(|(_, outcome)| {
+            let approach = outcome.approach.as_ref();
+            approach.is_some_and(|approach| either.contains(&service_of(approach)))
         });
         self.touched.extend(theirs.map(|(name, _)| name.clone()));
     }
@@ -103,7 +102,7 @@ impl Controller {
                 gate: Gate::Closed,
                 is_held: self.compiler.is_held(name, &owned.pool) || self.is_unclear(name, owned),
                 first: None,
-                keeps: false,
+                kept: None,
             };
             self.hand_over(doors, name, &owned.pool, service, &wish, Some(live), now);
         }
@@ -141,7 +140,7 @@ impl Controller {
             gate: self.gate(name, outcome, live),
             is_held: self.compiler.is_held(name, &outcome.pool),
             first: first.flatten(),
-            keeps: approach.first.is_some(),
+            kept: approach.first,
         };
         self.hand_over(doors, name, &outcome.pool, service, &wish, live, now);
     }

@@ -13,10 +13,9 @@ impl Controller {
     pub(super) fn with_pools(&self, changed: &BTreeSet<String>) -> Published {
         let all = self.compiler.snapshots();
         let there = |pool: &String| Some((pool.clone(), Arc::clone(all.get(pool)?)));
-        match changed.iter().map(there).collect::<Option<Vec<_>>>() {
-            Some(pools) => self.published.with_pools(pools),
-            None => self.bare.with_pools(all.keys().filter_map(there)),
-        }
+        let gone = changed.iter().filter(|pool| !all.contains_key(*pool));
+        let left = self.published.without_pools(gone);
+        left.with_pools(changed.iter().filter_map(there))
     }
 
     /// What pools shall serve goes before who they are: of one that is gone its pods have to hear that

@@ -25,6 +25,8 @@ pub enum Deed {
     Apply(Value),
     /// Let nobody in; the rest stays.
     Close(Value),
+    /// Take out ports that someone else has put in: apply leaves what is another manager's.
+    Trim(Value),
     /// Remove the one of this uid.
     Delete(String),
 }
@@ -38,6 +40,7 @@ impl Deed {
             Self::Claim(_) => "claim",
             Self::Apply(_) => "apply",
             Self::Close(_) => "close",
+            Self::Trim(_) => "trim",
             Self::Delete(_) => "delete",
         }
     }
@@ -54,8 +57,8 @@ pub struct Wish<'a> {
     pub is_held: bool,
     /// The first port of pods that it gets if it has none that it may keep.
     pub first: Option<u16>,
-    /// Whether the ports that it has may be kept.
-    pub keeps: bool,
+    /// The first port of pods that it has, if it may keep its ports.
+    pub kept: Option<u16>,
 }
 
 /// The next step, if one is to be taken.
@@ -71,7 +74,7 @@ pub fn deed(wish: &Wish<'_>, live: Option<&Live>) -> Option<Deed> {
         metadata.insert("managedFields".to_owned(), claimed.clone());
         return Some(Deed::Claim(json!({"metadata": metadata})));
     }
-    let stays = wish.keeps && wish.entrance.is_some();
+    let stays = wish.kept.is_some() && wish.entrance.is_some();
     if owned.gate != Some(Gate::Closed) && (!stays || wish.gate == Gate::Closed) {
         return Some(Deed::Close(close(owned)));
     }
@@ -81,11 +84,11 @@ pub fn deed(wish: &Wish<'_>, live: Option<&Live>) -> Option<Deed> {
     let Some(entrance) = wish.entrance else {
         return Some(Deed::Delete(owned.uid.clone()));
     };
-    let first = match owned.allocation {
-        Some((first, _)) if wish.keeps => first,
-        _ => wish.first?,
-    };
+    let first = wish.kept.or(wish.first)?;
     let gate = if stays { wish.gate } else { Gate::Closed };
+    if owned.applied.as_ref() == Some(&entrance.digest(first)) && entrance.has_strays(owned) {
+        return Some(Deed::Trim(trim(entrance, first, owned)));
+    }
     (!is_as_wanted(entrance, first, gate, owned)).then(|| {
         let mut body = entrance.body(first, gate);
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -116,6 +119,21 @@ fn is_as_wanted(entrance: &Entrance, first: u16, gate: Gate, owned: &Owned) -> b
             .annotations
             .iter()
             .all(|(key, value)| content.annotations.get(key) == Some(value))
+}
+
+/// The ports that are wanted and no others; those of nodes stay as they are.
+fn trim(entrance: &Entrance, first: u16, owned: &Owned) -> Value {
+    let mut ports = entrance.body_of_ports(first);
+    for wanted in &mut ports {
+        let number = wanted.get("port").and_then(Value::as_u64);
+        let of_node = owned.ports.iter().find_map(|(port, _, of_node)| {
+            (Some(u64::from(*port)) == number && *of_node != 0).then_some(*of_node)
+        });
+        if let (Some(of_node), Some(wanted)) = (of_node, wanted.as_object_mut()) {
+            wanted.insert("nodePort".to_owned(), json!(of_node));
+        }
+    }
+    json!({"metadata": version(owned), "spec": {"ports": ports}})
 }
 
 /// Nobody's pods are selected, whatever was before.

@@ -37,7 +37,7 @@ fn wish(entrance: &Entrance) -> Wish<'_> {
         gate: Gate::Open,
         is_held: false,
         first: None,
-        keeps: true,
+        kept: Some(20_000),
     }
 }
 
@@ -112,7 +112,7 @@ fn a_service_is_made_closed_claimed_opened_and_then_left_alone() {
     let wanted = entrance(|_| {});
     let new = Wish {
         first: Some(20_000),
-        keeps: false,
+        kept: None,
         ..wish(&wanted)
     };
     let Some(Deed::Create(body)) = deed(&new, None) else {
@@ -164,7 +164,7 @@ fn what_nobody_wants_is_closed_and_deleted_once_it_is_not_held() {
         gate: Gate::Closed,
         is_held: true,
         first: None,
-        keeps: false,
+        kept: None,
     };
     let Some(Deed::Close(patch)) = deed(&none, Some(&opened)) else {
         panic!("it is not closed");
@@ -196,7 +196,7 @@ fn other_ports_of_pods_are_for_a_closed_service_that_nobody_holds() {
     let narrow = entrance(|_| {});
     let moving = Wish {
         first: Some(21_000),
-        keeps: false,
+        kept: None,
         gate: Gate::Closed,
         ..wish(&wanted)
     };
@@ -288,4 +288,23 @@ fn clients_are_told_addresses_from_outside_to_inside() {
         |raw| raw["spec"]["ports"][0]["nodePort"] = json!(30_123),
     );
     assert_eq!(of_nodes.0, format!("{within}, NodePort node:30123"));
+}
+
+#[test]
+fn ports_that_someone_else_puts_in_are_taken_out_and_change_nothing() {
+    let wanted = entrance(|_| {});
+    let with_more = stored(&wanted.body(20_000, Gate::Open), |raw| {
+        raw["spec"]["ports"][0]["nodePort"] = json!(31_000);
+        let stray = json!({"name": "stray", "port": 9000, "targetPort": 9000});
+        raw["spec"]["ports"].as_array_mut().unwrap().push(stray);
+    });
+    let owned = with_more.owned.as_deref().unwrap();
+    assert_eq!(wanted.allocation(owned), Some(20_000));
+    let Some(Deed::Trim(patch)) = deed(&wish(&wanted), Some(&with_more)) else {
+        panic!("it stays");
+    };
+    let left = json!([{"name": "tcp-5432", "port": 5432, "targetPort": 20_000, "protocol": "TCP",
+                       "nodePort": 31_000}]);
+    assert_eq!(patch["spec"], json!({"ports": left}));
+    assert_eq!(patch["metadata"]["resourceVersion"], "7");
 }

@@ -95,6 +95,12 @@ impl Entrances {
         self.of_forwards.keys()
     }
 
+    /// Namespaces that have any of ours.
+    pub fn inhabited(&self) -> impl Iterator<Item = String> {
+        let keys = self.of_forwards.values().flatten();
+        keys.map(|(namespace, _)| namespace.clone())
+    }
+
     /// Ports of a pool's pods that are given to anyone.
     pub fn taken<'a>(&'a self, pool: &'a str) -> impl Iterator<Item = u16> + 'a {
         let first = (pool.to_owned(), 0);

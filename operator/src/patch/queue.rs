@@ -54,10 +54,11 @@ impl<W: Work> Default for Queue<W> {
 }
 
 impl<W: Work> Queue<W> {
-    /// Replaces whatever waits for this object; a back-off goes on.
+    /// Replaces whatever waits for this object; a back-off goes on, unless it is another kind of write.
     pub(crate) fn put(&self, patch: W) {
         let mut state = self.lock();
         let old = state.waiting.remove(patch.name());
+        let old = old.filter(|old| patch.goes_on(&old.patch));
         let (failures, not_before) = old.map_or((0, None), |old| (old.failures, old.not_before));
         let entry = Entry {
             failures,
@@ -120,11 +121,11 @@ impl<W: Work> Queue<W> {
         let mut state = self.lock();
         state.busy.remove(patch.name());
         let newer = state.waiting.remove(patch.name()).map(|entry| entry.patch);
-        let patch = newer.unwrap_or(patch);
+        let waits = newer.as_ref().is_none_or(|newer| newer.goes_on(&patch));
         let entry = Entry {
-            failures,
-            not_before: Some(not_before),
-            patch,
+            failures: if waits { failures } else { 0 },
+            not_before: waits.then_some(not_before),
+            patch: newer.unwrap_or(patch),
         };
         state.waiting.insert(entry.patch.name().clone(), entry);
         drop(state);

@@ -45,13 +45,18 @@ impl Work for ServiceWrite {
     fn what(&self) -> &'static str {
         match self.deed {
             Deed::Create(_) => "a new Service",
-            Deed::Claim(_) | Deed::Apply(_) | Deed::Close(_) => "a Service",
+            Deed::Claim(_) | Deed::Apply(_) | Deed::Close(_) | Deed::Trim(_) => "a Service",
             Deed::Delete(_) => "the end of a Service",
         }
     }
 
     fn is_new(&self) -> bool {
         matches!(self.deed, Deed::Create(_))
+    }
+
+    /// To close one can't wait for what was refused before.
+    fn goes_on(&self, former: &Self) -> bool {
+        self.deed.word() == former.deed.word()
     }
 
     fn counter(metrics: &Metrics) -> &IntCounterVec {
@@ -75,7 +80,7 @@ impl Work for ServiceWrite {
                 };
                 api.create(&parameters, &service).await.map(drop)
             }
-            Deed::Claim(patch) | Deed::Close(patch) => api
+            Deed::Claim(patch) | Deed::Close(patch) | Deed::Trim(patch) => api
                 .patch(name, &plain, &Patch::Merge(patch))
                 .await
                 .map(drop),

@@ -30,6 +30,11 @@ pub(crate) trait Work: Clone + Debug + Send + Sync + Sized + 'static {
         false
     }
 
+    /// Whether the back-off of a write that it replaces is its own as well.
+    fn goes_on(&self, _former: &Self) -> bool {
+        true
+    }
+
     /// Where results are counted.
     fn counter(metrics: &Metrics) -> &IntCounterVec;
 

@@ -167,7 +167,9 @@ impl Stream {
             }
             return Ok(outgoing);
         }
-        if source && self.may_push(world) && self.knows_its_place(world, now) {
+        if !source || !self.may_push(world) {
+            self.puzzled = None;
+        } else if self.knows_its_place(world, now) {
             self.can_protect(world)?;
             self.push(world, now, &mut outgoing);
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use prometheus::Registry;
 use tcpforward_protocol::answer::{Hello, Source};
 use tcpforward_protocol::proto::{self, to_data_plane, to_operator};

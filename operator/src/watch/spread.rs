@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::time::Duration;
 
-use futures::stream::{BoxStream, SelectAll, StreamExt};
+use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Pauses, is_forbidden};
@@ -16,6 +18,9 @@ use crate::metrics::Metrics;
 
 /// Each is a stream of its own.
 const NAMESPACES: usize = 256;
+
+/// Until one is tried again that may be listed and not be watched.
+const FORBIDDEN: Duration = Duration::from_secs(3);
 
 /// News of a namespace.
 pub(super) type News<K> = Result<watcher::Event<K>, watcher::Error>;
@@ -73,18 +78,19 @@ where
                 tracing::warn!(namespace, "pools are in more namespaces than are watched");
                 break;
             }
-            self.start(namespace);
+            self.start(namespace, Duration::ZERO);
         }
         gone
     }
 
-    fn start(&mut self, namespace: &str) {
+    fn start(&mut self, namespace: &str, pause: Duration) {
         self.lives += 1;
         let (life, name, end) = (self.lives, namespace.to_owned(), CancellationToken::new());
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let ended = end.clone().cancelled_owned();
         let watch = watcher(api, self.config.clone());
-        let watch = watch.backoff(Pauses::new()).take_until(ended);
+        let late = stream::once(sleep(pause)).filter_map(async |()| None);
+        let watch = late.chain(watch.backoff(Pauses::new())).take_until(ended);
         let named = watch.map(move |event| (name.clone(), life, event));
         self.watches.push(named.boxed());
         let watching = Watching {
@@ -126,7 +132,7 @@ where
                 && is_forbidden(error)
             {
                 // It would go on without a list, once it may.
-                self.start(&namespace);
+                self.start(&namespace, FORBIDDEN);
             }
             return Some((namespace, news));
         }

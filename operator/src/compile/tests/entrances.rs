@@ -227,7 +227,7 @@ fn another_pool_serves_at_once_what_the_first_one_holds() {
         gate: Gate::Closed,
         is_held: true,
         first: None,
-        keeps: false,
+        kept: None,
     };
     assert!(matches!(deed(&none, Some(&open)), Some(Deed::Close(_))));
 }

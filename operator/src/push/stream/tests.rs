@@ -138,6 +138,7 @@ fn a_replica_that_is_behind_catches_up_and_says_nothing_old() {
     assert_eq!(words(&said), ["welcome node-1 z 5", "share 0/1"]);
     assert_eq!(stream.deadline(), Some(start + SETTLE));
     assert!(next(&mut stream, &world(&[("new", 1)])).is_empty());
+    assert_eq!(stream.deadline(), None, "nothing is waited for any more");
     let more = world(&[("new", 2)]);
     assert_eq!(next(&mut stream, &more), ["delta 1 +n/new -"]);
 }
