@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -45,6 +45,21 @@ pub async fn dial_from(source: SocketAddr, address: SocketAddr) -> Result<TcpStr
         .await
         .with_context(|| format!("{address} did not answer within {DEADLINE:?}"))?
         .with_context(|| format!("dialling {address}"))
+}
+
+/// Sends a byte to a server that sends it back.
+///
+/// # Errors
+/// It is lost, changed, or not back in time.
+pub async fn echo(stream: &mut TcpStream) -> Result<()> {
+    let there_and_back = async {
+        stream.write_all(b"p").await?;
+        stream.read_u8().await
+    };
+    let byte = timeout(DEADLINE, there_and_back).await;
+    let byte = byte.context("a byte got stuck")??;
+    ensure!(byte == b'p', "{byte:?} came back");
+    Ok(())
 }
 
 /// Connects, sends `text`, ends that direction and returns all that comes back.

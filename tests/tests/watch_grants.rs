@@ -13,7 +13,7 @@ use tcpforward_tests::eventually::eventually;
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::stage::{self, Operator, SOON, Stage};
 use tcpforward_tests::tunnel;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -171,7 +171,7 @@ impl<'a> Case<'a> {
     async fn session(&self) -> Result<(TcpStream, bool)> {
         let (far, near) = (self.far.accepted(), self.near.accepted());
         let mut stream = client::dial(self.relay).await?;
-        echoes(&mut stream).await?;
+        client::echo(&mut stream).await?;
         let came = (self.far.accepted() - far, self.near.accepted() - near);
         ensure!(came.0 + came.1 == 1, "{came:?}");
         Ok((stream, came.0 == 1))
@@ -228,7 +228,9 @@ impl<'a> Case<'a> {
             cut.with_context(|| format!("{what}: a session lives on after {within:?}"))?;
         }
         println!("{what}: cut after {:?}", start.elapsed());
-        echoes(near).await.context("another target's session")?;
+        client::echo(near)
+            .await
+            .context("another target's session")?;
         self.leads(false).await?;
         let asked = tunnel::ask(self.proxy, "far.data.svc:80", "").await?;
         ensure!(asked.tunnel().is_err(), "{what}: a tunnel gets there");
@@ -242,18 +244,9 @@ impl<'a> Case<'a> {
     }
 }
 
-async fn echoes(stream: &mut TcpStream) -> Result<()> {
-    let echo = async {
-        stream.write_all(b"x").await?;
-        ensure!(stream.read_u8().await? == b'x');
-        Ok(())
-    };
-    timeout(SOON, echo).await.context("no echo in time")?
-}
-
 async fn all_echo(streams: &mut [TcpStream]) -> Result<()> {
     for stream in streams {
-        echoes(stream).await?;
+        client::echo(stream).await?;
     }
     Ok(())
 }
@@ -361,7 +354,7 @@ fn who_can_not_see_takes_nothing_back() -> Result<()> {
         case.stage.cluster.api_server.end(SOON).await?;
         let start = Instant::now();
         eventually("the outage to be over", SOON, async || {
-            echoes(&mut case.leads(true).await?).await?;
+            client::echo(&mut case.leads(true).await?).await?;
             ensure!(start.elapsed() > CUT);
             Ok(())
         })
@@ -384,7 +377,7 @@ fn who_can_not_see_takes_nothing_back() -> Result<()> {
         let more = SocketAddr::new(case.relay.ip(), 8889);
         let mut near = eventually("the new forward to serve", SOON, async || {
             let mut stream = client::dial(more).await?;
-            echoes(&mut stream).await?;
+            client::echo(&mut stream).await?;
             Ok::<_, anyhow::Error>(stream)
         })
         .await?;

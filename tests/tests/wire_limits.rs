@@ -9,21 +9,9 @@ use tcpforward_tests::eventually::{always, eventually};
 use tcpforward_tests::forwarder::{Forwarder, manifest, target};
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::{measure, ports};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
 const DESCRIPTORS: u32 = 160;
-
-/// Sends a line and reads it back.
-async fn echo(stream: &mut TcpStream) -> Result<()> {
-    stream.write_all(b"line").await?;
-    let mut line = [0; 4];
-    timeout(SOON, stream.read_exact(&mut line)).await??;
-    ensure!(&line == b"line");
-    Ok(())
-}
 
 #[test]
 fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
@@ -41,7 +29,7 @@ fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
         let mut served = Vec::new();
         for _ in 0..30 {
             let mut stream = client::dial(listener).await?;
-            echo(&mut stream).await?;
+            client::echo(&mut stream).await?;
             served.push(stream);
         }
         let mut waiting = Vec::new();
@@ -62,7 +50,7 @@ fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
             Duration::from_secs(2),
             async || {
                 for stream in served.iter_mut().take(3) {
-                    echo(stream).await?;
+                    client::echo(stream).await?;
                 }
                 let ready = client::get(forwarder.admin, "/readyz").await?;
                 ensure!(ready.status == 200, "{ready:?}");
@@ -79,7 +67,7 @@ fn without_descriptors_it_waits_and_does_not_spin() -> Result<()> {
         served.clear();
         waiting.truncate(20);
         for stream in &mut waiting {
-            echo(stream).await.context("a client that waited")?;
+            client::echo(stream).await.context("a client that waited")?;
         }
         Ok(())
     })

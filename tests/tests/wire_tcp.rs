@@ -10,20 +10,8 @@ use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::ports;
 use tcpforward_tests::process::Program;
 use tcpforward_tests::programs::{self, workspace_root};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
-
-/// Sends a line and reads it back.
-async fn echo(stream: &mut TcpStream) -> Result<()> {
-    stream.write_all(b"line").await?;
-    let mut line = [0; 4];
-    timeout(SOON, stream.read_exact(&mut line)).await??;
-    ensure!(&line == b"line");
-    Ok(())
-}
 
 #[test]
 fn an_option_that_the_kernel_refuses_is_told_and_what_was_there_goes_on() -> Result<()> {
@@ -37,21 +25,21 @@ fn an_option_that_the_kernel_refuses_is_told_and_what_was_there_goes_on() -> Res
         };
         let forwarder = Forwarder::start(lab, &with("{trafficClass: 184}"), &[]).await?;
         let mut session = client::dial(listener).await?;
-        echo(&mut session).await?;
+        client::echo(&mut session).await?;
         forwarder.edit(&with("{congestionControl: nosuch}"))?;
         let text = "relay.tcp.congestionControl nosuch: the kernel says No such file or directory";
         forwarder.shows(text, SOON).await?;
         forwarder.shows("\"reason\": \"Rejected\"", SOON).await?;
-        echo(&mut session).await?;
-        echo(&mut client::dial(listener).await?).await?;
+        client::echo(&mut session).await?;
+        client::echo(&mut client::dial(listener).await?).await?;
 
         // Taken, and told: the kernel allows less.
         forwarder.edit(&with("{sendBuffer: 512Mi, congestionControl: reno}"))?;
         let note = "relay.tcp.sendBuffer is 536870912 bytes, and the kernel gives";
         forwarder.shows(note, SOON).await?;
         forwarder.shows("\"refusal\": null", SOON).await?;
-        echo(&mut session).await?;
-        echo(&mut client::dial(listener).await?).await
+        client::echo(&mut session).await?;
+        client::echo(&mut client::dial(listener).await?).await
     })
 }
 
@@ -72,7 +60,7 @@ fn options_are_on_both_sides_of_a_session() -> Result<()> {
             .replace("  relay:\n", "  relay:\n    tcp: {maxSegmentSize: 1300}\n");
         let _forwarder = Forwarder::start(lab, &yaml, &[]).await?;
         let mut session = client::dial(listener).await?;
-        echo(&mut session).await?;
+        client::echo(&mut session).await?;
         let seen = async |filter: &str| {
             let ss =
                 Program::new("ss").args(["--tcp", "--info", "--numeric", "--no-header", filter]);

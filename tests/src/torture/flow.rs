@@ -124,16 +124,7 @@ impl Flow {
 /// It is lost, or changed.
 pub async fn ping(stream: &mut TcpStream) -> Result<Duration> {
     let start = Instant::now();
-    let there_and_back = async {
-        stream.write_all(b"p").await?;
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await?;
-        Ok::<_, std::io::Error>(byte)
-    };
-    let byte = timeout(SOON, there_and_back)
-        .await
-        .context("a byte got stuck")??;
-    ensure!(&byte == b"p", "{byte:?}");
+    crate::client::echo(stream).await?;
     Ok(start.elapsed())
 }
 

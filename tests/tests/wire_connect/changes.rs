@@ -4,24 +4,16 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tcpforward_tests::client;
 use tcpforward_tests::echo::{Behaviour, Server};
 use tcpforward_tests::tunnel::{ask, basic};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::{Proxy, SOON, USER, USERS, place, rule, with_users};
 
 /// From the edit to the end of the tunnel.
 const LIVE: Duration = Duration::from_secs(5);
-
-async fn echoes(tunnel: &mut TcpStream) -> Result<()> {
-    let mut byte = [0];
-    tunnel.write_all(b"x").await?;
-    timeout(SOON, tunnel.read_exact(&mut byte)).await??;
-    ensure!(&byte == b"x", "{byte:?}");
-    Ok(())
-}
 
 /// Two tunnels are open; after `edit` of the manifests one is reset in time, and the log says why.
 fn closed_by(edit: fn(&str) -> String) -> Result<()> {
@@ -42,8 +34,8 @@ fn closed_by(edit: fn(&str) -> String) -> Result<()> {
         let ops = basic(&USER.replace("ci:", "ops:"));
         let mut stays = ask(proxy.address, &target, &ops).await?.tunnel()?;
         let mut goes = ask(proxy.address, &target, &basic(USER)).await?.tunnel()?;
-        echoes(&mut stays).await?;
-        echoes(&mut goes).await?;
+        client::echo(&mut stays).await?;
+        client::echo(&mut goes).await?;
 
         proxy.forwarder.edit(&edit(&manifest))?;
         let end = timeout(LIVE, goes.read(&mut [0])).await?;
@@ -55,7 +47,7 @@ fn closed_by(edit: fn(&str) -> String) -> Result<()> {
             line.contains("subject=\"ci\"") || line.contains("subject=ci"),
             "{line}"
         );
-        echoes(&mut stays).await?;
+        client::echo(&mut stays).await?;
         let n_open = proxy.metric("connect_tunnels_open").await?;
         ensure!((0.5..1.5).contains(&n_open), "{n_open} open");
         Ok(())
