@@ -30,7 +30,7 @@ impl Bulk {
         self.run = self.run.saturating_add(bytes).min(AFTER);
     }
 
-    /// The source has no more for now, after so many bytes in a row.
+    /// The source has to be waited for, after so many bytes in a row.
     pub(super) fn paused(&mut self, after: usize) {
         match after {
             // Something else woke us.
