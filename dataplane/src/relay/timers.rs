@@ -175,6 +175,8 @@ pub(super) fn age(limit: Option<Duration>) -> Timer {
 
 #[cfg(test)]
 mod tests {
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     #[tokio::test]
@@ -191,5 +193,27 @@ mod tests {
             "{first} to {last}"
         );
         assert!(age(None).is_none());
+    }
+
+    /// Its peer can't be judged by one of its paths.
+    #[tokio::test]
+    async fn a_socket_of_mptcp_says_nothing_of_its_peer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for protocol in [Protocol::TCP, Protocol::MPTCP] {
+            let made = Socket::new(Domain::IPV4, Type::STREAM, Some(protocol));
+            let socket = match made {
+                Ok(socket) => socket,
+                Err(error) => {
+                    assert_eq!(protocol, Protocol::MPTCP, "{error}");
+                    continue;
+                }
+            };
+            socket.connect(&address.into()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let stream = TcpStream::from_std(socket.into()).unwrap();
+            let says = info(&stream) != TcpInfo::default();
+            assert_eq!(says, protocol == Protocol::TCP);
+        }
     }
 }

@@ -97,3 +97,34 @@ impl Published {
         self.zones.get(node).map_or("", String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::fixtures::{SETTINGS, snapshot};
+
+    fn pools(of: &[(&str, i64)]) -> [(String, Arc<Snapshot>); 2] {
+        [
+            ("a".to_owned(), snapshot(of)),
+            ("b".to_owned(), snapshot(&[("other", 1)])),
+        ]
+    }
+
+    #[test]
+    fn a_first_set_follows_nothing_and_a_later_one_those_before() {
+        let none = Published::new(SETTINGS);
+        let first = none.with_pools(pools(&[("one", 1)]));
+        assert!(!first.of_pool("a").follows(none.empty.version));
+        let later = first.with_pools(pools(&[("one", 2)]));
+        assert!(later.of_pool("a").follows(first.of_pool("a").version));
+    }
+
+    #[test]
+    fn a_pool_that_goes_takes_nothing_of_the_others() {
+        let first = Published::new(SETTINGS).with_pools(pools(&[("one", 1)]));
+        let later = first.with_pools(pools(&[("one", 2)]));
+        let left = later.without_pools([&"b".to_owned()]);
+        assert!(!left.serves("b") && left.of_pool("b").version == left.empty.version);
+        assert!(left.of_pool("a").follows(first.of_pool("a").version));
+    }
+}

@@ -1,6 +1,7 @@
 //! Long transfers, by copying and by pipes.
 
 use super::*;
+use crate::shared::Shared;
 
 /// Plain splicing loses what lies behind them.
 #[tokio::test]
@@ -53,4 +54,14 @@ async fn a_session_may_turn_from_chat_to_bulk_and_back() {
         assert!(got == part);
     }
     assert_eq!(rig.count.0.load(Ordering::Relaxed), 20 * (32 + 700_000));
+}
+
+#[tokio::test]
+async fn descriptors_of_empty_pipes_are_for_whoever_needs_them() {
+    let shared = Shared::new(100, 1);
+    let all = u32::try_from(shared.free_descriptors()).unwrap();
+    let pipe = shared.pipes.take(0).unwrap();
+    assert!(shared.try_descriptors(all).is_none(), "it is in use");
+    shared.pipes.give(0, pipe);
+    assert!(shared.try_descriptors(all).is_some());
 }

@@ -114,3 +114,26 @@ async fn what_the_api_server_says_against_it_is_kept_until_it_is_written() {
     doors.server.stays_quiet(Duration::from_secs(120)).await;
     assert_eq!(doors.trouble(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_for_no_other_write() {
+    use super::super::queue::Next;
+    let is_ready = |queue: &Queue<ServiceWrite>| matches!(queue.next(now()), Next::Ready(..));
+    let refused = write(Deed::Apply(json!({"refused": true})));
+    let (close, much_later) = (Deed::Close(json!({})), now() + Duration::from_secs(60));
+
+    let queue = Queue::<ServiceWrite>::default();
+    queue.again(refused.clone(), 3, much_later);
+    queue.put(write(Deed::Apply(json!({}))));
+    assert!(!is_ready(&queue), "the same kind of write waits on");
+    queue.put(write(close.clone()));
+    assert!(is_ready(&queue));
+
+    let queue = Queue::<ServiceWrite>::default();
+    queue.put(write(close));
+    queue.again(refused, 3, much_later);
+    assert!(
+        is_ready(&queue),
+        "it came while the other one was under way"
+    );
+}

@@ -39,7 +39,7 @@ impl Wanted {
     }
 
     /// Whether this replica has wanted that before.
-    pub(super) fn follows(&self, version: Version) -> bool {
+    pub(crate) fn follows(&self, version: Version) -> bool {
         self.before.contains(&version)
     }
 }
