@@ -1,11 +1,11 @@
 //! Edge. The pure core with 10,000 forwards: what one changed endpoint costs, from the event to the snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 
 use criterion::Criterion;
 use k8s_openapi::serde_json::{Value, from_value, json};
-use tcpforward_operator::compile::{Compiler, Place, PodPorts, Rules};
+use tcpforward_operator::compile::{Compiler, Rules};
 use tcpforward_operator::index::{Event, Index, Object};
 
 const FORWARDS: u16 = 10_000;
@@ -25,12 +25,7 @@ fn one_endpoint(criterion: &mut Criterion) {
             index.apply(event);
         }
     }
-    let mut compiler = Compiler::new(Rules {
-        place: Place::Cluster,
-        reserved: BTreeMap::new(),
-        pod_ports: PodPorts::Allocated,
-        cluster_domain: "cluster.local".to_owned(),
-    });
+    let mut compiler = Compiler::new(Rules::of_cluster("cluster.local"));
     let all: BTreeSet<_> = index.names().cloned().collect();
     compiler.compile(&index, &all);
     let served = compiler.snapshot("default").forwards().count();

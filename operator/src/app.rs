@@ -1,6 +1,6 @@
 //! Edge. The only wiring: builds everything, starts tasks, drains.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Insight;
-use crate::compile::{Place, PodPorts, Rules};
+use crate::compile::Rules;
 use crate::config::Config;
 use crate::config::transport::Transport;
 use crate::controller::Writing;
@@ -141,7 +141,7 @@ fn lead(
     };
     let (asks, asked) = asks();
     let mut core = Core::new(
-        rules(config.cluster_domain),
+        Rules::of_cluster(&config.cluster_domain),
         Index::protecting(config.cluster_cidrs),
         writing,
         Some(asks),
@@ -179,15 +179,6 @@ fn lead(
     write(tasks, "the writer of pools", writer_of_pools, stop);
     write(tasks, "the writer of Services", writer_of_services, stop);
     Ok((core.shared, core.insight, identity))
-}
-
-fn rules(cluster_domain: String) -> Rules {
-    Rules {
-        place: Place::Cluster,
-        reserved: BTreeMap::new(),
-        pod_ports: PodPorts::Allocated,
-        cluster_domain,
-    }
 }
 
 /// What the controller asks to be watched, and for whom.

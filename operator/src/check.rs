@@ -1,12 +1,11 @@
 //! Pure. What is wrong with manifests as a whole: each by itself, and what only shows when they are
 //! seen together, such as two forwards on one port.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tcpforward_protocol::snapshot::ForwardName;
 
-use crate::compile::{Compiler, Outcome, Place, PodPorts, Rules};
-use crate::config::CLUSTER_DOMAIN;
+use crate::compile::{Compiler, Outcome, Rules};
 use crate::forward::Destination;
 use crate::index::{Event, Index, Kind};
 use crate::manifest::{self, Finding, Located, Parsed};
@@ -32,14 +31,7 @@ fn together(objects: &[Located]) -> Vec<Finding> {
     for located in objects {
         index.apply(Event::Applied(located.object.clone()));
     }
-    let rules = Rules {
-        // A laptop's servers are on loopback; a cluster says so in a condition.
-        place: Place::Manifests,
-        reserved: BTreeMap::new(),
-        pod_ports: PodPorts::AsWritten,
-        cluster_domain: CLUSTER_DOMAIN.to_owned(),
-    };
-    let mut compiler = Compiler::new(rules);
+    let mut compiler = Compiler::new(Rules::of_manifests());
     let names: BTreeSet<ForwardName> = index.names().cloned().collect();
     compiler.compile(&index, &names);
     let forwards = objects

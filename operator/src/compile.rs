@@ -8,6 +8,7 @@ use tcpforward_protocol::snapshot::{
     Forward, ForwardName, ForwardSpec, LocalTargets, Settings, Snapshot,
 };
 
+use crate::config::CLUSTER_DOMAIN;
 use crate::forward::{self, Draft, Rejection};
 use crate::index::{Index, Known};
 use crate::pool::Pool;
@@ -46,6 +47,29 @@ pub struct Rules {
     pub pod_ports: PodPorts,
     /// Names below `svc.` and this are Services for clients of a proxy.
     pub cluster_domain: String,
+}
+
+impl Rules {
+    /// Of an operator in a cluster of that domain.
+    #[must_use]
+    pub fn of_cluster(cluster_domain: &str) -> Self {
+        Self {
+            place: Place::Cluster,
+            reserved: BTreeMap::new(),
+            pod_ports: PodPorts::Allocated,
+            cluster_domain: cluster_domain.to_owned(),
+        }
+    }
+
+    /// Of manifests without a cluster: a laptop's servers are on loopback.
+    #[must_use]
+    pub fn of_manifests() -> Self {
+        Self {
+            place: Place::Manifests,
+            pod_ports: PodPorts::AsWritten,
+            ..Self::of_cluster(CLUSTER_DOMAIN)
+        }
+    }
 }
 
 /// Holds the results, so that the next compilation costs what changed.

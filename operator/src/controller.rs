@@ -83,8 +83,6 @@ pub(crate) struct Controller {
     lease: watch::Receiver<LeaseView>,
     outputs: Outputs,
     published: Published,
-    /// What is published but for the pools.
-    bare: Published,
     metrics: Metrics,
 }
 
@@ -121,10 +119,8 @@ impl Controller {
             ),
             Writing::Local => (None, None, None, Addresses::Reported),
         };
-        let bare = Published::new(Compiler::bare(rules.place));
         Self {
-            published: bare.clone(),
-            bare,
+            published: Published::new(Compiler::bare(rules.place)),
             index,
             compiler: Compiler::new(rules),
             missing,
@@ -199,9 +195,7 @@ impl Controller {
             Event::Deleted { .. } | Event::Sight(_) | Event::Entrances(_) => {}
         }
         if let Some(zones) = self.zones.take(&event) {
-            let zones = Arc::new(zones);
-            self.bare = self.bare.with_zones(Arc::clone(&zones));
-            self.published = self.published.with_zones(zones);
+            self.published = self.published.with_zones(Arc::new(zones));
         }
         self.affected.extend(self.index.apply(event));
     }

@@ -1,6 +1,6 @@
 //! Edge. What there is to know of a forward: from manifests, or from a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tcpforward_operator::compile::{self, Compiler, Outcome, PodPorts, Rules};
@@ -83,9 +83,8 @@ impl World {
     pub(super) fn outcome(&self, cluster_domain: &str) -> Result<Outcome, Trouble> {
         let mut compiler = Compiler::new(Rules {
             place: self.rules,
-            reserved: BTreeMap::new(),
             pod_ports: PodPorts::AsWritten,
-            cluster_domain: cluster_domain.to_owned(),
+            ..Rules::of_cluster(cluster_domain)
         });
         let names: BTreeSet<ForwardName> = self.index.names().cloned().collect();
         compiler.compile(&self.index, &names);

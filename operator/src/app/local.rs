@@ -10,8 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::tasks::{Tasks, done};
 use super::{Core, EVENTS, Error};
 use crate::admin::Insight;
-use crate::compile::{Place, PodPorts, Rules};
-use crate::config::CLUSTER_DOMAIN;
+use crate::compile::Rules;
 use crate::controller::Writing;
 use crate::files;
 use crate::index::{Event, Index};
@@ -36,10 +35,8 @@ impl Local {
         reserved: BTreeMap<u16, String>,
     ) -> Result<(Self, Insight), Error> {
         let rules = Rules {
-            place: Place::Manifests,
             reserved,
-            pod_ports: PodPorts::AsWritten,
-            cluster_domain: CLUSTER_DOMAIN.to_owned(),
+            ..Rules::of_manifests()
         };
         let (_, lease) = watch::channel(LeaseView::alone());
         let metrics = Metrics::new(registry)?;

@@ -21,10 +21,8 @@ const CLUSTER: Settings = Settings::new(LocalTargets::Refuse);
 
 fn rules() -> Rules {
     Rules {
-        place: Place::Cluster,
         reserved: BTreeMap::from([(9901, "the admin page of this process".to_owned())]),
-        pod_ports: PodPorts::Allocated,
-        cluster_domain: "cluster.test".to_owned(),
+        ..Rules::of_cluster("cluster.test")
     }
 }
 

@@ -97,13 +97,8 @@ impl Controller {
                 continue;
             }
             looked_at.insert(service.clone());
-            let wish = Wish {
-                entrance: None,
-                gate: Gate::Closed,
-                is_held: self.compiler.is_held(name, &owned.pool) || self.is_unclear(name, owned),
-                first: None,
-                kept: None,
-            };
+            let is_held = self.compiler.is_held(name, &owned.pool) || self.is_unclear(name, owned);
+            let wish = Wish::none(is_held);
             self.hand_over(doors, name, &owned.pool, service, &wish, Some(live), now);
         }
         if let (Some((outcome, approach)), Some(service)) = (approach, wanted) {

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::compile::{Place, PodPorts};
 use crate::crd::{self, TcpForwardStatus};
 use crate::identity::accounts::Accounts;
 use crate::index::Key;
@@ -213,12 +212,7 @@ impl Operator {
 }
 
 fn rules() -> Rules {
-    Rules {
-        place: Place::Cluster,
-        reserved: BTreeMap::new(),
-        pod_ports: PodPorts::Allocated,
-        cluster_domain: "cluster.local".to_owned(),
-    }
+    Rules::of_cluster("cluster.local")
 }
 
 /// All Services where the pool's pods are.
@@ -290,127 +284,6 @@ async fn nothing_is_published_before_every_kind_is_listed() {
     operator.say(Event::Replaced(*last, Vec::new())).await;
     operator.settle().await;
     assert!(operator.published.borrow().is_some());
-}
-
-/// The users that data planes are told of a proxy.
-fn users(operator: &Operator, name: &str) -> Option<String> {
-    let forwards = operator.forwards.borrow();
-    let forward = forwards.get(&ForwardName::new("shop", name))?;
-    let connect = forward.forward.as_ref()?.spec.connect.as_ref()?;
-    let names = connect.users.iter().flatten().map(|u| u.name.as_str());
-    Some(names.collect::<Vec<_>>().join(","))
-}
-
-fn keys(names: &[&str]) -> BTreeSet<Key> {
-    let key = |name: &&str| ("shop".to_owned(), (*name).to_owned());
-    names.iter().map(key).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_published_before_every_secret_that_is_named_is_known() {
-    let operator = Operator::start(LeaseView::alone());
-    for kind in KINDS {
-        let objects = match kind {
-            Kind::TcpForward => ["users", "others"]
-                .iter()
-                .zip(3128..)
-                .filter_map(|(name, port)| match proxy(name, port, name) {
-                    Event::Applied(object) => Some(object),
-                    _ => None,
-                })
-                .collect(),
-            Kind::DataPlane => vec![default_pool()],
-            _ => Vec::new(),
-        };
-        operator.say(Event::Replaced(kind, objects)).await;
-    }
-    operator.say(services_of_pods(Vec::new())).await;
-    operator.settle().await;
-    assert_eq!(*operator.asked.borrow(), keys(&["others", "users"]));
-    operator.say(secret("users", &["ci"])).await;
-    operator.settle().await;
-    assert!(operator.published.borrow().is_none());
-    operator.say(secret_is("others", Contents::Forbidden)).await;
-    operator.settle().await;
-    assert!(operator.published.borrow().is_some());
-    assert_eq!(users(&operator, "users").as_deref(), Some("ci"));
-    assert_eq!(users(&operator, "others").as_deref(), Some(""));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_forward_stays_what_it_was_until_its_new_secret_is_known() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    operator.say(proxy("p", 3128, "users")).await;
-    operator.settle().await;
-    assert_eq!(users(&operator, "p"), None);
-    operator.say(secret("users", &["ci"])).await;
-    operator.settle().await;
-    assert_eq!(users(&operator, "p").as_deref(), Some("ci"));
-
-    operator.say(proxy("p", 3128, "others")).await;
-    operator.settle().await;
-    assert_eq!(users(&operator, "p").as_deref(), Some("ci"));
-    assert_eq!(*operator.asked.borrow(), keys(&["others"]));
-    // The watch of the former one ends.
-    operator.say(gone(Kind::Secret, "users")).await;
-    operator.say(forward_event("a", 2, 8003)).await;
-    operator.settle().await;
-    let a = operator.forwards.borrow()[&ForwardName::new("shop", "a")].clone();
-    assert_eq!(a.forward.unwrap().spec.listener.port.get(), 8003);
-    assert_eq!(users(&operator, "p").as_deref(), Some("ci"));
-    operator.say(secret("others", &["ops"])).await;
-    operator.settle().await;
-    assert_eq!(users(&operator, "p").as_deref(), Some("ops"));
-}
-
-/// A spec that names a new Secret every now and then would else be a way to keep what was taken back.
-#[tokio::test(start_paused = true)]
-async fn a_lost_grant_waits_for_no_secret() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    let far = |secret: &str| {
-        let Event::Applied(Object::TcpForward(mut raw)) = proxy("p", 3128, secret) else {
-            unreachable!()
-        };
-        let there = json!([{"namespace": "data", "name": "db"}]);
-        raw["spec"]["httpConnect"]["rules"][0]["services"] = there;
-        Event::Applied(Object::TcpForward(raw))
-    };
-    let grant = ReferenceGrant {
-        namespace: "data".to_owned(),
-        name: "g".to_owned(),
-        from: ["shop".to_owned()].into(),
-        to: [None].into(),
-    };
-    operator.say(secret("users", &["ci"])).await;
-    operator.say(far("users")).await;
-    operator
-        .say(Event::Applied(Object::ReferenceGrant(grant)))
-        .await;
-    operator.settle().await;
-    let permission = || {
-        let forwards = operator.forwards.borrow();
-        let forward = forwards[&ForwardName::new("shop", "p")]
-            .forward
-            .clone()
-            .unwrap();
-        forward.grants[0].permission
-    };
-    assert_eq!(permission(), Permission::Given);
-    operator.say(far("unread")).await;
-    operator.settle().await;
-    assert_eq!(
-        (permission(), users(&operator, "p").as_deref()),
-        (Permission::Given, Some("ci"))
-    );
-    operator
-        .say(Event::Deleted {
-            kind: Kind::ReferenceGrant,
-            namespace: "data".to_owned(),
-            name: "g".to_owned(),
-        })
-        .await;
-    operator.settle().await;
-    assert_eq!(permission(), Permission::Missing);
 }
 
 fn forward_event(name: &str, generation: i64, port: u16) -> Event {
@@ -503,149 +376,6 @@ async fn a_pool_s_status_and_its_account_follow_what_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn statuses_follow_what_data_planes_say() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    let seat = operator.serve(&["a"]);
-    operator.settle().await;
-    assert_eq!(operator.condition("a", "Programmed").0, "True");
-    assert_eq!(
-        operator.condition("b", "Programmed"),
-        ("False".to_owned(), "Pending".to_owned())
-    );
-    operator.roster.leave(&seat);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(operator.condition("a", "Programmed").0, "True");
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    assert_eq!(operator.condition("a", "Programmed").1, "NoDataPlane");
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_a_holder_hands_statuses_over_and_a_new_one_hands_all_of_them() {
-    let operator = Operator::with_two_forwards(LeaseView::unseen()).await;
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(operator.queue.take_all(), []);
-    operator.lease.send_replace(LeaseView::alone());
-    operator.settle().await;
-    assert_eq!(names(&operator.queue.take_all()), ["a", "b"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_from_an_earlier_holding_is_not_written() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    operator.lease.send_replace(LeaseView::unseen());
-    operator.settle().await;
-    let Object::TcpForward(mut raw) = forward("a", 1, 8001) else {
-        unreachable!()
-    };
-    let a = ForwardName::new("shop", "a");
-    raw["metadata"]["resourceVersion"] = json!("50");
-    raw["status"] = serde_json::to_value(&operator.forwards.borrow()[&a].status).unwrap();
-    operator.say(Event::Applied(Object::TcpForward(raw))).await;
-    operator.settle().await;
-    operator.lease.send_replace(LeaseView::alone());
-    operator.settle().await;
-    assert_eq!(names(&operator.queue.take_all()), ["b"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_status_that_someone_has_changed_is_written_again() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    operator.serve(&["a", "b"]);
-    operator.settle().await;
-    let latest = operator.queue.take_all();
-    let a = latest
-        .iter()
-        .find(|patch| patch.name.name() == "a")
-        .unwrap();
-    let Object::TcpForward(mut raw) = forward("a", 1, 8001) else {
-        unreachable!()
-    };
-    raw["metadata"]["resourceVersion"] = json!("50");
-    raw["status"] = serde_json::to_value(&a.status).unwrap();
-    operator
-        .say(Event::Applied(Object::TcpForward(raw.clone())))
-        .await;
-    operator.settle().await;
-    assert_eq!(operator.queue.take_all(), []);
-    raw["metadata"]["resourceVersion"] = json!("51");
-    raw["status"] = json!({});
-    operator.say(Event::Applied(Object::TcpForward(raw))).await;
-    operator.settle().await;
-    let again = operator.queue.take_all();
-    assert_eq!(names(&again), ["a"]);
-    assert_eq!(again[0].resource_version, "51");
-}
-
-#[tokio::test(start_paused = true)]
-async fn counts_alone_are_written_every_ten_seconds() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    operator.serve(&["a", "b"]);
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    operator.queue.take_all();
-    let mut written = Vec::new();
-    for i in 1..=30_u8 {
-        let addresses: Vec<_> = (1..=i).map(|n| format!("10.0.0.{n}")).collect();
-        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
-        operator.say(Event::Applied(slice("a", &addresses))).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        written.extend(operator.queue.take_all());
-    }
-    assert!((3..=4).contains(&written.len()), "{} writes", written.len());
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    let last = operator
-        .queue
-        .take_all()
-        .pop()
-        .or_else(|| written.pop())
-        .unwrap();
-    assert_eq!(last.status.backends.unwrap().total, 30);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_forward_that_is_gone_leaves_nothing_behind() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    operator
-        .say(Event::Deleted {
-            kind: Kind::TcpForward,
-            namespace: "shop".to_owned(),
-            name: "a".to_owned(),
-        })
-        .await;
-    operator.settle().await;
-    assert_eq!(names(&operator.queue.take_all()), ["b"]);
-    assert_eq!(operator.forwards.borrow().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_written_status_compiles_nothing_and_a_foreign_one_is_healed() {
-    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
-    operator.serve(&["a", "b"]);
-    operator.settle().await;
-    let a = ForwardName::new("shop", "a");
-    let status = operator.forwards.borrow()[&a].status.clone();
-    let written = |version: &str, generation: i64| {
-        let Object::TcpForward(mut raw) = forward("a", 1, 8001) else {
-            unreachable!()
-        };
-        raw["metadata"]["resourceVersion"] = json!(version);
-        raw["status"] = serde_json::to_value(&status).unwrap();
-        raw["status"]["programmedGeneration"] = json!(generation);
-        Event::Applied(Object::TcpForward(raw))
-    };
-    // The first one turns a claim to a port into a right.
-    operator.say(written("50", 7)).await;
-    operator.settle().await;
-    operator.queue.take_all();
-    let compiled = operator.compiled();
-    operator.say(written("51", 8)).await;
-    operator.settle().await;
-    let again = operator.queue.take_all();
-    assert_eq!(names(&again), ["a"]);
-    assert_eq!(again[0].resource_version, "51");
-    assert_eq!(operator.compiled(), compiled);
-}
-
-#[tokio::test(start_paused = true)]
 async fn data_planes_of_a_forgotten_pool_get_the_empty_set() {
     let mut operator = Operator::with_two_forwards(LeaseView::alone()).await;
     let dial = operator.push();
@@ -668,3 +398,5 @@ async fn data_planes_of_a_forgotten_pool_get_the_empty_set() {
 
 mod entrances;
 mod pods;
+mod secrets;
+mod statuses;

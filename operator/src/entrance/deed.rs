@@ -61,6 +61,20 @@ pub struct Wish<'a> {
     pub kept: Option<u16>,
 }
 
+impl Wish<'_> {
+    /// That there be no Service, once pods serve no more what came by it.
+    #[must_use]
+    pub fn none(is_held: bool) -> Self {
+        Self {
+            entrance: None,
+            gate: Gate::Closed,
+            is_held,
+            first: None,
+            kept: None,
+        }
+    }
+}
+
 /// The next step, if one is to be taken.
 #[must_use]
 pub fn deed(wish: &Wish<'_>, live: Option<&Live>) -> Option<Deed> {

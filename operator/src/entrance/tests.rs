@@ -159,13 +159,7 @@ fn what_nobody_wants_is_closed_and_deleted_once_it_is_not_held() {
     let opened = stored(&wanted.body(20_000, Gate::Open), |raw| {
         raw["spec"]["selector"]["colour"] = json!("red");
     });
-    let none = Wish {
-        entrance: None,
-        gate: Gate::Closed,
-        is_held: true,
-        first: None,
-        kept: None,
-    };
+    let none = Wish::none(true);
     let Some(Deed::Close(patch)) = deed(&none, Some(&opened)) else {
         panic!("it is not closed");
     };
@@ -178,10 +172,7 @@ fn what_nobody_wants_is_closed_and_deleted_once_it_is_not_held() {
     );
     let closed = stored(&wanted.body(20_000, Gate::Closed), |_| {});
     assert_eq!(deed(&none, Some(&closed)), None);
-    let over = Wish {
-        is_held: false,
-        ..none
-    };
+    let over = Wish::none(false);
     let deleted = deed(&over, Some(&closed));
     assert_eq!(deleted, Some(Deed::Delete("service-uid".to_owned())));
     let leaving = stored(&wanted.body(20_000, Gate::Open), |raw| {

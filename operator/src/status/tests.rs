@@ -9,7 +9,7 @@ use tcpforward_protocol::snapshot::{Forward, ForwardName};
 use tcpforward_protocol::version::Hash;
 
 use super::*;
-use crate::compile::{Compiler, Place, PodPorts, Rules};
+use crate::compile::{Compiler, Rules};
 use crate::index::Index;
 use crate::index::tests::{self as world, forward, raw, service, slice, to};
 use crate::index::{Event, Object};
@@ -32,12 +32,7 @@ fn outcome(events: Vec<Event>) -> Outcome {
     for event in events {
         index.apply(event);
     }
-    let mut compiler = Compiler::new(Rules {
-        place: Place::Cluster,
-        reserved: BTreeMap::new(),
-        pod_ports: PodPorts::Allocated,
-        cluster_domain: "cluster.local".to_owned(),
-    });
+    let mut compiler = Compiler::new(Rules::of_cluster("cluster.local"));
     let all = index.names().cloned().collect();
     compiler.compile(&index, &all);
     compiler.outcome(&name()).unwrap().clone()

@@ -222,13 +222,7 @@ fn another_pool_serves_at_once_what_the_first_one_holds() {
     world.apply(seen(there));
     assert_eq!(world.pod_ports("default"), [20_000]);
     assert_eq!(world.pod_ports("edge"), [20_000], "other pods");
-    let none = Wish {
-        entrance: None,
-        gate: Gate::Closed,
-        is_held: true,
-        first: None,
-        kept: None,
-    };
+    let none = Wish::none(true);
     assert!(matches!(deed(&none, Some(&open)), Some(Deed::Close(_))));
 }
 

@@ -191,3 +191,24 @@ async fn who_does_not_lead_writes_nothing_and_a_new_leader_all() {
     operator.settle().await;
     assert!(matches!(operator.deed().1, Deed::Create(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_moves_leaves_no_service_behind() {
+    let operator = Operator::with_services().await;
+    operator.say(services_of_pods(Vec::new())).await;
+    operator.settle().await;
+    let (_, Deed::Create(body)) = operator.deed() else {
+        panic!("no Service is made");
+    };
+    operator.see(stored(&body, |_| {})).await;
+    let moved = json!({"hostNetwork": false, "podNamespace": "elsewhere"});
+    operator.say(pool("default", moved)).await;
+    operator.settle().await;
+    let both = ["elsewhere", "proxies"].map(str::to_owned);
+    assert_eq!(*operator.namespaces.borrow(), BTreeSet::from(both));
+    let (name, deed) = operator.deed();
+    assert_eq!(
+        (name.namespace.as_str(), deed.word()),
+        ("proxies", "delete")
+    );
+}
