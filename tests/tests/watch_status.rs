@@ -124,12 +124,12 @@ fn a_change_of_one_service_recompiles_only_its_forwards() -> Result<()> {
         }
         all += &stage::forward("own", 7100, "own");
         stage.apply(&all).await?;
-        stage
-            .condition("own", "ResolvedRefs", "True", "ResolvedRefs")
-            .await?;
-        stage
-            .condition("shared-19", "ResolvedRefs", "True", "ResolvedRefs")
-            .await?;
+        // Resolved is said of the Services alone; that its endpoints were looked at, too, this says.
+        for name in ["shared-19", "own"] {
+            stage
+                .condition(name, "BackendsAvailable", "True", "BackendsAvailable")
+                .await?;
+        }
         let compiled = async || {
             let name = "tcpforward_operator_compiled_forwards_total";
             client::metric(operator.health, name, &[]).await
