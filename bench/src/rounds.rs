@@ -77,38 +77,63 @@ pub async fn run(
                 scale.rounds,
                 peer.name()
             ));
-            let subject = Subject::start(lab, programs, peer, cores).await?;
-            let mut turn = Turn {
-                peer,
-                subject: &subject,
-                scale: &scale,
-                results: &mut results,
-                failures: 0,
-            };
             let what = || format!("round {round} of {}", peer.name());
-            turn.all(round == 1).await.with_context(what)?;
-            subject.end().await.with_context(what)?;
+            for part in Part::of(peer, round == 1) {
+                let subject = Subject::start(lab, programs, peer, cores).await?;
+                let mut turn = Turn {
+                    peer,
+                    subject: &subject,
+                    scale: &scale,
+                    results: &mut results,
+                    failures: 0,
+                };
+                turn.take(part).await.with_context(what)?;
+                subject.end().await.with_context(what)?;
+            }
         }
         peers.reverse();
     }
     Ok(results)
 }
 
+/// What one process of a peer does. Idle connections have one of their own: it has no memory left over from others,
+/// and what they leave behind meets no other load. Go, for one, holds a pipe for each, goes on with those to which the
+/// kernel gave a single page, and takes four times as long to stream.
+#[derive(Clone, Copy)]
+enum Part {
+    Idle { is_watched: bool },
+    Busy,
+}
+
+impl Part {
+    fn of(peer: Peer, is_first: bool) -> impl Iterator<Item = Self> {
+        let idle = (peer.loads() == Loads::All && peer != Peer::Direct).then_some(Self::Idle {
+            is_watched: is_first,
+        });
+        idle.into_iter().chain([Self::Busy])
+    }
+}
+
 impl Turn<'_> {
-    async fn all(&mut self, is_first: bool) -> Result<()> {
+    async fn take(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Idle { is_watched } => self.idle(is_watched).await?,
+            Part::Busy => self.loads().await?,
+        }
+        self.note(Figure::Failures, float(self.failures));
+        Ok(())
+    }
+
+    async fn loads(&mut self) -> Result<()> {
         let loads = self.peer.loads();
         if loads == Loads::All {
-            // First, while the process has no memory left over from sessions.
-            self.idle(is_first).await?;
             self.stream(Way::Up).await?;
             self.stream(Way::Down).await?;
         }
         if loads != Loads::Opening {
             self.ping_pong().await?;
         }
-        self.exchanges().await?;
-        self.note(Figure::Failures, float(self.failures));
-        Ok(())
+        self.exchanges().await
     }
 
     fn note(&mut self, figure: Figure, value: f64) {
@@ -199,9 +224,6 @@ impl Turn<'_> {
     }
 
     async fn idle(&mut self, is_watched: bool) -> Result<()> {
-        if self.subject.pid().is_none() {
-            return Ok(());
-        }
         let path = self.subject.path.clone();
         drop(load::idle(&path, WARM_UP).await?);
         pass(SETTLE).await;
