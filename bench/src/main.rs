@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::Parser;
-use tcpforward_bench::peer::Peer;
+use clap::{Parser, ValueEnum as _};
+use tcpforward_bench::peer::{Load, Peer};
 use tcpforward_bench::results::Scale;
 use tcpforward_bench::subject::Programs;
 use tcpforward_bench::{report, rounds};
@@ -25,6 +25,9 @@ struct Args {
     /// Only those.
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
+    /// Only those loads.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    loads: Vec<Load>,
     /// Folder for RESULTS.md and results.json; absent: the page is only printed.
     #[arg(long)]
     write: Option<PathBuf>,
@@ -62,6 +65,11 @@ fn main() -> Result<()> {
     } else {
         args.peers
     };
+    let loads = if args.loads.is_empty() {
+        Load::value_variants()
+    } else {
+        &args.loads
+    };
     let mut results = None;
     // With a namespace of its own a run has all ports, and nobody's firewall.
     let network = match rustix::process::geteuid().is_root() {
@@ -71,7 +79,7 @@ fn main() -> Result<()> {
     lab::run(network, async |lab| {
         let programs = Programs::gather(lab, args.envoy.clone())?;
         let tell = |text: &str| eprintln!("{text}");
-        results = Some(rounds::run(lab, &programs, &peers, scale, tell).await?);
+        results = Some(rounds::run(lab, &programs, &peers, loads, scale, tell).await?);
         Ok(())
     })?;
     let results = results.context("the run ended without a word")?;

@@ -48,6 +48,19 @@ pub enum Loads {
     Opening,
 }
 
+/// One of the loads of a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Load {
+    /// Connections that say nothing.
+    Idle,
+    /// Endless bytes, one way after the other.
+    Stream,
+    /// Messages there and back.
+    PingPong,
+    /// Whole connections, one after the other.
+    Exchange,
+}
+
 /// What a peer has to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {

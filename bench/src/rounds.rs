@@ -12,7 +12,7 @@ use crate::figure::Figure;
 use crate::load::{self, Bounds, Pace, Path, Way};
 use crate::machine;
 use crate::outcome::{Outcome, float};
-use crate::peer::{Loads, Peer};
+use crate::peer::{Load, Loads, Peer};
 use crate::results::{Results, Scale};
 use crate::subject::{Programs, Subject};
 
@@ -44,6 +44,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// One turn of one peer.
 struct Turn<'a> {
     peer: Peer,
+    wanted: &'a [Load],
     subject: &'a Subject,
     scale: &'a Scale,
     results: &'a mut Results,
@@ -58,6 +59,7 @@ pub async fn run(
     lab: &Lab,
     programs: &Programs,
     peers: &[Peer],
+    loads: &[Load],
     scale: Scale,
     told: impl Fn(&str),
 ) -> Result<Results> {
@@ -78,10 +80,11 @@ pub async fn run(
                 peer.name()
             ));
             let what = || format!("round {round} of {}", peer.name());
-            for part in Part::of(peer, round == 1) {
+            for part in Part::of(peer, loads, round == 1) {
                 let subject = Subject::start(lab, programs, peer, cores).await?;
                 let mut turn = Turn {
                     peer,
+                    wanted: loads,
                     subject: &subject,
                     scale: &scale,
                     results: &mut results,
@@ -106,11 +109,13 @@ enum Part {
 }
 
 impl Part {
-    fn of(peer: Peer, is_first: bool) -> impl Iterator<Item = Self> {
-        let idle = (peer.loads() == Loads::All && peer != Peer::Direct).then_some(Self::Idle {
+    fn of(peer: Peer, wanted: &[Load], is_first: bool) -> impl Iterator<Item = Self> + use<> {
+        let wants_idle = wanted.contains(&Load::Idle) && peer != Peer::Direct;
+        let idle = (peer.loads() == Loads::All && wants_idle).then_some(Self::Idle {
             is_watched: is_first,
         });
-        idle.into_iter().chain([Self::Busy])
+        let is_busy = wanted.iter().any(|load| *load != Load::Idle);
+        idle.into_iter().chain(is_busy.then_some(Self::Busy))
     }
 }
 
@@ -125,15 +130,19 @@ impl Turn<'_> {
     }
 
     async fn loads(&mut self) -> Result<()> {
-        let loads = self.peer.loads();
-        if loads == Loads::All {
+        let (loads, wanted) = (self.peer.loads(), self.wanted);
+        let wants = |load| wanted.contains(&load);
+        if loads == Loads::All && wants(Load::Stream) {
             self.stream(Way::Up).await?;
             self.stream(Way::Down).await?;
         }
-        if loads != Loads::Opening {
+        if loads != Loads::Opening && wants(Load::PingPong) {
             self.ping_pong().await?;
         }
-        self.exchanges().await
+        if wants(Load::Exchange) {
+            self.exchanges().await?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, figure: Figure, value: f64) {

@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum as _;
 use tcpforward_bench::backend::Backend;
 use tcpforward_bench::figure::Figure;
 use tcpforward_bench::load::{self, Bounds, Pace, Path, Way};
-use tcpforward_bench::peer::Peer;
+use tcpforward_bench::peer::{Load, Peer};
 use tcpforward_bench::results::{Results, Scale};
 use tcpforward_bench::subject::Programs;
 use tcpforward_bench::targets::{By, TARGETS};
@@ -37,7 +38,15 @@ fn ours_and_gos_are_measured_by_every_load_without_a_failure() -> Result<()> {
             Peer::GoConnect,
         ];
         let programs = Programs::gather(lab, None)?;
-        let results = rounds::run(lab, &programs, &peers, SCALE, |_| {}).await?;
+        let results = rounds::run(
+            lab,
+            &programs,
+            &peers,
+            Load::value_variants(),
+            SCALE,
+            |_| {},
+        )
+        .await?;
         for peer in peers {
             let failures = results.value(peer, Figure::Failures);
             ensure!(failures == Some(0.0), "{peer:?}: {failures:?} failures");
