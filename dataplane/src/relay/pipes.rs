@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// What a pipe should hold. Larger ones move bytes no cheaper, and there are fewer of them.
-pub(super) const PIPE_BYTES: usize = 128 << 10;
+pub(super) const PIPE_BYTES: usize = 256 << 10;
 
 /// A pipe that comes smaller is none. The kernel gives a user's pipes two pages each once all of them
 /// together have reached `fs.pipe-user-pages-soft`, which is 64 MiB where nobody changed it.
