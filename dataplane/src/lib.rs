@@ -21,6 +21,7 @@ pub mod config;
 pub mod connect;
 pub mod dial;
 pub mod drain;
+pub mod handover;
 pub mod hosts;
 mod last_good;
 pub mod limits;

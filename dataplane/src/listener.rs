@@ -1,7 +1,8 @@
-//! Edge. One accept loop: wait for a connection, wait for descriptors, accept, start a session.
+//! Edge. One accept loop: wait for a connection, wait for descriptors, accept, start a session, here or
+//! on a worker that has less to do.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,11 +10,11 @@ use std::time::Duration;
 use tcpforward_protocol::snapshot::TcpOptions;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 use crate::drain::Phase;
+use crate::handover::{Exchange, Newcomer, Placed};
 use crate::served::Served;
 use crate::session::{self, Session};
 use crate::shared::{Context, Shared};
@@ -32,6 +33,7 @@ pub async fn run(listen: Listen, context: Context) {
     let Listen {
         socket,
         served,
+        exchange,
         multipath,
         mut tuned,
         mut phase,
@@ -41,6 +43,7 @@ pub async fn run(listen: Listen, context: Context) {
         multipath,
         served,
         context,
+        exchange,
         tasks: JoinSet::new(),
     };
     #[expect(
@@ -64,6 +67,7 @@ pub async fn run(listen: Listen, context: Context) {
             tracing::error!(forward = %sessions.served.name, %error, "a worker can't watch a listener");
         }
     }
+    sessions.take_the_last();
     drop(holding);
     sessions.end().await;
     // Until here its owner knew that sessions are left.
@@ -75,6 +79,7 @@ struct Sessions {
     multipath: bool,
     served: Arc<Served>,
     context: Context,
+    exchange: Exchange,
     tasks: JoinSet<()>,
 }
 
@@ -98,11 +103,15 @@ async fn accept_all(
                 tune(listener.get_ref(), &tuned.borrow_and_update(), sessions);
                 continue;
             }
+            Some(newcomer) = sessions.exchange.next() => {
+                sessions.start(newcomer);
+                continue;
+            }
             accepted = &mut accepting => accepted,
         };
         accepting.set(next(listener, &shared));
         match accepted {
-            Ok((stream, client, permit)) => sessions.start(stream, client, permit),
+            Ok(accepted) => sessions.place(accepted),
             // The client has gone between its SYN and our accept.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -127,6 +136,7 @@ fn tune(listener: &TcpListener, tcp: &TcpOptions, sessions: &Sessions) {
     }
 }
 
+/// A connection, who it is from, and room for its sockets.
 type Accepted = (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>);
 
 /// Accepts until none waits any more.
@@ -136,7 +146,7 @@ async fn accept_the_rest(listener: &TcpListener, sessions: &mut Sessions) {
         let Ok((stream, client)) = socket::accept(listener) else {
             return;
         };
-        sessions.start(stream, client, permit);
+        sessions.keep((stream, client, permit));
     }
 }
 
@@ -162,22 +172,73 @@ async fn stopped(phase: &mut watch::Receiver<Phase>) {
 }
 
 impl Sessions {
-    fn start(
-        &mut self,
-        stream: TcpStream,
-        client: SocketAddr,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
+    /// Starts a session, or lets another worker do it that has much less to do.
+    fn place(&mut self, (stream, client, descriptors): Accepted) {
+        let Context { worker, shared } = &self.context;
+        let place = shared.loads.place(*worker, fastrand::usize(..));
+        if place == *worker {
+            return self.keep((stream, client, descriptors));
+        }
+        let newcomer = Newcomer {
+            stream,
+            client,
+            descriptors,
+            placed: Placed::on(place, shared),
+        };
+        match self.exchange.give(newcomer) {
+            Ok(()) => _ = shared.handed_over.fetch_add(1, Ordering::Relaxed),
+            // That one stops already, as this one will.
+            Err(kept) => self.keep((kept.stream, kept.client, kept.descriptors)),
+        }
+    }
+
+    fn keep(&mut self, (stream, client, descriptors): Accepted) {
+        let Context { worker, shared } = &self.context;
+        let placed = Placed::on(*worker, shared);
+        self.start(Newcomer {
+            stream,
+            client,
+            descriptors,
+            placed,
+        });
+    }
+
+    fn start(&mut self, newcomer: Newcomer) {
+        let Newcomer {
+            stream,
+            client,
+            descriptors,
+            placed,
+        } = newcomer;
         if self.multipath {
             socket::take_urgent_in_line(&stream);
         }
+        let stream = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return self.unwatched(&error),
+        };
         self.tasks.spawn(session::run(Session {
             stream,
             client,
             served: Arc::clone(&self.served),
-            context: self.context.clone(),
-            descriptors: permit,
+            context: placed,
+            descriptors,
         }));
+    }
+
+    /// The kernel has no memory left to watch a connection, which is closed.
+    fn unwatched(&self, error: &io::Error) {
+        let shared = &self.context.shared;
+        shared.accept_errors.fetch_add(1, Ordering::Relaxed);
+        if shared.may_log() {
+            tracing::warn!(forward = %self.served.name, %error, "can't watch a connection");
+        }
+    }
+
+    /// Starts those that are on their way from other workers; later ones stay where they are.
+    fn take_the_last(&mut self) {
+        let last: Vec<_> = self.exchange.close().collect();
+        last.into_iter().for_each(|newcomer| self.start(newcomer));
     }
 
     /// Waits for the sessions.

@@ -207,6 +207,11 @@ const ACCEPT_WAITS: Metric = Metric::counter(
     &[],
     "Times that a connection had to wait because descriptors were short.",
 );
+const HANDED_OVER: Metric = Metric::counter(
+    "tcpforward_dataplane_sessions_handed_over_total",
+    &[],
+    "Connections that were served by another worker than the one they came to, which had more to do.",
+);
 const DESCRIPTORS_FREE: Metric = Metric::gauge(
     "tcpforward_dataplane_descriptors_free",
     &[],
@@ -284,6 +289,7 @@ pub const ALL: &[Metric] = &[
     REFUSED,
     ACCEPT_ERRORS,
     ACCEPT_WAITS,
+    HANDED_OVER,
     DESCRIPTORS_FREE,
     SNAPSHOT_EPOCH,
     SNAPSHOT_AGE,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::handover::Placed;
 use crate::served::Served;
 use crate::shared::Context;
 use crate::socket::Connection;
@@ -31,7 +32,7 @@ pub struct Session {
     /// For which forward.
     pub served: Arc<Served>,
     /// On which thread.
-    pub context: Context,
+    pub context: Placed,
     /// Room for its sockets, until the session is over.
     pub descriptors: Option<OwnedSemaphorePermit>,
 }

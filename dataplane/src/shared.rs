@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::connect::names::Names;
 use crate::connect::users::Checker;
+use crate::handover::Loads;
 use crate::relay::Pipes;
 use crate::socket;
 
@@ -26,6 +27,8 @@ pub struct Shared {
     limit: usize,
     reserved: usize,
     descriptors: Arc<Semaphore>,
+    /// How many sessions each worker has.
+    pub loads: Loads,
     /// For sessions that move much.
     pub pipes: Pipes,
     /// Woken when a backend turns failing or good, or listeners change.
@@ -34,6 +37,8 @@ pub struct Shared {
     pub accept_errors: AtomicU64,
     /// Times that a listener had to wait for descriptors.
     pub accept_waits: AtomicU64,
+    /// Connections that another worker serves than the one they came to.
+    pub handed_over: AtomicU64,
     /// Questions about names of targets that DNS answered whole.
     pub lookups_answered: AtomicU64,
     /// And those that it did not, or by saying that there is no such name.
@@ -75,11 +80,13 @@ impl Shared {
         Self {
             limit,
             reserved,
+            loads: Loads::new(workers),
             pipes: Pipes::new(Arc::clone(&descriptors), workers),
             descriptors,
             news: Notify::new(),
             accept_errors: AtomicU64::new(0),
             accept_waits: AtomicU64::new(0),
+            handed_over: AtomicU64::new(0),
             lookups_answered: AtomicU64::new(0),
             lookups_failed: AtomicU64::new(0),
             lookups_due: Mutex::default(),

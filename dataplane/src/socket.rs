@@ -1,13 +1,13 @@
 //! Edge. Every socket option, on listeners, clients and backends.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockRef};
 use tcpforward_protocol::snapshot::TcpOptions;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 
 mod connection;
 mod info;
@@ -68,7 +68,7 @@ pub fn tune(listener: &TcpListener, tcp: &TcpOptions) -> io::Result<()> {
     options::set(&SockRef::from(listener), domain, Side::Listener, tcp)
 }
 
-/// Accepts one connection, or says that none waits.
+/// Accepts one connection, which doesn't block and which no runtime watches, or says that none waits.
 ///
 /// # Errors
 /// `WouldBlock` when none waits; anything else is the kernel's trouble.
@@ -81,7 +81,7 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         }
     };
     let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
-    let stream = TcpStream::from_std(socket.into())?;
+    let stream = socket.into();
     match peer {
         Some(peer) => Ok((stream, canonical(peer))),
         None => Ok((stream, SocketAddr::from(([0, 0, 0, 0], 0)))),

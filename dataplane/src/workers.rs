@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::drain::Phase;
+use crate::handover::Exchange;
 use crate::listener;
 use crate::served::Served;
 use crate::shared::{Context, Shared};
@@ -42,6 +43,8 @@ pub struct Listen {
     pub socket: TcpListener,
     /// For which forward.
     pub served: Arc<Served>,
+    /// The way to the other workers that listen there.
+    pub exchange: Exchange,
     /// Whether the socket was made to speak MPTCP, whatever is wanted by now.
     pub multipath: bool,
     /// Options of the socket, as they are wanted.

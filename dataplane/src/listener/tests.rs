@@ -1,12 +1,17 @@
 //! Accepting while descriptors are short, and not any more.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use tcpforward_protocol::snapshot::{Backend, BackendState, Forward, TakesNew, TcpOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::*;
+use super::{
+    Arc, Context, Duration, Exchange, JoinSet, Listen, Ordering, Phase, Served, Shared, run,
+    socket, watch,
+};
 use crate::relay::ending::Ending;
 use crate::socket::Share;
 use crate::sync::samples;
@@ -24,6 +29,11 @@ struct Rig {
 }
 
 async fn rig(shared: Shared) -> Rig {
+    rig_of(shared, 1).await
+}
+
+/// With so many workers, whose listeners have ports of their own: clients come to the first one's.
+async fn rig_of(shared: Shared, workers: usize) -> Rig {
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let backend = Backend {
         target: "t".to_owned(),
@@ -35,32 +45,35 @@ async fn rig(shared: Shared) -> Rig {
     };
     let plain = samples::forward("f", 1, &[]);
     let forward = Forward::new(plain.name, plain.spec, vec![backend]);
-    let socket = socket::listen(
-        "127.0.0.1:0".parse().unwrap(),
-        Share::First,
-        &TcpOptions::default(),
-    )
-    .unwrap();
-    let address = socket.local_addr().unwrap();
+    let listen = || {
+        let any = "127.0.0.1:0".parse().unwrap();
+        socket::listen(any, Share::First, &TcpOptions::default()).unwrap()
+    };
+    let sockets: Vec<_> = (0..workers).map(|_| listen()).collect();
+    let address = sockets[0].local_addr().unwrap();
     let (phase, _) = watch::channel(Phase::Accept);
     let (holding, _) = watch::channel(());
     let (tuned, _) = watch::channel(TcpOptions::default());
     let served = samples::served(forward);
-    let listen = Listen {
-        socket,
-        served: Arc::clone(&served),
-        multipath: false,
-        tuned: tuned.subscribe(),
-        phase: phase.subscribe(),
-        holding: holding.subscribe(),
-    };
     let shared = Arc::new(shared);
-    let context = Context {
-        worker: 0,
-        shared: Arc::clone(&shared),
-    };
     let mut tasks = JoinSet::new();
-    tasks.spawn(run(listen, context));
+    let exchanges = Exchange::between(workers);
+    for ((worker, socket), exchange) in sockets.into_iter().enumerate().zip(exchanges) {
+        let listen = Listen {
+            socket,
+            served: Arc::clone(&served),
+            exchange,
+            multipath: false,
+            tuned: tuned.subscribe(),
+            phase: phase.subscribe(),
+            holding: holding.subscribe(),
+        };
+        let context = Context {
+            worker,
+            shared: Arc::clone(&shared),
+        };
+        tasks.spawn(run(listen, context));
+    }
     Rig {
         address,
         phase,
@@ -135,4 +148,37 @@ async fn a_listener_that_waits_for_descriptors_still_stops() {
     let end = timeout(PATIENCE, waits.read_u8()).await.unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(rig.tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_has_much_to_do_hands_over_and_all_are_served() {
+    let rig = rig_of(Shared::new(1000, 3), 3).await;
+    let mut sessions = Vec::new();
+    for _ in 0..90 {
+        let client = rig.connect().await;
+        sessions.push((client, rig.reaches_the_server().await.unwrap()));
+    }
+    for (client, server) in &mut sessions {
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(server.read_u8().await.unwrap(), b'x');
+    }
+    let open: Vec<_> = (0..3).map(|worker| rig.shared.loads.open(worker)).collect();
+    assert_eq!(open.iter().sum::<u32>(), 90);
+    assert!(open.iter().all(|open| (20..=40).contains(open)), "{open:?}");
+    let handed = rig.shared.handed_over.load(Ordering::Relaxed);
+    assert_eq!(handed, u64::from(open[1] + open[2]));
+    drop(sessions);
+    let mut tasks = rig.tasks;
+    rig.phase.send_replace(Phase::Stop);
+    timeout(PATIENCE, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        (0..3)
+            .map(|worker| rig.shared.loads.open(worker))
+            .sum::<u32>(),
+        0
+    );
 }

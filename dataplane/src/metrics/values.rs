@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{
     ACCEPT_ERRORS, ACCEPT_WAITS, ALL, CONNECT_HASHES, CONNECT_LOOKUPS, DESCRIPTORS_FREE, FORWARDS,
-    LAST_GOOD, LOOKUPS, OPERATORS, REFUSED, SESSIONS_CUT, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE,
-    SNAPSHOT_EPOCH,
+    HANDED_OVER, LAST_GOOD, LOOKUPS, OPERATORS, REFUSED, SESSIONS_CUT, SHARE_INDEX, SHARE_OF,
+    SNAPSHOT_AGE, SNAPSHOT_EPOCH,
 };
 use crate::app::Handle;
 use crate::view::View;
@@ -98,6 +98,7 @@ fn of_process(handle: &Handle, families: &mut Families) {
     families.add(CONNECT_HASHES, one(state.hashes));
     families.add(ACCEPT_ERRORS, one(state.accept_errors));
     families.add(ACCEPT_WAITS, one(state.accept_waits));
+    families.add(HANDED_OVER, one(state.handed_over));
     families.add(DESCRIPTORS_FREE, one(state.descriptors_free));
     families.add(SNAPSHOT_EPOCH, one(state.epoch));
     families.add(

@@ -58,7 +58,8 @@ async fn accepted() -> (TcpStream, TcpStream) {
     )
     .unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await;
-    (client.unwrap(), socket::accept(&listener).unwrap().0)
+    let accepted = socket::accept(&listener).unwrap().0;
+    (client.unwrap(), TcpStream::from_std(accepted).unwrap())
 }
 
 /// The relay's socket to a server, and that.

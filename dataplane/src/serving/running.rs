@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::bind::Bound;
 use crate::drain::Phase;
+use crate::handover::Exchange;
 use crate::plan::{self, Addresses};
 use crate::served::Served;
 use crate::workers::Listen;
@@ -107,15 +108,18 @@ impl Running {
         let (holding, _) = watch::channel(());
         let multipath = bound.tcp.multipath;
         let (tuned, _) = watch::channel(bound.tcp);
-        let share = |socket| Listen {
+        let share = |(socket, exchange)| Listen {
             socket,
             served: Arc::clone(&self.served),
+            exchange,
             multipath,
             tuned: tuned.subscribe(),
             phase: phase.subscribe(),
             holding: holding.subscribe(),
         };
-        let shares = bound.sockets.into_iter().map(share).collect();
+        let exchanges = Exchange::between(bound.sockets.len());
+        let shares = bound.sockets.into_iter().zip(exchanges);
+        let shares = shares.map(share).collect();
         tracing::info!(forward = %self.served.name, address = %bound.address, "listening");
         let listening = Listening {
             bound: bound.address,

@@ -11,11 +11,11 @@ use super::relayed::Reached;
 use super::upstream::{self, Unserved};
 use super::{Caller, tunnel};
 use crate::connect::tunnel::Client;
+use crate::handover::Placed;
 use crate::proxy_protocol::inbound;
 use crate::relay::ending::Ending;
 use crate::served::{Admitted, Served};
 use crate::sessions::Ticket;
-use crate::shared::Context;
 use crate::socket::Connection;
 
 /// A session, but for its sockets.
@@ -25,7 +25,7 @@ pub(super) struct Life {
     admitted: Option<Admitted>,
     pub(super) ticket: Ticket,
     counted: Counted,
-    pub(super) context: Context,
+    pub(super) context: Placed,
     /// Last: nothing of it is open any more.
     _descriptors: Option<OwnedSemaphorePermit>,
 }
@@ -34,7 +34,7 @@ impl Life {
     /// A session begins.
     pub(super) fn new(
         served: Arc<Served>,
-        context: Context,
+        context: Placed,
         record: Record,
         descriptors: Option<OwnedSemaphorePermit>,
     ) -> Self {

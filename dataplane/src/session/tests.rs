@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::handover::Placed;
 use crate::proxy_protocol::{Parsed, Parser};
 use crate::relay::ending::Ending;
 use crate::shared::Shared;
@@ -37,10 +38,7 @@ async fn accepted(served: &Arc<Served>, listener: TcpListener) -> (Session, TcpS
         stream,
         client: client_address,
         served: Arc::clone(served),
-        context: Context {
-            worker: 0,
-            shared: Arc::new(Shared::new(1000, 1)),
-        },
+        context: Placed::on(0, &Arc::new(Shared::new(1000, 1))),
         descriptors: None,
     };
     (session, client.unwrap())

@@ -78,8 +78,7 @@ async fn without_options_sockets_are_as_they_ever_were() {
     let dialled = upstream(address, &plain).unwrap();
     let dialled = dialled.connect(address).await.unwrap();
     let (accepted, _) = accept(&listener).unwrap();
-    for stream in [&dialled, &accepted] {
-        let socket = SockRef::from(stream);
+    for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         let keepalive = TcpKeepalive::default();
         assert_eq!(keepalive.idle_time, socket.tcp_keepalive_time().unwrap());
@@ -175,17 +174,16 @@ async fn multipath_listeners_serve_both_kinds_of_clients() {
     let dialled = upstream(address, &multipath).unwrap();
     let dialled = dialled.connect(address).await.unwrap();
     let (accepted, _) = accept(&listener).unwrap();
-    for stream in [&dialled, &accepted] {
-        let protocol = SockRef::from(stream).protocol().unwrap();
+    for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
+        let protocol = socket.protocol().unwrap();
         assert_eq!(protocol, Some(Protocol::MPTCP));
     }
     // One that speaks TCP alone sends an urgent byte, which is a byte like any other.
     let plain = Std::connect(address).unwrap();
-    let (accepted, _) = accept(&listener).unwrap();
+    let (mut accepted, _) = accept(&listener).unwrap();
     take_urgent_in_line(&accepted);
     SockRef::from(&plain).send_out_of_band(b"!").unwrap();
     drop(plain);
-    let mut accepted = accepted.into_std().unwrap();
     accepted.set_nonblocking(false).unwrap();
     let mut got = Vec::new();
     accepted.read_to_end(&mut got).unwrap();

@@ -52,10 +52,7 @@ async fn ours(connect: HttpConnect) -> (impl Future<Output = ()>, Via) {
     let via = testing::via("127.0.0.1", listener.local_addr().unwrap().port());
     let serving = async move {
         let (stream, client) = listener.accept().await.unwrap();
-        let context = Context {
-            worker: 0,
-            shared: Arc::new(Shared::new(1000, 1)),
-        };
+        let context = Placed::on(0, &Arc::new(Shared::new(1000, 1)));
         run(Session {
             stream,
             client,
