@@ -35,8 +35,8 @@ pub use connect::{
 };
 pub use data_plane::{
     AddressTargets, AllowedNamespaces, ConnectModes, DataPlane, DataPlaneSpec, DataPlaneStatus,
-    LABEL_KEY, LABEL_VALUE, LabelOperator, LabelRequirement, NamespaceSelector, NamespacesFrom,
-    Pods, PoolLimits, PortAllowance, VersionCount,
+    LABEL_KEY, LABEL_VALUE, LabelOperator, LabelRequirement, LaggingPod, NamespaceSelector,
+    NamespacesFrom, Pods, PoolLimits, PortAllowance, VersionCount,
 };
 pub use definition::{Kind, definition, schema, yaml};
 pub use established::{

@@ -29,7 +29,7 @@ pub use failure::{
 use hosts::Clock;
 pub(crate) use news::{News, Tone, of as news};
 pub use pool::{Absent, Gathering, Member, Patience, PoolView};
-pub use pools::{Crowd, PoolPods, of_pool};
+pub use pools::{PoolPods, Present, of_pool};
 use verdict::{Holds, Verdict};
 
 /// The spec is valid and its port is granted.
@@ -71,6 +71,11 @@ pub const SECRET_NOT_PERMITTED: &str = "SecretNotPermitted";
 pub const INVALID_SECRET: &str = "InvalidSecret";
 /// Programmed=False: not everyone serves it yet. Also of what is Unknown.
 pub const PENDING: &str = "Pending";
+/// Of a DataPlane, Ready=False: a pod that is Ready is not connected. Also of an entry in
+/// `status.pods.pending`.
+pub const NOT_CONNECTED: &str = "NotConnected";
+/// The same where none of its pods is Ready.
+pub const NOT_READY: &str = "NotReady";
 /// Programmed=False: a data plane refuses it.
 pub const REJECTED: &str = "Rejected";
 /// Programmed=False: the Service by which clients come can't be made, or is someone else's.

@@ -63,6 +63,28 @@ async fn counted(stage: &Stage<'_>, summary: &str) -> Result<Value> {
     .await
 }
 
+/// Waits until the DataPlane is Ready or not for that reason, with so many pods; its status.
+async fn pool_says(stage: &Stage<'_>, reason: &str, summary: &str) -> Result<Value> {
+    let what = format!("the pool to say {reason} of {summary} pods");
+    eventually(&what, SOON, async || {
+        let found = ["get", "tcpdp", "default", "-o", "json"];
+        let found: Value = serde_json::from_str(&stage.kubectl(&found).await?)?;
+        let status = found.get("status").context("no status")?;
+        let conditions = status.get("conditions").and_then(Value::as_array);
+        let says = |condition: &Value, field: &str, text: &str| {
+            condition.get(field).and_then(Value::as_str) == Some(text)
+        };
+        let is_said = conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| says(condition, "type", "Ready") && says(condition, "reason", reason));
+        let counts = status.pointer("/pods/summary").and_then(Value::as_str);
+        ensure!(is_said && counts == Some(summary), "{status:#}");
+        Ok::<_, anyhow::Error>(status.clone())
+    })
+    .await
+}
+
 /// A pool, and a forward of it.
 async fn set_up(stage: &Stage<'_>) -> Result<()> {
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
@@ -111,6 +133,8 @@ fn ready_pods_count_connected_or_not() -> Result<()> {
         let first = start(&stage, 1, &first, &operator)?;
         stage::ready(first.health).await?;
         waits(&stage, "none is Ready; look why edge-1 is not").await?;
+        let status = pool_says(&stage, "NotReady", "0/0").await?;
+        ensure!(status["pods"]["connected"] == 1, "{status:#}");
         turn(&stage, "edge-1", "True").await?;
         stage
             .condition("web", "Programmed", "True", "Programmed")
@@ -132,12 +156,21 @@ fn ready_pods_count_connected_or_not() -> Result<()> {
             text.contains("not connected to this operator since"),
             "{text}"
         );
+        let status = pool_says(&stage, "NotConnected", "1/2").await?;
+        ensure!(status["pods"]["connected"] == 1, "{status:#}");
+        let lags = &status["pods"]["pending"][0];
+        ensure!(
+            lags["pod"] == "edge-2" && lags["reason"] == "NotConnected",
+            "{status:#}"
+        );
         let second = start(&stage, 2, &second, &operator)?;
         stage::ready(second.health).await?;
         stage
             .condition("web", "Programmed", "True", "Programmed")
             .await?;
         counted(&stage, "2/2").await?;
+        let status = pool_says(&stage, "Ready", "2/2").await?;
+        ensure!(status["pods"]["connected"] == 2, "{status:#}");
 
         let _third = scale_out(&stage, &operator).await?;
         counted(&stage, "3/3").await?;

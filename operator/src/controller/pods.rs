@@ -9,15 +9,30 @@ use tokio::sync::watch;
 
 use super::Controller;
 use super::missing::Missing;
-use crate::pods::{Pods, Readiness};
+use crate::pods::{Pod, Pods, Readiness};
 use crate::push::Roster;
-use crate::status::{Gathering, Member, PoolView, Ways};
+use crate::status::{Gathering, Member, Patience, PoolView, Ways};
 
 /// What was seen when it was looked at last.
 #[derive(Debug, Default)]
 pub(super) struct Roll {
     pods: Pods,
     missing: Missing,
+}
+
+impl Roll {
+    /// A pool's pods by uid; none: nobody may see them.
+    pub(super) fn of<'a>(
+        &'a self,
+        pool: &'a str,
+    ) -> Option<impl Iterator<Item = (&'a str, &'a Pod)>> {
+        self.pods.of(pool)
+    }
+
+    /// Since when a pod is missed, if it is.
+    pub(super) fn missed(&self, pool: &str, uid: &str) -> Option<(Timestamp, Patience)> {
+        self.missing.of(pool, uid)
+    }
 }
 
 impl Controller {
@@ -83,9 +98,9 @@ impl Controller {
 
     /// Who counts of a pool, and what each says of a forward.
     pub(super) fn pool_view(&self, pool: &str, name: &ForwardName) -> PoolView {
-        let pods = self.roll.pods.of(pool);
-        let missed = |uid: &str| self.roll.missing.of(pool, uid);
-        let view = PoolView::of(members(&self.roster, pool, name), pods, missed);
+        let missed = |uid: &str| self.roll.missed(pool, uid);
+        let members = members(&self.roster, pool, name);
+        let view = PoolView::of(members, self.roll.of(pool), missed);
         PoolView {
             gathering: match self.grace {
                 Some(_) => Gathering::Waiting,

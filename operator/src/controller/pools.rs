@@ -25,10 +25,9 @@ impl Controller {
         for (name, known) in pools.iter().filter(|(_, known)| ours(known)) {
             let current = Current::of(&known.raw, known.status());
             let previous = statuses.previous(name, &current);
-            let view = status::PoolPods {
-                crowd: self.roster.crowd(name),
-                gathering,
-            };
+            let missed = |uid: &str| self.roll.missed(name, uid);
+            let present = self.roster.present(name);
+            let view = status::PoolPods::of(present, self.roll.of(name), missed, gathering);
             let holder = pools.account_holder(name);
             let next = status::of_pool(known, holder, &view, previous.as_ref(), wall);
             if self.holds == Holds::Yes {

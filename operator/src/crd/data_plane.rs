@@ -9,7 +9,7 @@ use super::{ExposeType, LABEL, SUBDOMAIN};
 
 mod status;
 
-pub use status::{DataPlaneStatus, Pods, VersionCount};
+pub use status::{DataPlaneStatus, LaggingPod, Pods, VersionCount};
 
 /// A pool of data plane pods: whose they are, and which TcpForwards they serve.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -212,8 +212,10 @@ fn the_fields_of_a_pool_are_these_and_no_others() {
          spec.limits.connectionsPerForward spec.limits.forwardsPerNamespace spec.podNamespace \
          spec.ports spec.ports[].endPort spec.ports[].namespaces spec.ports[].port \
          spec.serviceAccountName status status.conditions status.observedGeneration status.pods \
-         status.pods.connected status.pods.serving status.pods.summary status.versions \
-         status.versions[].pods status.versions[].version"
+         status.pods.connected status.pods.pending status.pods.pending[].message \
+         status.pods.pending[].pod status.pods.pending[].reason status.pods.ready \
+         status.pods.serving status.pods.summary status.versions status.versions[].pods \
+         status.versions[].version"
     );
 }
 

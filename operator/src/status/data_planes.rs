@@ -204,7 +204,7 @@ fn counts(outcome: &Outcome, entries: &[Entry<'_>]) -> DataPlanes {
 }
 
 /// It says since when, not how long: a text that grows would be written again and again.
-fn not_connected(since: Timestamp) -> String {
+pub(super) fn not_connected(since: Timestamp) -> String {
     let since = super::seconds(since).0;
     format!(
         "Ready, and not connected to this operator since {since}; does its log say why? Nobody knows what \

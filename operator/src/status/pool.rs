@@ -1,6 +1,6 @@
 //! Pure. Who of a pool counts for a forward, and what each says of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use k8s_openapi::jiff::Timestamp;
@@ -75,38 +75,85 @@ pub struct Member {
     pub listeners: Vec<SocketAddr>,
 }
 
-impl PoolView {
+/// Pods of a pool, by whether they count. `T` is what the connected ones say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Census<T> {
+    /// Connected, and not known to be unready.
+    pub(crate) members: Vec<T>,
+    /// Connected, and not Ready.
+    pub(crate) unready: Vec<T>,
+    /// Connected, and about to end.
+    pub(crate) ending: Vec<T>,
+    /// Ready, and not connected.
+    pub(crate) absent: Vec<Absent>,
+    /// Neither Ready nor connected: their names.
+    pub(crate) starting: Vec<String>,
+}
+
+impl<T> Default for Census<T> {
+    fn default() -> Self {
+        Self {
+            members: Vec::new(),
+            unready: Vec::new(),
+            ending: Vec::new(),
+            absent: Vec::new(),
+            starting: Vec::new(),
+        }
+    }
+}
+
+impl<T> Census<T> {
     /// Who counts: pods that are Ready, and those that are connected unless they are known not to be
     /// Ready. `connected` and `pods` are by uid; no `pods`: nobody may see them. `missed` says since
     /// when one is not connected.
+    #[must_use]
+    pub(crate) fn take<'a>(
+        connected: Vec<(String, T)>,
+        pods: Option<impl Iterator<Item = (&'a str, &'a Pod)>>,
+        missed: impl Fn(&str) -> Option<(Timestamp, Patience)>,
+    ) -> Self {
+        let mut census = Self::default();
+        let mut pods: BTreeMap<&str, &Pod> = pods.into_iter().flatten().collect();
+        for (uid, said) in connected {
+            let readiness = pods.remove(uid.as_str()).map(|pod| pod.readiness);
+            let whose = match readiness {
+                None | Some(Readiness::Ready) => &mut census.members,
+                Some(Readiness::NotReady) => &mut census.unready,
+                Some(Readiness::Ending) => &mut census.ending,
+            };
+            whose.push(said);
+        }
+        for (uid, pod) in pods {
+            let name = pod.name.clone();
+            match (pod.readiness, missed(uid)) {
+                (Readiness::Ready, Some((since, patience))) => census.absent.push(Absent {
+                    pod: name,
+                    since,
+                    patience,
+                }),
+                (Readiness::NotReady, _) => census.starting.push(name),
+                (Readiness::Ready, None) | (Readiness::Ending, _) => {}
+            }
+        }
+        census
+    }
+}
+
+impl PoolView {
+    /// The members among those that are connected, and who is missed of the others; as
+    /// [`Census::take`] has it.
     #[must_use]
     pub fn of<'a>(
         connected: Vec<(String, Member)>,
         pods: Option<impl Iterator<Item = (&'a str, &'a Pod)>>,
         missed: impl Fn(&str) -> Option<(Timestamp, Patience)>,
     ) -> Self {
-        let pods: BTreeMap<&str, &Pod> = pods.into_iter().flatten().collect();
-        let here: BTreeSet<&str> = connected.iter().map(|(uid, _)| uid.as_str()).collect();
-        let absent = pods.iter().filter_map(|(uid, pod)| {
-            let counts = pod.readiness == Readiness::Ready && !here.contains(uid);
-            let (since, patience) = missed(uid).filter(|_| counts)?;
-            Some(Absent {
-                pod: pod.name.clone(),
-                since,
-                patience,
-            })
-        });
-        let absent = absent.collect();
-        let counts = |uid: &str| {
-            let pod = pods.get(uid);
-            pod.is_none_or(|pod| pod.readiness == Readiness::Ready)
-        };
-        let (members, unready): (Vec<_>, Vec<_>) =
-            connected.into_iter().partition(|(uid, _)| counts(uid));
+        let census = Census::take(connected, pods, missed);
+        let unready = census.unready.into_iter().chain(census.ending);
         Self {
-            members: members.into_iter().map(|(_, member)| member).collect(),
-            unready: unready.into_iter().map(|(_, member)| member.pod).collect(),
-            absent,
+            members: census.members,
+            unready: unready.map(|member| member.pod).collect(),
+            absent: census.absent,
             ..Self::default()
         }
     }

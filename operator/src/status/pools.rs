@@ -5,26 +5,33 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::data_planes::not_connected;
+use super::pool::{Absent, Census, Patience};
 use super::verdict::{Holds, Verdict};
-use super::{ACCEPTED, Gathering, NO_DATA_PLANE, PENDING, READY, SERVICE_ACCOUNT_TAKEN, whole};
-use crate::crd::{DataPlaneStatus, Pods, VersionCount};
+use super::{
+    ACCEPTED, Gathering, NO_DATA_PLANE, NOT_CONNECTED, NOT_READY, PENDING, READY,
+    SERVICE_ACCOUNT_TAKEN, bounded, whole,
+};
+use crate::crd::{DataPlaneStatus, LaggingPod, Pods, VersionCount};
 use crate::forward;
 use crate::index::KnownPool;
+use crate::pods::Pod;
 
-/// Who is there of a pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Crowd {
-    /// Pods by the version of the program that they say.
-    pub builds: BTreeMap<String, usize>,
-    /// Those of all that hold all they have to serve.
-    pub serving: usize,
+/// A pod that is connected, or was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Its name.
+    pub pod: String,
+    /// The version of the program that it says.
+    pub build: String,
+    /// Whether it holds all that it has to serve.
+    pub serves: bool,
 }
 
 /// A pool's pods, as its status shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolPods {
-    /// Those that are there.
-    pub crowd: Crowd,
+    census: Census<Present>,
     /// Whether more of them are likely to appear.
     pub gathering: Gathering,
 }
@@ -41,10 +48,10 @@ pub fn of_pool(
     let generation = forward::generation(&known.raw);
     let conditions = previous.map_or(&[][..], |previous| &previous.conditions);
     let accepted = accepted(known, holder);
-    let mut ready = ready(&accepted, known, &pods.crowd);
-    // A new writer does not know yet who is there: good news of before hold until it does.
+    let mut ready = ready(&accepted, known, pods);
+    // Good news of before hold until it is known who is there.
     let before = previous.filter(|previous| {
-        pods.gathering == Gathering::Waiting
+        pods.may_be_on_their_way()
             && previous.observed_generation == Some(generation)
             && accepted.holds == Holds::True
             && ready.holds != Holds::True
@@ -60,8 +67,8 @@ pub fn of_pool(
         conditions: [accepted, ready]
             .map(|verdict| verdict.into_condition(generation, conditions, now))
             .into(),
-        pods: Some(counts.unwrap_or_else(|| pods.crowd.counts())),
-        versions: versions.unwrap_or_else(|| pods.crowd.versions()),
+        pods: Some(counts.unwrap_or_else(|| pods.counts())),
+        versions: versions.unwrap_or_else(|| pods.versions()),
     }
 }
 
@@ -88,25 +95,46 @@ fn accepted(known: &KnownPool, holder: Option<&str>) -> Verdict {
     }
 }
 
-fn ready(accepted: &Verdict, known: &KnownPool, crowd: &Crowd) -> Verdict {
+fn ready(accepted: &Verdict, known: &KnownPool, pods: &PoolPods) -> Verdict {
     if accepted.holds != Holds::True {
         return Verdict {
             type_: READY,
             ..accepted.clone()
         };
     }
-    let connected = crowd.connected();
-    match (connected, crowd.serving) {
-        (0, _) => Verdict::bad(READY, NO_DATA_PLANE, nobody(known)),
-        (_, 0) => Verdict::bad(
-            READY,
-            PENDING,
-            format!(
-                "none of {connected} pods has said yet what it serves; see their logs if this lasts"
-            ),
-        ),
-        (_, serving) => Verdict::good(READY, format!("{serving} of {connected} pods serve")),
+    let (serving, total) = (pods.serving(), pods.total());
+    let serve = format!("{serving} of {total} pods serve");
+    let absent = &pods.census.absent;
+    let missed = absent.iter().find(|one| one.patience == Patience::Over);
+    match (missed, absent.first()) {
+        _ if total == 0 => none_counts(known, &pods.census),
+        (Some(Absent { pod, .. }), _) => {
+            let hint = "is Ready and not connected to this operator; does its log say why?";
+            Verdict::bad(READY, NOT_CONNECTED, format!("{serve}; {pod} {hint}"))
+        }
+        _ if serving > 0 => Verdict::good(READY, serve),
+        (None, Some(Absent { pod, .. })) => {
+            Verdict::bad(READY, PENDING, format!("waiting for {pod} to connect"))
+        }
+        (None, None) => {
+            let message = format!(
+                "none of {total} pods has said yet what it serves; see their logs if this lasts"
+            );
+            Verdict::bad(READY, PENDING, message)
+        }
     }
+}
+
+/// No pod is Ready, as far as anybody knows.
+fn none_counts(known: &KnownPool, census: &Census<Present>) -> Verdict {
+    let unready = census.unready.iter().map(|present| &present.pod);
+    let all: Vec<_> = unready.chain(&census.starting).collect();
+    let Some(first) = all.iter().min() else {
+        return Verdict::bad(READY, NO_DATA_PLANE, nobody(known));
+    };
+    let n = all.len();
+    let message = format!("of {n} pods none is Ready; look why {first} is not: {DESCRIBE}");
+    Verdict::bad(READY, NOT_READY, message)
 }
 
 fn nobody(known: &KnownPool) -> String {
@@ -121,31 +149,118 @@ fn nobody(known: &KnownPool) -> String {
     )
 }
 
-impl Crowd {
-    fn connected(&self) -> usize {
-        self.builds.values().sum()
-    }
-
-    fn counts(&self) -> Pods {
-        let (serving, connected) = (self.serving, self.connected());
-        Pods {
-            connected: whole(connected),
-            serving: whole(serving),
-            summary: format!("{serving}/{connected}"),
+impl PoolPods {
+    /// By uid those that are connected, and all of the pool if they may be seen; `missed` says since when
+    /// one is not connected.
+    #[must_use]
+    pub fn of<'a>(
+        connected: Vec<(String, Present)>,
+        pods: Option<impl Iterator<Item = (&'a str, &'a Pod)>>,
+        missed: impl Fn(&str) -> Option<(Timestamp, Patience)>,
+        gathering: Gathering,
+    ) -> Self {
+        Self {
+            census: Census::take(connected, pods, missed),
+            gathering,
         }
     }
 
+    fn total(&self) -> usize {
+        self.census.members.len() + self.census.absent.len()
+    }
+
+    fn serving(&self) -> usize {
+        let members = self.census.members.iter();
+        members.filter(|member| member.serves).count()
+    }
+
+    fn connected(&self) -> impl Iterator<Item = &Present> {
+        let Census {
+            members,
+            unready,
+            ending,
+            ..
+        } = &self.census;
+        members.iter().chain(unready).chain(ending)
+    }
+
+    /// A new writer does not know yet who is there; and whoever is missed may only be dialling again.
+    fn may_be_on_their_way(&self) -> bool {
+        let Census {
+            members, absent, ..
+        } = &self.census;
+        let may_come = |absent: &Absent| absent.patience == Patience::Left;
+        let all_missed = members.is_empty() && !absent.is_empty() && absent.iter().all(may_come);
+        self.gathering == Gathering::Waiting || all_missed
+    }
+
+    fn counts(&self) -> Pods {
+        let (serving, ready) = (self.serving(), self.total());
+        Pods {
+            ready: whole(ready),
+            connected: whole(self.connected().count()),
+            serving: whole(serving),
+            summary: format!("{serving}/{ready}"),
+            pending: self.pending(),
+        }
+    }
+
+    /// Those that end are none: they are not expected to serve.
+    fn pending(&self) -> Vec<LaggingPod> {
+        let Census {
+            members,
+            unready,
+            absent,
+            starting,
+            ..
+        } = &self.census;
+        let lagging = |pod: &String, reason: &str, message: String| LaggingPod {
+            pod: pod.clone(),
+            reason: reason.to_owned(),
+            message: bounded(message),
+        };
+        let absent = absent
+            .iter()
+            .map(|one| lagging(&one.pod, NOT_CONNECTED, not_connected(one.since)));
+        let unready = unready.iter().map(|one| {
+            let message = format!("connected, and not Ready; {DESCRIBE}");
+            lagging(&one.pod, NOT_READY, message)
+        });
+        let starting = starting.iter().map(|pod| {
+            let message = format!("neither Ready nor connected; {DESCRIBE}");
+            lagging(pod, NOT_READY, message)
+        });
+        let silent = members.iter().filter(|member| !member.serves).map(|one| {
+            let message = "has not said yet what it serves; see its log if this lasts";
+            lagging(&one.pod, PENDING, message.to_owned())
+        });
+        let all = absent.chain(unready).chain(starting).chain(silent);
+        let mut all: Vec<_> = all.collect();
+        all.sort_by(|a, b| a.pod.cmp(&b.pod));
+        all.truncate(PENDING_PODS);
+        all
+    }
+
     fn versions(&self) -> Vec<VersionCount> {
-        let mut builds: Vec<_> = self.builds.iter().collect();
-        builds.sort_by_key(|(build, pods)| (Reverse(**pods), *build));
+        let mut builds = BTreeMap::<&str, usize>::new();
+        for present in self.connected() {
+            *builds.entry(&present.build).or_default() += 1;
+        }
+        let mut builds: Vec<_> = builds.into_iter().collect();
+        builds.sort_by_key(|(build, pods)| (Reverse(*pods), *build));
         let shown = builds.into_iter().take(VERSIONS);
         let shown = shown.map(|(build, pods)| VersionCount {
             version: build.chars().take(VERSION_CHARS).collect(),
-            pods: whole(*pods),
+            pods: whole(pods),
         });
         shown.collect()
     }
 }
+
+const DESCRIBE: &str = "`kubectl describe pod` and its log say why";
+
+/// Entries of `status.pods.pending` at most.
+const PENDING_PODS: usize = 16;
 
 /// Entries of `status.versions` at most.
 const VERSIONS: usize = 16;
@@ -159,6 +274,7 @@ mod tests {
 
     use super::*;
     use crate::index::{Event, Index, Object};
+    use crate::pods::Readiness;
     use crate::status::{Difference, difference_of_pools};
 
     fn known(change: impl FnOnce(&mut serde_json::Value)) -> KnownPool {
@@ -174,17 +290,61 @@ mod tests {
         index.pools().get("edge").unwrap().clone()
     }
 
+    /// Connected pods by version; of all of them so many serve.
     fn crowd(builds: &[(&str, usize)], serving: usize) -> PoolPods {
-        let builds = builds
+        let all = builds
             .iter()
-            .map(|(build, pods)| ((*build).to_owned(), *pods));
-        PoolPods {
-            crowd: Crowd {
-                builds: builds.collect(),
-                serving,
-            },
-            gathering: Gathering::Done,
+            .flat_map(|(build, pods)| std::iter::repeat_n(*build, *pods));
+        let all = all.enumerate().map(|(n, build)| {
+            let present = present(&n.to_string(), build, n < serving);
+            (n.to_string(), present)
+        });
+        PoolPods::of(all.collect(), UNSEEN, |_| None, Gathering::Done)
+    }
+
+    fn present(pod: &str, build: &str, serves: bool) -> Present {
+        Present {
+            pod: pod.to_owned(),
+            build: build.to_owned(),
+            serves,
         }
+    }
+
+    const UNSEEN: Option<std::iter::Empty<(&str, &Pod)>> = None;
+
+    /// Pods, and what is known of each.
+    struct Case {
+        pod: &'static str,
+        readiness: Readiness,
+        /// Whether it is connected, and serves.
+        serves: Option<bool>,
+        missed: Option<Patience>,
+    }
+
+    const FINE: Case = Case {
+        pod: "a",
+        readiness: Readiness::Ready,
+        serves: Some(true),
+        missed: None,
+    };
+
+    fn pods_of(cases: &[Case]) -> PoolPods {
+        let seen = cases.iter().map(|case| Pod {
+            name: case.pod.to_owned(),
+            pool: "edge".to_owned(),
+            readiness: case.readiness,
+        });
+        let seen: Vec<Pod> = seen.collect();
+        let connected = cases.iter().filter_map(|case| {
+            let present = present(case.pod, "1", case.serves?);
+            Some((case.pod.to_owned(), present))
+        });
+        let seen = seen.iter().map(|pod| (pod.name.as_str(), pod));
+        let missed = |uid: &str| {
+            let case = cases.iter().find(|case| case.pod == uid)?;
+            Some((Timestamp::UNIX_EPOCH, case.missed?))
+        };
+        PoolPods::of(connected.collect(), Some(seen), missed, Gathering::Done)
     }
 
     fn said(status: &DataPlaneStatus) -> Vec<String> {
@@ -215,6 +375,135 @@ mod tests {
             assert_eq!(said(&status), ["Accepted=True Accepted", ready]);
             assert_eq!(status.pods.unwrap().summary, summary);
         }
+    }
+
+    type Beside = (Case, &'static str, (i32, i32, i32), Option<&'static str>);
+
+    /// What is known of pod b beside a, which serves: Ready, counts, and the reason for which b is listed.
+    fn beside_one_that_serves() -> [Beside; 8] {
+        let b = |readiness, serves, missed| Case {
+            pod: "b",
+            readiness,
+            serves,
+            missed,
+        };
+        let (left, over) = (Some(Patience::Left), Some(Patience::Over));
+        let (ready, unready, ending) = (Readiness::Ready, Readiness::NotReady, Readiness::Ending);
+        let both = "True Ready: 2 of 2 pods serve";
+        let good = "True Ready: 1 of 1 pods serve";
+        let partly = "True Ready: 1 of 2 pods serve";
+        let missed = "False NotConnected: 1 of 2 pods serve; b is Ready and not connected to this \
+                      operator; does its log say why?";
+        let (behind, absent) = (Some(PENDING), Some(NOT_CONNECTED));
+        [
+            (b(ready, Some(true), None), both, (2, 2, 2), None),
+            (b(ready, Some(false), None), partly, (2, 2, 1), behind),
+            (b(ready, None, left), partly, (2, 1, 1), absent),
+            (b(ready, None, over), missed, (2, 1, 1), absent),
+            (
+                b(unready, Some(true), None),
+                good,
+                (1, 2, 1),
+                Some(NOT_READY),
+            ),
+            (b(unready, None, None), good, (1, 1, 1), Some(NOT_READY)),
+            (b(ending, Some(true), None), good, (1, 2, 1), None),
+            (b(ending, None, None), good, (1, 1, 1), None),
+        ]
+    }
+
+    #[test]
+    fn pods_count_that_are_ready_whether_or_not_they_are_connected() {
+        for (i, (case, expected, counts, listed)) in
+            beside_one_that_serves().into_iter().enumerate()
+        {
+            let status = status(&known(|_| {}), None, &pods_of(&[FINE, case]));
+            let ready = &status.conditions[1];
+            let word = format!("{} {}: {}", ready.status, ready.reason, ready.message);
+            assert_eq!(word, expected, "case {i}");
+            let pods = status.pods.unwrap();
+            let counted = (pods.ready, pods.connected, pods.serving);
+            assert_eq!(counted, counts, "case {i}");
+            let pending = pods.pending.iter().map(|p| (&*p.pod, &*p.reason));
+            let pending: Vec<_> = pending.collect();
+            let listed: Vec<_> = listed.iter().map(|reason| ("b", *reason)).collect();
+            assert_eq!(pending, listed, "case {i}");
+        }
+    }
+
+    #[test]
+    fn where_none_serves_it_says_whom_to_look_at() {
+        let one = |readiness, serves, missed| {
+            let case = Case {
+                pod: "a",
+                readiness,
+                serves,
+                missed,
+            };
+            let status = status(&known(|_| {}), None, &pods_of(&[case]));
+            let ready = &status.conditions[1];
+            format!("{} {}: {}", ready.status, ready.reason, ready.message)
+        };
+        let unready = "False NotReady: of 1 pods none is Ready; look why a is not: `kubectl describe pod` \
+                       and its log say why";
+        assert_eq!(one(Readiness::NotReady, Some(true), None), unready);
+        assert_eq!(one(Readiness::NotReady, None, None), unready);
+        assert_eq!(
+            one(Readiness::Ready, None, Some(Patience::Left)),
+            "False Pending: waiting for a to connect"
+        );
+        assert_eq!(
+            one(Readiness::Ready, None, Some(Patience::Over)),
+            "False NotConnected: 0 of 1 pods serve; a is Ready and not connected to this operator; does its \
+             log say why?"
+        );
+        assert!(one(Readiness::Ending, Some(true), None).starts_with("False NoDataPlane: no pod"));
+    }
+
+    #[test]
+    fn a_pool_of_which_all_are_missed_is_what_it_was_until_that_is_sure() {
+        let fine = known(|_| {});
+        let before = status(&fine, None, &pods_of(&[FINE]));
+        for (patience, expected) in [
+            (Patience::Left, Difference::Nothing),
+            (Patience::Over, Difference::Transition),
+        ] {
+            let missed = Case {
+                serves: None,
+                missed: Some(patience),
+                ..FINE
+            };
+            let now = Timestamp::from_second(9).unwrap();
+            let next = of_pool(&fine, None, &pods_of(&[missed]), Some(&before), now);
+            assert_eq!(difference_of_pools(Some(&before), &next), expected);
+        }
+    }
+
+    #[test]
+    fn the_list_of_pods_and_their_texts_are_bounded() {
+        let names: Vec<String> = (10..60)
+            .map(|n| format!("{n}-{}", "x".repeat(240)))
+            .collect();
+        let pods: Vec<Pod> = names
+            .iter()
+            .map(|name| Pod {
+                name: name.clone(),
+                pool: "edge".to_owned(),
+                readiness: Readiness::Ready,
+            })
+            .collect();
+        let seen = pods.iter().map(|pod| (pod.name.as_str(), pod));
+        let missed = |_: &str| Some((Timestamp::UNIX_EPOCH, Patience::Over));
+        let all = PoolPods::of(Vec::new(), Some(seen), missed, Gathering::Done);
+        let status = status(&known(|_| {}), None, &all);
+        let pods = status.pods.unwrap();
+        assert_eq!((pods.ready, pods.pending.len()), (50, PENDING_PODS));
+        assert!(pods.pending[0].pod.starts_with("10-"));
+        assert!(
+            pods.pending
+                .iter()
+                .all(|pod| pod.message.chars().count() <= 256)
+        );
     }
 
     #[test]

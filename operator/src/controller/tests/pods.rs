@@ -41,6 +41,35 @@ async fn a_ready_pod_that_does_not_connect_counts_after_twelve_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pool_says_that_a_ready_pod_does_not_connect() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let seat = operator.serve(&["a", "b"]);
+    let all = [("u", Readiness::Ready), ("v", Readiness::Ready)];
+    operator.pods.send_replace(seen(&all[..1]));
+    operator.settle().await;
+    let said = || {
+        let patch = operator.queue_of_pools.take_all().pop()?;
+        let ready = patch.status.conditions.iter().find(|c| c.type_ == "Ready");
+        Some((ready?.reason.clone(), patch.status.pods?.summary))
+    };
+    let says = |reason: &str, summary: &str| Some((reason.to_owned(), summary.to_owned()));
+    assert_eq!(said(), says("Ready", "1/1"));
+    operator.pods.send_replace(seen(&all));
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    assert_eq!(said(), says("NotConnected", "1/2"));
+    operator.pods.send_replace(seen(&all[..1]));
+    operator.settle().await;
+    assert_eq!(said(), says("Ready", "1/1"));
+
+    // One that goes counts as it was for ten seconds, and for two more what was said holds.
+    operator.roster.leave(&seat);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(said(), None);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(said(), says("NotConnected", "0/1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_is_not_ready_yet_turns_nothing() {
     let operator = Operator::with_two_forwards(LeaseView::alone()).await;
     operator

@@ -8,7 +8,7 @@ use tcpforward_protocol::proto;
 use tcpforward_protocol::snapshot::ForwardName;
 
 use super::{Card, Pool, Roster, Seat, Standing};
-use crate::status::Crowd;
+use crate::status::Present;
 
 impl Roster {
     /// The part of pool-wide limits of one data plane.
@@ -56,20 +56,25 @@ impl Roster {
         members.cloned().collect()
     }
 
-    /// Who is there of a pool, or was a moment ago.
-    pub(crate) fn crowd(&self, pool: &str) -> Crowd {
-        let mut crowd = Crowd::default();
+    /// Who is there of a pool, or was a moment ago, by uid.
+    pub(crate) fn present(&self, pool: &str) -> Vec<(String, Present)> {
         let state = self.lock();
         let Some(pool) = state.pools.get(pool) else {
-            return crowd;
+            return Vec::new();
         };
-        let here = pool.members.values().map(|m| (&m.build, &m.knowledge));
-        let gone = pool.departed.values().map(|d| (&d.build, &d.knowledge));
-        for (build, knowledge) in here.chain(gone) {
-            *crowd.builds.entry(build.clone()).or_default() += 1;
-            crowd.serving += usize::from(knowledge.standing == Standing::Member);
-        }
-        crowd
+        let here = pool.members.iter();
+        let here = here.map(|(uid, m)| (uid, &m.pod, &m.build, &m.knowledge));
+        let gone = pool.departed.iter();
+        let gone = gone.map(|(uid, d)| (uid, &d.pod, &d.build, &d.knowledge));
+        let present = here.chain(gone).map(|(uid, pod, build, knowledge)| {
+            let present = Present {
+                pod: pod.clone(),
+                build: build.clone(),
+                serves: knowledge.standing == Standing::Member,
+            };
+            (uid.clone(), present)
+        });
+        present.collect()
     }
 
     /// Shows the sizes in a metric; all under one lock, so that the last word is the latest.
