@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Insight;
+use crate::client;
 use crate::compile::Rules;
 use crate::config::Config;
 use crate::config::transport::Transport;
@@ -244,7 +245,7 @@ async fn serve(
 async fn connect() -> Result<Client, Error> {
     let found = kube::Config::infer().await;
     let config = found.map_err(|error| Error::Cluster(kube::Error::InferConfig(error)))?;
-    Client::try_from(config).map_err(Error::Cluster)
+    client::connect(config).map_err(Error::Cluster)
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tcpforward_protocol::snapshot::{ForwardName, ServiceName};
 use tokio::time::timeout;
 
+use crate::client;
 use crate::forward::Draft;
 use crate::index::{Contents, Event, Index, Object, Secret};
 use crate::watch::{SERVICE_LABEL, contents};
@@ -106,7 +107,7 @@ impl Cluster {
             }
         };
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|error| Error::Config(error.into()))?;
+        let client = client::connect(config).map_err(|error| Error::Config(error.into()))?;
         Ok(Self { client, namespace })
     }
 

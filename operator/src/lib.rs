@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod app;
 pub mod check;
+mod client;
 pub mod compile;
 pub mod config;
 pub mod controller;

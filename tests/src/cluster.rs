@@ -14,7 +14,7 @@ pub mod nodes;
 mod pki;
 mod plan;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -171,6 +171,12 @@ impl Cluster {
     /// The kubeconfig can't be read.
     pub async fn client(&self) -> Result<Client> {
         self.access.client().await
+    }
+
+    /// Where the API server listens.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.ports.api()
     }
 
     /// The kubeconfig of an administrator, for programs.

@@ -1,6 +1,6 @@
 //! Edge. What the system says of a process, and of the network namespace of the calling thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -130,6 +130,33 @@ pub enum State {
     Other,
     /// Closed first and keeps its port for a while.
     TimeWait,
+}
+
+/// Own ports of a process' established IPv4 connections to that address, in this namespace.
+///
+/// # Errors
+/// It is gone, or the table can't be read.
+pub fn connections(pid: u32, to: SocketAddrV4) -> Result<Vec<u16>> {
+    let mut inodes = BTreeSet::new();
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed meanwhile is none.
+        if let Ok(target) = fs::read_link(descriptor?.path()) {
+            let target = target.display().to_string();
+            let inode = target.strip_prefix("socket:[");
+            inodes.extend(inode.map(|rest| rest.trim_end_matches(']').to_owned()));
+        }
+    }
+    let text = fs::read_to_string("/proc/thread-self/net/tcp")?;
+    let mut ports = Vec::new();
+    for line in text.lines().skip(1) {
+        let socket = socket(line)?;
+        let inode = line.split_whitespace().nth(9).context("an inode")?;
+        let is_one = socket.state == State::Established && socket.remote == to;
+        if is_one && inodes.contains(inode) {
+            ports.push(socket.local.port());
+        }
+    }
+    Ok(ports)
 }
 
 /// Every IPv4 TCP socket of this namespace.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use tcpforward_tests::client::{self, metric};
@@ -13,12 +13,16 @@ use tcpforward_tests::detour::{Detour, Way};
 use tcpforward_tests::echo::{Behaviour, Server};
 use tcpforward_tests::eventually::{always, eventually};
 use tcpforward_tests::lab::{self, Lab, Network};
+use tcpforward_tests::measure::connections;
 use tcpforward_tests::stage::{self, DataPlane, Operator, SOON, Stage, ready};
-use tcpforward_tests::torture::{self, Scale, Side, measure};
+use tcpforward_tests::torture::{self, Scale, Side, measure, nft};
 use tcpforward_tests::traffic::{Traffic, answers};
 use tokio::time::Instant;
 
 const PLAIN: &[&str] = &["--insecure-transport"];
+
+/// Until a lost connection is missed, and one more is made.
+const MISSED: Duration = Duration::from_secs(35);
 
 const LEADER: &str = "tcpforward_operator_leader";
 const EPOCH: &str = "tcpforward_operator_epoch";
@@ -121,6 +125,35 @@ fn a_holder_that_was_held_writes_nothing_and_leads_nobody_back() -> Result<()> {
         traffic.turns_to("one").await?;
         let seen = traffic.end().await.context("a request failed")?;
         ensure!(seen.turns == ["one", "two", "three", "one"], "{seen:?}");
+        Ok(())
+    })
+}
+
+/// As when the node of an API server dies, or a load balancer forgets what it knew: new connections work.
+#[test]
+fn connections_that_are_lost_in_silence_are_missed() -> Result<()> {
+    lab::run(Network::Namespace, async |lab| {
+        let stage = Stage::new(lab).await?;
+        let operator = stage.operator(1).await?;
+        leads(&operator).await?;
+        stage.apply(&stage::forward("web", 8888, "web")).await?;
+        stage
+            .condition("web", "Accepted", "True", "Accepted")
+            .await?;
+        let SocketAddr::V4(api) = stage.cluster.api() else {
+            bail!("not IPv4");
+        };
+        let lost = connections(operator.process.pid(), api)?;
+        ensure!(lost.len() > 5, "only {lost:?}");
+        nft::lose(&lost)?;
+        let start = Instant::now();
+        stage.apply(&stage::forward("more", 8889, "web")).await?;
+        stage
+            .condition("more", "Accepted", "True", "Accepted")
+            .await?;
+        let took = start.elapsed();
+        println!("noticed within {took:?}");
+        ensure!(took < MISSED, "noticed after {took:?}");
         Ok(())
     })
 }

@@ -24,6 +24,19 @@ pub fn black_hole(host: IpAddr, port: u16) -> Result<()> {
     add(&format!("ip daddr {host} tcp dport {port} drop"))
 }
 
+/// Connections from those ports of this machine: nothing of them arrives any more, on either side, and
+/// nobody is told. Others are as they were.
+///
+/// # Errors
+/// `nft` is missing or refuses.
+pub fn lose(ports: &[u16]) -> Result<()> {
+    for port in ports {
+        add(&format!("tcp sport {port} drop"))?;
+        add(&format!("tcp dport {port} drop"))?;
+    }
+    Ok(())
+}
+
 /// Everything arrives again.
 ///
 /// # Errors
