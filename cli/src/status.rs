@@ -2,14 +2,19 @@
 
 mod detail;
 mod list;
+mod pools;
 mod report;
+mod table;
 mod view;
 
 use std::process::ExitCode;
 
 use k8s_openapi::jiff::Timestamp;
-use tcpforward_operator::glance::Which;
+use tcpforward_operator::glance::{Cluster, Which};
+use tcpforward_operator::index::Index;
+use tcpforward_process::causes::chain;
 
+use pools::Pools;
 use view::{Truth, View};
 
 use crate::asking::{self, Asking, Form};
@@ -40,23 +45,45 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 async fn status(args: &Args) -> Result<bool, Trouble> {
     let cluster = args.asking.cluster().await?;
     let which = which(args, cluster.namespace())?;
-    let index = cluster.forwards(&which).await?;
+    let mut index = cluster.forwards(&which).await?;
     let names = index.names();
     let views: Vec<View> = names.filter_map(|name| View::of(&index, name)).collect();
+    if let (Which::One(name), []) = (&which, views.as_slice()) {
+        return Err(Trouble::Usage(format!("there is no TcpForward {name}")));
+    }
+    let pools = pools(&cluster, &which, &views, &mut index).await;
     let text = match (&which, views.as_slice()) {
-        (Which::One(name), []) => {
-            return Err(Trouble::Usage(format!("there is no TcpForward {name}")));
-        }
-        (_, views) if args.asking.output == Form::Json => asking::json(&report::of(views)),
-        (Which::One(_), [view, ..]) => detail::text(view, Timestamp::now()),
+        (_, views) if args.asking.output == Form::Json => asking::json(&report::of(views, &pools)),
+        (Which::One(_), [view, ..]) => detail::text(view, Timestamp::now()) + &pools.detail(),
         (which, []) => {
             eprintln!("{}", terminal::plain(&nothing(which)));
-            String::new()
+            pools.table()
         }
-        (which, views) => list::text(views, which),
+        (which, views) => beneath(list::text(views, which), &pools.table()),
     };
     asking::print(&text)?;
     Ok(views.iter().all(|view| view.ready.is == Truth::True))
+}
+
+/// The DataPlanes of these forwards, or all of the cluster. Who may not read them sees the forwards all
+/// the same.
+async fn pools(cluster: &Cluster, which: &Which, views: &[View], index: &mut Index) -> Pools {
+    let used_by = (*which != Which::All).then_some(views);
+    let one = match (which, views) {
+        (Which::One(_), [view]) => Some(view.pool.as_str()),
+        (Which::Namespace(_), []) => return Pools::of(index, used_by, None),
+        _ => None,
+    };
+    let read = cluster.data_planes(one, index).await;
+    Pools::of(index, used_by, read.err().map(|error| chain(&error)))
+}
+
+/// One table beneath the other.
+fn beneath(above: String, below: &str) -> String {
+    match below {
+        "" => above,
+        below => format!("{above}\n{below}"),
+    }
 }
 
 fn which(args: &Args, default: &str) -> Result<Which, Trouble> {

@@ -22,6 +22,7 @@ use crate::watch::{SERVICE_LABEL, contents};
 
 mod forwards;
 mod grants;
+mod pools;
 
 pub use forwards::Which;
 
@@ -54,11 +55,12 @@ pub enum Error {
         /// What the API server says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// TcpForwards are nothing that the cluster knows.
-    #[error(
-        "the cluster knows no TcpForwards: install their definition (`kubectl apply -f crds/`)"
-    )]
-    Undefined,
+    /// A kind of ours is nothing that the cluster knows.
+    #[error("the cluster knows no {kind}: install their definition (`kubectl apply -f crds/`)")]
+    Undefined {
+        /// In the plural.
+        kind: &'static str,
+    },
     /// The API server takes too long.
     #[error("the API server has not answered within {PATIENCE:?}")]
     Slow,

@@ -4,44 +4,36 @@ use std::fmt::Write as _;
 
 use tcpforward_operator::glance::Which;
 
-use super::view::{Truth, View};
-use crate::terminal::{WIDTH, plain, shorten, wrap};
+use super::table::{Table, WIDEST};
+use super::view::{Ready, Truth, View};
+use crate::terminal::{plain, shorten, wrap};
 
 const HEAD: [&str; COLUMNS] = ["NAME", "PORT", "BACKENDS", "PODS", "READY"];
 
 const COLUMNS: usize = 5;
 
-/// Between two columns.
-const GAP: usize = 2;
-
-/// Of any column but the name, which gets what they leave.
-const WIDEST: usize = 12;
-
 /// Of a text that explains: more of it is in the detail.
-const MESSAGE: usize = 512;
+pub(super) const MESSAGE: usize = 512;
 
 pub(super) fn text(views: &[View], which: &Which) -> String {
     let rows: Vec<_> = views.iter().map(|view| row(view, which)).collect();
-    let mut widths = HEAD.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let [name, others @ ..] = &mut widths;
-    let taken: usize = others.iter().map(|width| width + GAP).sum();
-    *name = (*name).min(WIDTH.saturating_sub(taken));
-    let mut text = line(&HEAD.map(ToOwned::to_owned), &widths);
+    let table = Table::new(HEAD, &rows);
+    let mut text = table.line(&HEAD);
     for (view, row) in views.iter().zip(&rows) {
-        text += &line(row, &widths);
-        if view.ready.is != Truth::True {
-            let why = format!("{}: {}", view.ready.reason, view.ready.message);
-            wrap(&mut text, "  ", "  ", &shorten(&why, MESSAGE));
-        }
+        text += &table.line(row);
+        why_not(&mut text, &view.ready);
     }
     let ready = views.iter().filter(|view| view.ready.is == Truth::True);
     let _ = writeln!(text, "{} of {} ready", ready.count(), views.len());
     text
+}
+
+/// The reason below what is not ready.
+pub(super) fn why_not(text: &mut String, ready: &Ready) {
+    if ready.is != Truth::True {
+        let why = format!("{}: {}", ready.reason, ready.message);
+        wrap(text, "  ", "  ", &shorten(&why, MESSAGE));
+    }
 }
 
 fn row(view: &View, which: &Which) -> [String; COLUMNS] {
@@ -62,13 +54,4 @@ fn row(view: &View, which: &Which) -> [String; COLUMNS] {
     ];
     let [port, backends, pods, ready] = others.map(|cell| shorten(&cell, WIDEST));
     [plain(&name).into_owned(), port, backends, pods, ready]
-}
-
-fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
-    let mut line = String::new();
-    for (cell, width) in row.iter().zip(widths) {
-        let cell = shorten(cell, *width);
-        let _ = write!(line, "{cell:width$}{:GAP$}", "");
-    }
-    format!("{}\n", line.trim_end())
 }

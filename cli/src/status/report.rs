@@ -2,14 +2,19 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::{Value, json};
+use tcpforward_operator::crd::Pods;
 use tcpforward_operator::crd::status::{Backends, DataPlanes};
 
-use super::view::{Truth, View};
+use super::pools::{PoolView, Pools};
+use super::view::{Ready, Truth, View};
 
-pub(super) fn of(views: &[View]) -> Value {
+pub(super) fn of(views: &[View], pools: &Pools) -> Value {
+    let known = pools.known.iter().map(pool).collect::<Vec<_>>();
     let count = |truth| views.iter().filter(|view| view.ready.is == truth).count();
     json!({
         "forwards": views.iter().map(forward).collect::<Vec<_>>(),
+        "dataPlanes": pools.unread.is_none().then_some(known),
+        "dataPlanesUnread": pools.unread,
         "summary": {
             "total": views.len(),
             "ready": count(Truth::True),
@@ -33,16 +38,47 @@ fn forward(view: &View) -> Value {
         "generation": view.generation,
         "observedGeneration": status.observed_generation,
         "programmedGeneration": status.programmed_generation,
-        "ready": {
-            "status": view.ready.is.word(),
-            "reason": view.ready.reason,
-            "message": view.ready.message,
-            "since": view.ready.since,
-        },
+        "ready": ready(&view.ready),
         "conditions": status.conditions.iter().map(condition).collect::<Vec<_>>(),
         "addresses": addresses.collect::<Vec<_>>(),
         "backends": status.backends.as_ref().map(backends),
         "dataPlanes": status.data_planes.as_ref().map(data_planes),
+    })
+}
+
+fn ready(ready: &Ready) -> Value {
+    json!({
+        "status": ready.is.word(),
+        "reason": ready.reason,
+        "message": ready.message,
+        "since": ready.since,
+    })
+}
+
+fn pool(pool: &PoolView) -> Value {
+    let status = &pool.status;
+    let versions = status.versions.iter();
+    let versions = versions.map(|one| json!({"version": one.version, "pods": one.pods}));
+    json!({
+        "name": pool.name,
+        "generation": pool.generation,
+        "observedGeneration": status.observed_generation,
+        "ready": ready(&pool.ready),
+        "conditions": status.conditions.iter().map(condition).collect::<Vec<_>>(),
+        "pods": status.pods.as_ref().map(pods),
+        "versions": versions.collect::<Vec<_>>(),
+    })
+}
+
+fn pods(pods: &Pods) -> Value {
+    let pending = pods.pending.iter();
+    let pending =
+        pending.map(|pod| json!({"pod": pod.pod, "reason": pod.reason, "message": pod.message}));
+    json!({
+        "ready": pods.ready,
+        "connected": pods.connected,
+        "serving": pods.serving,
+        "pending": pending.collect::<Vec<_>>(),
     })
 }
 

@@ -253,12 +253,17 @@ fn nothing_that_a_terminal_obeys_is_printed() {
     let text = list::text(&views, &in_shop());
     assert_fits(&text);
     assert_eq!(text.lines().count(), 4, "no line is forged: {text}");
-    assert_fits(&terminal::json(&report::of(&views)));
+    let mut known = pools(&[pool("evil", hostile_pool())], None);
+    known.unread = Some("\u{1b}[2J\r\nno".to_owned());
+    assert_fits(&known.table());
+    assert_eq!(known.table().lines().count(), 6, "{}", known.table());
+    assert_fits(&known.detail());
+    assert_fits(&terminal::json(&report::of(&views, &known)));
 }
 
 #[test]
 fn programs_get_every_key() {
-    let printed = terminal::json(&report::of(&views(&[sound(), broken()])));
+    let printed = terminal::json(&report::of(&views(&[sound(), broken()]), &no_pools()));
     let report: Value = serde_json::from_str(&printed).unwrap();
     let ready = |kind| {
         json!({"type": kind, "status": "True", "reason": kind, "message": "fine",
@@ -288,7 +293,8 @@ fn programs_get_every_key() {
         Value::Null
     );
 
-    let empty = report::of(&views(&[forward("new", &json!({}), &Value::Null)]));
+    let unseen = views(&[forward("new", &json!({}), &Value::Null)]);
+    let empty = report::of(&unseen, &no_pools());
     let keys = |value: &Value| {
         value
             .as_object()
@@ -308,6 +314,177 @@ fn programs_get_every_key() {
         empty["forwards"][0]["ready"],
         json!({"status": "Unknown", "reason": "NoStatus", "message": reason, "since": null})
     );
+}
+
+/// A DataPlane with that status.
+fn pool(name: &str, status: Value) -> Value {
+    json!({
+        "apiVersion": "tcpforward.dev/v1alpha1", "kind": "DataPlane",
+        "metadata": {"name": name, "generation": 7},
+        "spec": {"podNamespace": "proxies", "serviceAccountName": name}, "status": status,
+    })
+}
+
+fn pools(objects: &[Value], used_by: Option<&[View]>) -> Pools {
+    let mut index = Index::new();
+    for object in objects {
+        index.apply(Event::Applied(Object::DataPlane(object.clone())));
+    }
+    Pools::of(&index, used_by, None)
+}
+
+fn no_pools() -> Pools {
+    pools(&[], None)
+}
+
+fn sound_pool() -> Value {
+    json!({
+        "observedGeneration": 7, "conditions": [good("Accepted"), good("Ready")],
+        "pods": {"ready": 2, "connected": 2, "serving": 2, "summary": "2/2"},
+        "versions": [{"version": "0.1.0", "pods": 2}],
+    })
+}
+
+/// One pod is missed, another one starts, and there are two versions.
+fn lagging_pool() -> Value {
+    let missed = format!(
+        "2 of 3 pods serve; edge-{HASH} is Ready and not connected to this operator; does its log say why?"
+    );
+    json!({
+        "observedGeneration": 7,
+        "conditions": [good("Accepted"), condition("Ready", "False", "NotConnected", &missed)],
+        "pods": {"ready": 3, "connected": 2, "serving": 2, "summary": "2/3", "pending": [
+            {"pod": format!("edge-{HASH}"), "reason": "NotConnected",
+             "message": "Ready, and not connected to this operator since 2026-01-02T03:00:00Z; does its log \
+                         say why? Nobody knows what it serves"},
+            {"pod": "edge-9", "reason": "NotReady", "message": "neither Ready nor connected"}]},
+        "versions": [{"version": "0.1.0", "pods": 1}, {"version": "0.2.0", "pods": 1}],
+    })
+}
+
+fn hostile_pool() -> Value {
+    let text = "\u{1b}[2J\u{9b}1A\r\nREADY\u{202e}";
+    json!({
+        "conditions": [condition("Ready", "False", text, text)],
+        "pods": {"ready": 1, "connected": 1, "serving": 0, "summary": text, "pending": [
+            {"pod": text, "reason": text, "message": text}]},
+        "versions": [{"version": text, "pods": 1}],
+    })
+}
+
+#[test]
+fn data_planes_are_a_table_with_what_lags() {
+    let long = "a-pool-with-a-name-as-long-as-names-of-objects-may-be-in-some-houses";
+    let all = [
+        pool("default", sound_pool()),
+        pool("edge", lagging_pool()),
+        pool(long, Value::Null),
+    ];
+    let text = pools(&all, None).table();
+    let expected = "\
+DATAPLANE                                     PODS  CONNECTED  VERSION   READY
+a-pool-with-a-name-as-…may-be-in-some-houses  -     -          -         Unknown
+  NoStatus: no operator has said anything of it; does one run for the namespace
+  of its pods?
+default                                       2/2   2          0.1.0     True
+edge                                          2/3   2          0.1.0 +1  False
+  NotConnected: 2 of 3 pods serve; edge-7d9f8c6b5-x2x4z is Ready and not
+  connected to this operator; does its log say why?
+  pods that lag: edge-7d9f8c6b5-x2x4z NotConnected, edge-9 NotReady
+";
+    assert_eq!(text, expected, "\n{text}");
+    assert_fits(&text);
+}
+
+#[test]
+fn data_planes_in_full() {
+    let all = [pool("default", sound_pool()), pool("edge", lagging_pool())];
+    let text = pools(&all, None).detail();
+    let expected = "\
+DataPlane default: ready
+  pods: 2 of 2 serve, 2 connected
+  versions: 0.1.0 (2)
+DataPlane edge: not ready: NotConnected
+  2 of 3 pods serve; edge-7d9f8c6b5-x2x4z is Ready and not connected to this
+    operator; does its log say why?
+  pods: 2 of 3 serve, 2 connected
+    edge-7d9f8c6b5-x2x4z: NotConnected
+      Ready, and not connected to this operator since 2026-01-02T03:00:00Z; does
+        its log say why? Nobody knows what it serves
+    edge-9: NotReady
+      neither Ready nor connected
+  versions: 0.1.0 (1), 0.2.0 (1)
+";
+    assert_eq!(text, expected, "\n{text}");
+    assert_fits(&text);
+}
+
+#[test]
+fn only_data_planes_of_the_forwards_are_shown_and_what_is_unread_is_said() {
+    let all = [pool("default", sound_pool()), pool("edge", lagging_pool())];
+    let of_web = views(&[sound()]);
+    let names = |pools: &Pools| {
+        let known = pools.known.iter();
+        known.map(|pool| pool.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&pools(&all, Some(&of_web))), ["default"]);
+    assert_eq!(names(&pools(&all, Some(&[]))).len(), 0);
+    assert_eq!(no_pools().table(), "");
+
+    let unread = Pools {
+        unread: Some("may not read DataPlanes; have a right given to you".to_owned()),
+        ..no_pools()
+    };
+    let expected = "DataPlanes are not shown: may not read DataPlanes; have a right given to you\n";
+    assert_eq!(
+        (unread.table(), unread.detail()),
+        (expected.to_owned(), expected.to_owned())
+    );
+    let report = report::of(&of_web, &unread);
+    assert_eq!(report["dataPlanes"], Value::Null);
+    assert_eq!(
+        report["dataPlanesUnread"],
+        "may not read DataPlanes; have a right given to you"
+    );
+    assert_eq!(report["summary"]["ready"], 1);
+}
+
+#[test]
+fn programs_get_every_key_of_data_planes() {
+    let all = [
+        pool("default", sound_pool()),
+        pool("edge", lagging_pool()),
+        pool("new", Value::Null),
+    ];
+    let report = report::of(&[], &pools(&all, None));
+    assert_eq!(report["dataPlanesUnread"], Value::Null);
+    let pools = report["dataPlanes"].as_array().unwrap();
+    let ready = |kind| {
+        json!({"type": kind, "status": "True", "reason": kind, "message": "fine",
+               "observedGeneration": 7, "since": "2026-01-02T03:00:00Z"})
+    };
+    let conditions = ["Accepted", "Ready"].map(ready);
+    let expected = json!({
+        "name": "default", "generation": 7, "observedGeneration": 7,
+        "ready": {"status": "True", "reason": "Ready", "message": "fine",
+                  "since": "2026-01-02T03:00:00Z"},
+        "conditions": conditions,
+        "pods": {"ready": 2, "connected": 2, "serving": 2, "pending": []},
+        "versions": [{"version": "0.1.0", "pods": 2}],
+    });
+    assert_eq!(pools[0], expected);
+    assert_eq!(pools[1]["pods"]["pending"][1]["reason"], "NotReady");
+    assert_eq!(pools[2]["pods"], Value::Null);
+    assert_eq!(pools[2]["ready"]["reason"], "NoStatus");
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&pools[2]), keys(&expected));
 }
 
 #[test]

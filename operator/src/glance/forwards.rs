@@ -53,7 +53,7 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.is_not_found() && status.details.is_some() => {
                 Ok(None)
             }
-            Err(error) => Err(refused(what, ONE, error)),
+            Err(error) => Err(refused(KIND, what, ONE, error)),
         }
     }
 
@@ -62,18 +62,8 @@ impl Cluster {
             Some(namespace) => (format!("TcpForwards of namespace {namespace}"), SOME),
             None => ("TcpForwards of all namespaces".to_owned(), ALL),
         };
-        let api = self.api(namespace);
-        let mut objects = Vec::new();
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let list = api.list(&page).await;
-            let list = list.map_err(|error| refused(what.clone(), remedy, error))?;
-            objects.extend(list.items.into_iter().filter_map(tcp_forward));
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => return Ok(objects),
-            }
-        }
+        let found = pages(&self.api(namespace), tcp_forward).await;
+        found.map_err(|error| refused(KIND, what, remedy, error))
     }
 
     fn api(&self, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -86,10 +76,32 @@ impl Cluster {
     }
 }
 
+/// All objects, in as many answers as that takes.
+pub(super) async fn pages(
+    api: &Api<DynamicObject>,
+    convert: fn(DynamicObject) -> Option<Object>,
+) -> Result<Vec<Object>, kube::Error> {
+    let mut objects = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = api.list(&page).await?;
+        objects.extend(list.items.into_iter().filter_map(convert));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
+}
+
 /// The API server has details of an object that is not there, and none of a kind that is not there.
-fn refused(what: String, remedy: &'static str, error: kube::Error) -> Error {
+pub(super) fn refused(
+    kind: &'static str,
+    what: String,
+    remedy: &'static str,
+    error: kube::Error,
+) -> Error {
     match error {
-        kube::Error::Api(status) if is_not_there(&status) => Error::Undefined,
+        kube::Error::Api(status) if is_not_there(&status) => Error::Undefined { kind },
         error if is_forbidden(&error) => Error::Forbidden {
             what,
             remedy,
@@ -98,6 +110,8 @@ fn refused(what: String, remedy: &'static str, error: kube::Error) -> Error {
         error => failed(&what)(error),
     }
 }
+
+const KIND: &str = "TcpForwards";
 
 const ALL: &str = "name a namespace, or have a ClusterRole with `list` on tcpforwards.tcpforward.dev given to you";
 
