@@ -24,7 +24,7 @@ mod slices;
 mod uses;
 
 pub use claim::{Claim, Standing};
-pub use entrances::{EntranceNews, Entrances, Found};
+pub use entrances::{EntranceNews, Entrances, Found, Unseen};
 pub(crate) use event::Key;
 pub use event::{Event, Kind, Object};
 use grant::Grants;

@@ -11,7 +11,7 @@ use super::{Compiler, Place, pools};
 use crate::crd::status::Address;
 use crate::entrance::{Entrance, Gate, Live, Owned, allocation};
 use crate::forward::Draft;
-use crate::index::{Found, Index};
+use crate::index::{Found, Index, Unseen};
 
 /// Where pods of a pool without hostNetwork listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub enum Standing {
     Unallocated,
     /// Nobody has looked yet.
     Unread,
-    /// Nobody may look.
-    Unreadable,
+    /// Nobody looks.
+    Unseen(Unseen),
 }
 
 impl Approach {
@@ -66,7 +66,7 @@ impl Approach {
         let (standing, owned) = match found {
             Found::Absent => (Standing::Absent, None),
             Found::Unread => (Standing::Unread, None),
-            Found::Unreadable => (Standing::Unreadable, None),
+            Found::Unseen(why) => (Standing::Unseen(why), None),
             Found::Live(live) => match ours(live, &entrance) {
                 None => (Standing::Foreign, None),
                 Some(owned) if owned.is_leaving => (Standing::Leaving, None),

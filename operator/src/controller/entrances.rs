@@ -122,7 +122,7 @@ impl Controller {
         let live = match found {
             Found::Absent => None,
             Found::Live(live) if approach.standing != Standing::Foreign => Some(live),
-            Found::Live(_) | Found::Unread | Found::Unreadable => return doors.settle(&service),
+            Found::Live(_) | Found::Unread | Found::Unseen(_) => return doors.settle(&service),
         };
         let is_new = approach.first.is_none() && outcome.accepted.is_ok();
         let first = is_new.then(|| {

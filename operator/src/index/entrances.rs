@@ -26,16 +26,27 @@ pub enum EntranceNews {
         /// Its name.
         name: String,
     },
-    /// They may not be read.
-    Unreadable {
+    /// They are not looked at.
+    Unseen {
         /// Of which namespace.
         namespace: String,
+        /// Why not.
+        why: Unseen,
     },
     /// Nobody looks there any more.
     Forgotten {
         /// At which namespace.
         namespace: String,
     },
+}
+
+/// Why Services of a namespace are not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// They may not be read.
+    Forbidden,
+    /// Pools are in more namespaces than are watched.
+    TooMany,
 }
 
 /// What is known of one name.
@@ -47,15 +58,15 @@ pub enum Found<'a> {
     Live(&'a Live),
     /// Nobody has looked yet.
     Unread,
-    /// Nobody may look.
-    Unreadable,
+    /// Nobody looks.
+    Unseen(Unseen),
 }
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
 pub struct Entrances {
-    /// Absent: not read yet; none: it may not be read.
-    namespaces: BTreeMap<String, Option<BTreeMap<String, Live>>>,
+    /// Absent: not read yet.
+    namespaces: BTreeMap<String, Result<BTreeMap<String, Live>, Unseen>>,
     of_forwards: BTreeMap<ForwardName, BTreeSet<Key>>,
     /// Who has a port of a pool's pods: the first one, should there be several.
     ports: BTreeMap<(String, u16), BTreeSet<Claimant>>,
@@ -70,12 +81,12 @@ impl Entrances {
     pub fn find(&self, namespace: &str, name: &str) -> Found<'_> {
         match self.namespaces.get(namespace) {
             None => Found::Unread,
-            Some(None) => Found::Unreadable,
-            Some(Some(services)) => services.get(name).map_or(Found::Absent, Found::Live),
+            Some(Err(why)) => Found::Unseen(*why),
+            Some(Ok(services)) => services.get(name).map_or(Found::Absent, Found::Live),
         }
     }
 
-    /// Whether a namespace was looked at.
+    /// Whether a namespace was looked at, or nobody will.
     #[must_use]
     pub fn is_read(&self, namespace: &str) -> bool {
         self.namespaces.contains_key(namespace)
@@ -140,14 +151,16 @@ impl Entrances {
                 claimants.insert((owned.created.clone(), key(&live)));
             }
         }
-        if let Some(Some(services)) = self.namespaces.get_mut(&live.namespace) {
+        if let Some(Ok(services)) = self.namespaces.get_mut(&live.namespace) {
             services.insert(live.name.clone(), live);
         }
     }
 
     fn remove(&mut self, namespace: &str, name: &str, touched: &mut BTreeSet<ForwardName>) {
-        let services = self.namespaces.get_mut(namespace).and_then(Option::as_mut);
-        let Some(live) = services.and_then(|services| services.remove(name)) else {
+        let Some(Ok(services)) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        let Some(live) = services.remove(name) else {
             return;
         };
         let Some(owned) = &live.owned else { return };
@@ -183,7 +196,8 @@ impl Entrances {
 
     /// Nothing is known of a namespace any more.
     fn forget(&mut self, namespace: &str, touched: &mut BTreeSet<ForwardName>) {
-        let known = self.namespaces.get(namespace).and_then(Option::as_ref);
+        let known = self.namespaces.get(namespace);
+        let known = known.and_then(|services| services.as_ref().ok());
         let names: Vec<String> = known
             .into_iter()
             .flat_map(BTreeMap::keys)
@@ -213,10 +227,10 @@ impl Index {
                 namespace,
                 services,
             } => {
-                let was_read = matches!(self.entrances.namespaces.get(&namespace), Some(Some(_)));
+                let was_read = matches!(self.entrances.namespaces.get(&namespace), Some(Ok(_)));
                 if !was_read {
                     self.entrances.forget(&namespace, touched);
-                    let none = Some(BTreeMap::new());
+                    let none = Ok(BTreeMap::new());
                     self.entrances.namespaces.insert(namespace.clone(), none);
                     self.pools.touch_users_of(&namespace, touched);
                 }
@@ -237,11 +251,11 @@ impl Index {
                 self.remove_entrance(&namespace, &name, touched);
             }
             // What was seen before holds: a right that is lost must not take a listener away.
-            EntranceNews::Unreadable { namespace } if !self.entrances.is_read(&namespace) => {
+            EntranceNews::Unseen { namespace, why } if !self.entrances.is_read(&namespace) => {
                 self.pools.touch_users_of(&namespace, touched);
-                self.entrances.namespaces.insert(namespace, None);
+                self.entrances.namespaces.insert(namespace, Err(why));
             }
-            EntranceNews::Unreadable { .. } => {}
+            EntranceNews::Unseen { .. } => {}
             EntranceNews::Forgotten { namespace } => {
                 self.entrances.forget(&namespace, touched);
                 self.pools.touch_users_of(&namespace, touched);

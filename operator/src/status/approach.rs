@@ -2,6 +2,7 @@
 
 use super::{Holds, PENDING, PROGRAMMED, PoolView, SERVICE_UNAVAILABLE, Verdict};
 use crate::compile::{Approach, Outcome, Standing};
+use crate::index::Unseen;
 
 /// The verdict on pods, unless clients don't come to them.
 pub(super) fn judge(outcome: &Outcome, pool: &PoolView, of_pods: Verdict) -> Verdict {
@@ -33,7 +34,14 @@ fn says(approach: &Approach, trouble: Option<&str>) -> Option<(&'static str, Str
                  TcpForward another name"
             ),
         )),
-        Standing::Unreadable => Some((
+        Standing::Unseen(Unseen::TooMany) => Some((
+            SERVICE_UNAVAILABLE,
+            format!(
+                "pools are in more namespaces than the operator watches, and namespace {namespace} is one too \
+                 many; put pools into fewer of them"
+            ),
+        )),
+        Standing::Unseen(Unseen::Forbidden) => Some((
             SERVICE_UNAVAILABLE,
             format!("the operator may not see Services of namespace {namespace}; {REMEDY}"),
         )),

@@ -8,9 +8,9 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
 use super::is_forbidden;
-use super::spread::{News, Spread};
+use super::spread::{News, Spread, Turned};
 use crate::entrance::{Live, reduce};
-use crate::index::{EntranceNews, Event};
+use crate::index::{EntranceNews, Event, Unseen};
 use crate::metrics::Metrics;
 
 /// As metrics call it.
@@ -31,8 +31,7 @@ pub(super) async fn follow(
             changed = wanted.changed() => match changed {
                 Ok(()) => {
                     let wanted = wanted.borrow_and_update().clone();
-                    let gone = spread.want(&wanted).into_iter();
-                    gone.map(|namespace| EntranceNews::Forgotten { namespace }).collect()
+                    turned(spread.want(&wanted))
                 }
                 Err(_) => return,
             },
@@ -46,6 +45,18 @@ pub(super) async fn follow(
             }
         }
     }
+}
+
+/// Who waits for all namespaces does not wait for those that are left out.
+fn turned(turned: Turned) -> Vec<EntranceNews> {
+    let gone = turned.gone.into_iter();
+    let gone = gone.map(|namespace| EntranceNews::Forgotten { namespace });
+    let left_out = turned.left_out.into_iter();
+    let left_out = left_out.map(|namespace| EntranceNews::Unseen {
+        namespace,
+        why: Unseen::TooMany,
+    });
+    gone.chain(left_out).collect()
 }
 
 /// A list is gathered until it is whole.
@@ -72,7 +83,13 @@ fn take(
             namespace,
             name: service.name_any(),
         }),
-        Err(error) if is_forbidden(&error) => Some(EntranceNews::Unreadable { namespace }),
+        Err(error) if is_forbidden(&error) => Some(EntranceNews::Unseen {
+            namespace,
+            why: Unseen::Forbidden,
+        }),
         Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

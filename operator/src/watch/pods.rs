@@ -39,7 +39,8 @@ pub(crate) async fn follow(
                 let places = accounts.borrow_and_update().places().clone();
                 seen.send_if_modified(|pods| {
                     let mut is_other = pods.place(&places);
-                    for namespace in spread.want(&pods.namespaces()) {
+                    // Of those that are left out the connected ones are known, as where nobody may look.
+                    for namespace in spread.want(&pods.namespaces()).gone {
                         lists.remove(&namespace);
                         is_other |= pods.forget(&namespace);
                     }

@@ -17,7 +17,7 @@ use super::{Pauses, is_forbidden};
 use crate::metrics::Metrics;
 
 /// Each is a stream of its own.
-const NAMESPACES: usize = 256;
+pub(super) const NAMESPACES: usize = 256;
 
 /// Until one is tried again that may be listed and not be watched.
 const FORBIDDEN: Duration = Duration::from_secs(3);
@@ -32,9 +32,20 @@ pub(super) struct Spread<K> {
     client: Client,
     config: watcher::Config,
     namespaces: BTreeMap<String, Watching>,
+    /// Those for which there is no room.
+    left_out: BTreeSet<String>,
     watches: SelectAll<BoxStream<'static, (String, u64, News<K>)>>,
     lives: u64,
     metrics: Metrics,
+}
+
+/// What another wish comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Turned {
+    /// They are looked at no longer.
+    pub(super) gone: Vec<String>,
+    /// There is no room to look at them.
+    pub(super) left_out: Vec<String>,
 }
 
 struct Watching {
@@ -60,27 +71,43 @@ where
             client,
             config,
             namespaces: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             watches: SelectAll::new(),
             lives: 0,
             metrics,
         }
     }
 
-    /// Starts and ends watches; the namespaces that are watched no longer.
-    pub(super) fn want(&mut self, wanted: &BTreeSet<String>) -> Vec<String> {
-        let known: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        let gone: Vec<String> = known.difference(wanted).cloned().collect();
+    /// Starts and ends watches.
+    pub(super) fn want(&mut self, wanted: &BTreeSet<String>) -> Turned {
+        let known = self.namespaces.keys().chain(&self.left_out);
+        let gone: Vec<String> = known.filter(|n| !wanted.contains(*n)).cloned().collect();
         for namespace in &gone {
             self.namespaces.remove(namespace);
+            self.left_out.remove(namespace);
         }
-        for namespace in wanted.difference(&known) {
-            if self.namespaces.len() >= NAMESPACES {
-                tracing::warn!(namespace, "pools are in more namespaces than are watched");
-                break;
+        let mut left_out = Vec::new();
+        for namespace in wanted {
+            if self.namespaces.contains_key(namespace) {
+                continue;
             }
-            self.start(namespace, Duration::ZERO);
+            if self.namespaces.len() < NAMESPACES {
+                self.left_out.remove(namespace);
+                self.start(namespace, Duration::ZERO);
+            } else if self.left_out.insert(namespace.clone()) {
+                left_out.push(namespace.clone());
+            }
         }
-        gone
+        if let Some(first) = left_out.first() {
+            let (kind, n) = (self.kind, left_out.len());
+            tracing::warn!(
+                kind,
+                n,
+                first,
+                "pools are in more namespaces than are watched"
+            );
+        }
+        Turned { gone, left_out }
     }
 
     fn start(&mut self, namespace: &str, pause: Duration) {

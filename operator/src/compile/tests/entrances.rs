@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::entrance::tests::stored;
 use crate::entrance::{self, Deed, Gate, Live, Wish, deed};
-use crate::index::EntranceNews;
+use crate::index::{EntranceNews, Unseen};
 use crate::lease::now;
 
 fn listed(services: Vec<Live>) -> Event {
@@ -153,7 +153,8 @@ fn what_is_allocated_goes_before_what_is_named() {
 fn what_nobody_may_see_or_has_looked_at_is_said() {
     let mut world = world([forward("a", 1, to("web"))]);
     let namespace = "proxies".to_owned();
-    let unreadable = Event::Entrances(EntranceNews::Unreadable {
+    let unreadable = Event::Entrances(EntranceNews::Unseen {
+        why: Unseen::Forbidden,
         namespace: namespace.clone(),
     });
     world.apply(unreadable.clone());
@@ -161,7 +162,7 @@ fn what_nobody_may_see_or_has_looked_at_is_said() {
     world.apply(Event::Entrances(EntranceNews::Forgotten { namespace }));
     assert_eq!(world.standing("a"), Standing::Unread);
     world.apply(unreadable);
-    assert_eq!(world.standing("a"), Standing::Unreadable);
+    assert_eq!(world.standing("a"), Standing::Unseen(Unseen::Forbidden));
     world.apply(listed(Vec::new()));
     assert_eq!(world.standing("a"), Standing::Absent);
     let foreign = world.service("a", 1, Gate::Open, |raw| {
