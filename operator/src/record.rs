@@ -1,14 +1,16 @@
 //! Edge. Writes Events about TcpForwards, while leading; nothing waits for one.
-//!
-//! kube's recorder folds what repeats within six minutes into a series, as client-go does.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use serde_json::json;
 use tcpforward_protocol::snapshot::ForwardName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -19,8 +21,10 @@ use crate::metrics::Metrics;
 use crate::status::{News, Tone};
 
 mod pace;
+mod series;
 
 use pace::Pace;
+use series::{Deed, Key, Series};
 
 /// `reportingController` of our Events.
 const CONTROLLER: &str = "tcpforward.dev/operator";
@@ -59,14 +63,10 @@ pub(crate) fn open(
     metrics: Metrics,
 ) -> (Desk, Scribe) {
     let (waiting, inbox) = mpsc::channel(WAITING);
-    let reporter = Reporter {
-        controller: CONTROLLER.to_owned(),
-        instance: Some(cut(identity, INSTANCE_BYTES)),
-    };
     let scribe = Scribe {
-        recorder: Recorder::new(client.clone(), reporter.clone()),
         client,
-        reporter,
+        instance: cut(identity, INSTANCE_BYTES),
+        series: Series::default(),
         inbox,
         lease,
         metrics: metrics.clone(),
@@ -97,9 +97,10 @@ impl Desk {
 
 /// Writes Events, one after the other.
 pub(crate) struct Scribe {
-    recorder: Recorder,
     client: Client,
-    reporter: Reporter,
+    /// `reportingInstance` of our Events.
+    instance: String,
+    series: Series,
     inbox: mpsc::Receiver<(Subject, News)>,
     lease: watch::Receiver<LeaseView>,
     metrics: Metrics,
@@ -114,17 +115,18 @@ impl Scribe {
                 count(&self.metrics, "dropped");
                 continue;
             }
-            let written = self.write(&event(news), &reference(&subject)).await;
+            let written = self.write(&subject, &news).await;
             self.account(&subject.name, written);
         }
     }
 
-    async fn write(&mut self, event: &Event, regarding: &ObjectReference) -> Result<(), String> {
-        let mut result = self.publish(event, regarding).await;
+    async fn write(&mut self, subject: &Subject, news: &News) -> Result<(), String> {
+        let key = key(subject, news);
+        let mut result = timeout(CALL_TIME, self.publish(&key, subject, news)).await;
         if matches!(&result, Ok(Err(kube::Error::Api(status))) if status.is_not_found()) {
-            // The one that it would have been added to is gone: the recorder has to forget it.
-            self.recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-            result = self.publish(event, regarding).await;
+            // The one that it would have been added to is gone.
+            self.series.forget(&key);
+            result = timeout(CALL_TIME, self.publish(&key, subject, news)).await;
         }
         match result {
             Ok(written) => written.map_err(|error| error.to_string()),
@@ -133,11 +135,26 @@ impl Scribe {
     }
 
     async fn publish(
-        &self,
-        event: &Event,
-        regarding: &ObjectReference,
-    ) -> Result<Result<(), kube::Error>, tokio::time::error::Elapsed> {
-        timeout(CALL_TIME, self.recorder.publish(event, regarding)).await
+        &mut self,
+        key: &Key,
+        subject: &Subject,
+        news: &News,
+    ) -> Result<(), kube::Error> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), subject.name.namespace());
+        let now = Timestamp::now();
+        match self.series.next(key, now) {
+            Deed::Begin => {
+                let event = event(subject, news, &self.instance, now);
+                api.create(&PostParams::default(), &event).await?;
+                self.series.begun(key.clone(), &event, now);
+            }
+            Deed::GoOn(name, series) => {
+                let patch = Patch::Merge(json!({"series": &series}));
+                api.patch(&name, &PatchParams::default(), &patch).await?;
+                self.series.went_on(key, &series);
+            }
+        }
+        Ok(())
     }
 
     fn account(&mut self, forward: &ForwardName, written: Result<(), String>) {
@@ -160,16 +177,36 @@ fn count(metrics: &Metrics, result: &str) {
     metrics.records.with_label_values(&[result]).inc();
 }
 
-fn event(news: News) -> Event {
+/// What two Events that are one have in common.
+fn key(subject: &Subject, news: &News) -> Key {
+    let name = subject.name.to_string();
+    let said = format!("{} {}", tone(news), news.reason);
+    [name, subject.uid.clone(), said, news.action.to_owned()]
+}
+
+fn tone(news: &News) -> &'static str {
+    match news.tone {
+        Tone::Normal => "Normal",
+        Tone::Warning => "Warning",
+    }
+}
+
+fn event(subject: &Subject, news: &News, instance: &str, now: Timestamp) -> Event {
     Event {
-        type_: match news.tone {
-            Tone::Normal => EventType::Normal,
-            Tone::Warning => EventType::Warning,
+        metadata: ObjectMeta {
+            namespace: Some(subject.name.namespace().to_owned()),
+            name: Some(series::name(subject.name.name(), now)),
+            ..ObjectMeta::default()
         },
-        reason: news.reason,
+        event_time: Some(MicroTime(now)),
+        regarding: Some(reference(subject)),
+        type_: Some(tone(news).to_owned()),
+        reason: Some(news.reason.clone()),
+        action: Some(news.action.to_owned()),
         note: Some(cut(&news.note, NOTE_BYTES)),
-        action: news.action.to_owned(),
-        secondary: None,
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        ..Event::default()
     }
 }
 

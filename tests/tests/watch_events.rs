@@ -58,6 +58,9 @@ fn a_turn_is_told_once_whoever_leads() -> Result<()> {
         let note = event["note"].as_str().unwrap_or_default();
         ensure!(note.contains("web"), "{note}");
         told(&stage, "lost", "NoDataPlane").await?;
+        let long = "x".repeat(253);
+        stage.apply(&stage::forward(&long, 7002, "web")).await?;
+        told(&stage, &long, "BackendNotFound").await?;
 
         // Who comes next compares with the status that is there.
         let before = events(&stage, "lost").await?;

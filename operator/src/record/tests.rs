@@ -116,6 +116,17 @@ async fn an_event_is_about_the_forward_and_repeats_are_a_series() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_name_of_a_forward_may_be_as_long_as_names_are() {
+    let mut telling = start();
+    let long = "x".repeat(253);
+    telling.tell(&long, "Rejected");
+    let event = answered(telling.created().await);
+    let name = event["metadata"]["name"].as_str().unwrap();
+    assert_eq!(name.len(), 253);
+    assert_eq!(event["regarding"]["name"], long);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_series_that_is_gone_begins_anew() {
     let mut telling = start();
     telling.tell("web", "Rejected");
