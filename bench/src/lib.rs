@@ -24,3 +24,4 @@ pub mod results;
 pub mod rounds;
 pub mod subject;
 pub mod targets;
+pub mod user;

@@ -10,12 +10,13 @@ use anyhow::{Context, Result, ensure};
 use crate::peer::Peer;
 use crate::results::Machine;
 use crate::subject::Programs;
+use crate::user;
 
 /// The machine that this runs on.
 ///
 /// # Errors
 /// It doesn't tell.
-pub fn describe(programs: &Programs) -> Result<Machine> {
+pub fn describe() -> Result<Machine> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let models = processors
         .lines()
@@ -29,7 +30,7 @@ pub fn describe(programs: &Programs) -> Result<Machine> {
         mitigations: mitigations(),
         clock: line("/sys/devices/system/clocksource/clocksource0/current_clocksource")?,
         congestion_control: line("/proc/sys/net/ipv4/tcp_congestion_control")?,
-        user: programs.user(),
+        user: user::name(),
     })
 }
 

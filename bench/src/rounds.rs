@@ -67,7 +67,7 @@ pub async fn run(
     let peers = peers.iter().copied().filter(|peer| programs.has(*peer));
     let mut peers: Vec<Peer> = peers.collect();
     let mut results = Results {
-        machine: machine::describe(programs)?,
+        machine: machine::describe()?,
         scale,
         versions: machine::versions(&peers, programs)?,
         ..Results::default()

@@ -1,7 +1,6 @@
 //! Edge. A peer that runs: as an ordinary user, on a core of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::cores::Cores;
 use crate::load;
 use crate::outcome::float;
 use crate::peer::{Peer, Place};
+use crate::user::{self, USER};
 
 /// Where the programs of all peers are.
 #[derive(Clone, Debug)]
@@ -29,9 +29,6 @@ pub struct Programs {
     /// Whether peers are run as [`USER`].
     as_user: bool,
 }
-
-/// The user and group that our image names.
-const USER: u32 = 65532;
 
 /// Where Debian has nginx's stream module.
 const NGINX_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -59,9 +56,7 @@ impl Programs {
     /// # Errors
     /// One is not built, or can't be.
     pub fn gather(lab: &Lab, envoy: Option<PathBuf>) -> Result<Self> {
-        std::fs::set_permissions(lab.folder(), PermissionsExt::from_mode(0o755))?;
-        let ours = lab.folder().join("tcpforward");
-        std::fs::copy(programs::tcpforward()?.path(), &ours)?;
+        let ours = user::ours(lab)?;
         let relay = programs::built_by_go(lab, "bench/relay", &["build"], ".")?;
         Ok(Self {
             ours,
@@ -75,15 +70,6 @@ impl Programs {
     #[must_use]
     pub fn has(&self, peer: Peer) -> bool {
         peer != Peer::Envoy || self.envoy.is_some()
-    }
-
-    /// Who peers run as.
-    #[must_use]
-    pub fn user(&self) -> String {
-        match self.as_user {
-            true => format!("uid {USER} without capabilities"),
-            false => "the caller".to_owned(),
-        }
     }
 
     /// The command by which a peer says what it is; absent: another peer is the same program, or it is none.
