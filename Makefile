@@ -18,7 +18,7 @@ tests_of = $(addprefix --test ,$(1))
 # Tests of one crate's public face, in its own tests folder.
 CRATE_TESTS := $(basename $(notdir $(filter-out tests/% bench/%,$(wildcard $(addsuffix /tests/*.rs,$(CRATES))))))
 ifneq ($(shell id -u),0)
-LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' $(wildcard $(addprefix tests/tests/,$(addsuffix _*.rs,wire chart admit watch e2e))))))
+LEFT_OUT := $(basename $(notdir $(shell grep -ls 'Network::Namespace' $(wildcard $(foreach crate,tests bench,$(addprefix $(crate)/tests/,$(addsuffix _*.rs,wire chart admit watch e2e)))))))
 endif
 WIRE := $(filter-out $(LEFT_OUT),$(call level,wire))
 API := $(filter-out $(LEFT_OUT),$(call level,admit watch))
@@ -30,7 +30,7 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak bench bench-quick scale generate chart-golden check-generate deny fuzz doc
+.PHONY: help setup build image run programs fmt lint test test-unit test-wire test-chart test-api e2e kind-tools kind-up kind-test kind-down tidy alone torture soak bench bench-quick bench-path scale generate chart-golden check-generate deny fuzz doc
 
 help: ## Lists the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -144,6 +144,11 @@ bench-quick: ## The same in one short round, which is only printed (2 minutes)
 	tests/setup.sh bench
 	$(BENCH)
 	target/release/bench --quick
+
+bench-path: ## Measures transfers over a long path that loses packets: bench/PATH.md (10 minutes; needs root)
+	tests/setup.sh bench-path
+	$(BENCH)
+	target/release/bench path --write bench
 
 generate: ## Makes crds/ and docs/reference/ from the code
 	cargo run --locked --quiet --package tcpforward-operator --bin crdgen -- crds

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test"), `make kind-up`
-# ("setup.sh kind"), `make torture` ("setup.sh torture"), `make bench` ("setup.sh bench") or `make fuzz`
-# ("setup.sh fuzz") needs, installs with apt-get what a root user lacks, and names the command for anybody else.
+# ("setup.sh kind"), `make torture` ("setup.sh torture"), `make bench` ("setup.sh bench"), `make bench-path`
+# ("setup.sh bench-path") or `make fuzz` ("setup.sh fuzz") needs, installs with apt-get what a root user lacks, and names the command for anybody else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny_version=0.20.2
@@ -40,6 +40,7 @@ fi
 package ip iproute2
 package nft nftables
 package setpriv util-linux
+[ "${1:-test}" = bench-path ] && exit
 if [ "${1:-test}" = torture ]; then
   package haproxy haproxy
   exit

@@ -18,6 +18,7 @@ pub mod lane;
 pub mod load;
 pub mod machine;
 pub mod outcome;
+pub mod path;
 pub mod peer;
 pub mod report;
 pub mod results;

@@ -54,6 +54,14 @@ pub fn versions(peers: &[Peer], programs: &Programs) -> Result<BTreeMap<Peer, St
     Ok(versions)
 }
 
+/// What our program says that it is.
+///
+/// # Errors
+/// It can't be run.
+pub fn version(ours: &Path) -> Result<String> {
+    output(Command::new(ours).arg("--version"))
+}
+
 /// The first line that a command prints, on either of its outputs.
 fn output(command: &mut Command) -> Result<String> {
     let output = command.output()?;

@@ -105,7 +105,7 @@ fn versions(results: &Results) -> String {
     format!("## Versions\n\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
-fn table(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
     let row = |cells: &[String]| format!("| {} |", cells.join(" | "));
     let rule: Vec<String> = head.iter().map(|_| "---".to_owned()).collect();
     let mut rows = vec![row(head), row(&rule)];
@@ -114,7 +114,7 @@ fn table(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
 }
 
 /// Three digits that count.
-fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 10.0 => format!("{value:.2}"),

@@ -62,7 +62,11 @@ impl Forwarder {
         Self::start_as(lab, admin, manifest, limited).await
     }
 
-    async fn start_as(
+    /// The same by a program that is made of the manifest's path.
+    ///
+    /// # Errors
+    /// It ends, or isn't ready in time.
+    pub async fn start_as(
         lab: &Lab,
         admin: SocketAddr,
         manifest: &str,
