@@ -47,7 +47,7 @@ struct Args {
 enum Command {
     /// Times of transfers over a path of 80 ms that loses packets: directly, and through a forwarder. Needs root.
     Path {
-        /// One size in half a minute instead of all in ten.
+        /// One size in a quarter of a minute instead of all in ten.
         #[arg(long)]
         quick: bool,
         /// Folder for PATH.md and path.json; absent: the page is only printed.

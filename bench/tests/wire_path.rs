@@ -11,11 +11,13 @@ use tcpforward_bench::path::direction::{Counts, Shape};
 use tcpforward_bench::path::link::Link;
 use tcpforward_bench::path::place::End;
 use tcpforward_bench::path::plan::{Cell, Controls, Plan};
-use tcpforward_bench::path::route::Route;
+use tcpforward_bench::path::results::Results;
+use tcpforward_bench::path::route::{self, Route};
 use tcpforward_bench::path::{lanes, page};
 use tcpforward_bench::user;
 use tcpforward_tests::eventually::eventually;
 use tcpforward_tests::lab::{self, Network};
+use tcpforward_tests::programs::workspace_root;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -153,6 +155,24 @@ fn what_the_kernel_lacks_ends_a_run_and_is_told() -> Result<()> {
         ensure!(text.contains("congestion control nosuch"), "{text}");
         Ok(())
     })
+}
+
+#[test]
+fn the_page_is_what_the_numbers_say_and_the_example_what_was_measured() -> Result<()> {
+    let read = |name: &str| {
+        let path = workspace_root().join(name);
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    let results: Results = serde_json::from_str(&read("bench/path.json")?)?;
+    ensure!(
+        read("bench/PATH.md")? == page::page(&results),
+        "run `make bench-path`"
+    );
+    let options = format!("tcp: {}\n", route::options(&results.plan.controls));
+    for name in ["examples/accelerate.yaml", "docs/tasks/accelerate.md"] {
+        ensure!(read(name)?.contains(&options), "{name} without {options}");
+    }
+    Ok(())
 }
 
 fn shape() -> Shape {

@@ -81,6 +81,7 @@ fn options_are_on_both_sides_of_a_session() -> Result<()> {
 fn the_examples_are_valid() -> Result<()> {
     lab::run(Network::Loopback, async |lab| {
         for path in [
+            "examples/accelerate.yaml",
             "examples/tcp-options.yaml",
             "examples/local/tcp-options.yaml",
         ] {

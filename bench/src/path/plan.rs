@@ -70,7 +70,7 @@ impl Default for Controls {
 }
 
 impl Plan {
-    /// `make bench-path`: under ten minutes, the longest transfer alone is over seven.
+    /// `make bench-path`: under ten minutes, of which the longest transfer takes eight.
     #[must_use]
     pub fn full() -> Self {
         let mut cells = Vec::new();
@@ -88,7 +88,7 @@ impl Plan {
         Self::of(cells, 9)
     }
 
-    /// `bench path --quick`: half a minute.
+    /// `bench path --quick`: a quarter of a minute.
     #[must_use]
     pub fn quick() -> Self {
         let ways = [Way::Down, Way::Up];
