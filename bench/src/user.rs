@@ -24,10 +24,7 @@ pub fn let_in(lab: &Lab) -> Result<()> {
 /// # Errors
 /// It is not built.
 pub fn ours(lab: &Lab) -> Result<PathBuf> {
-    let_in(lab)?;
-    let ours = lab.folder().join("tcpforward");
-    std::fs::copy(programs::tcpforward()?.path(), &ours)?;
-    Ok(ours)
+    lab.lend(programs::tcpforward()?.path())
 }
 
 /// Who those are, for people.

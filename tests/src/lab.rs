@@ -1,6 +1,7 @@
 //! Edge. The place where one test runs: a thread, a folder, and the network that it asks for.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -92,6 +93,21 @@ impl Lab {
         }
         fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
+    }
+
+    /// Makes a program one that users without rights can run, and returns where it is then: folders
+    /// above it may be closed to them.
+    ///
+    /// # Errors
+    /// It can't be brought there.
+    pub fn lend(&self, program: &Path) -> Result<PathBuf> {
+        let name = program.file_name().context("a program has a name")?;
+        let lent = self.folder().join(name);
+        fs::set_permissions(self.folder(), PermissionsExt::from_mode(0o755))?;
+        if !lent.exists() && fs::hard_link(program, &lent).is_err() {
+            fs::copy(program, &lent).with_context(|| program.display().to_string())?;
+        }
+        Ok(lent)
     }
 
     /// Starts a program; its output goes to `NAME.log` in the folder.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::lab::{self, Lab, Network};
 use crate::torture::figure::Figure;
+use crate::torture::way::{Way, Ways};
 
 pub mod checks;
 pub mod churn;
@@ -31,7 +32,9 @@ pub mod silence;
 pub mod stalled;
 pub mod table;
 pub mod tunnels;
+pub mod turns;
 pub mod urgent;
+pub mod way;
 
 /// Who is under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub struct Lengths {
     pub minutes: u32,
     /// Of a row that does one thing again and again.
     pub runs: u32,
-    /// To move with nothing lost.
+    /// To move in small pieces with nothing lost; on one connection twenty times as many.
     pub gibibytes: u32,
 }
 
@@ -82,6 +85,8 @@ pub struct Place<'a> {
     pub lab: &'a Lab,
     /// Who is under test.
     pub side: Side,
+    /// How bytes go.
+    pub way: Way,
     /// How long.
     pub scale: Scale,
 }
@@ -137,6 +142,8 @@ pub struct Row {
     pub what: &'static str,
     /// What it does to the machine.
     pub kind: Kind,
+    /// In which ways bytes go.
+    pub ways: Ways,
     /// Does it.
     pub run: for<'a> fn(&'a Place<'a>) -> Measuring<'a>,
 }
@@ -147,14 +154,19 @@ impl std::fmt::Debug for Row {
     }
 }
 
-/// Runs one row against one side.
+/// Runs one row against one side, one way.
 ///
 /// # Errors
 /// The row can't be done: a fault that shows in a figure is no error.
-pub fn measure(row: &Row, side: Side, scale: Scale) -> Result<Vec<Figure>> {
+pub fn measure(row: &Row, side: Side, way: Way, scale: Scale) -> Result<Vec<Figure>> {
     let mut figures = None;
     lab::run(Network::Namespace, async |lab| {
-        let place = Place { lab, side, scale };
+        let place = Place {
+            lab,
+            side,
+            way,
+            scale,
+        };
         let measured = (row.run)(&place).await;
         figures = Some(measured.with_context(|| format!("{} of {}", row.number, side.name()))?);
         Ok(())

@@ -1,19 +1,32 @@
-//! Short forms of the rows of `make torture`, ours alone: each figure is what it has to be. Rows run
-//! in a `Network::Namespace` each, so they need root.
+//! Short forms of the rows of `make torture`, ours alone, copied and by pipes: each figure is what it
+//! has to be. Rows run in a `Network::Namespace` each, so they need root.
 
-use anyhow::{Result, ensure};
+use std::thread;
+
+use anyhow::{Result, anyhow, ensure};
 use tcpforward_tests::lab;
 use tcpforward_tests::torture::{self, Scale, Side, measure};
 
 fn holds(number: &str) -> Result<()> {
     lab::raise_descriptors()?;
-    let figures = measure(torture::row(number)?, Side::Ours, Scale::Short)?;
-    ensure!(!figures.is_empty(), "nothing was measured");
-    for figure in figures {
-        let (name, shown, wanted) = (figure.name, figure.shown(), figure.wanted());
-        ensure!(figure.meets(), "{name}: {shown}, must be {wanted}");
-    }
-    Ok(())
+    let row = torture::row(number)?;
+    let holds = |way| {
+        let figures = measure(row, Side::Ours, way, Scale::Short)?;
+        ensure!(!figures.is_empty(), "nothing was measured");
+        for figure in figures {
+            let (name, shown, wanted) = (figure.name, figure.shown(), figure.wanted());
+            ensure!(figure.meets(), "{way:?}: {name}: {shown}, must be {wanted}");
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let ways = row.ways.all().iter();
+        let ways: Vec<_> = ways.map(|way| scope.spawn(move || holds(*way))).collect();
+        for way in ways {
+            way.join().map_err(|_| anyhow!("the row broke"))??;
+        }
+        Ok(())
+    })
 }
 
 #[test]
@@ -104,6 +117,11 @@ fn ports_rest_only_where_the_relay_closed_first() -> Result<()> {
 #[test]
 fn small_buffers_lose_nothing() -> Result<()> {
     holds("R23")
+}
+
+#[test]
+fn a_session_may_turn_from_much_to_little_and_break_anywhere() -> Result<()> {
+    holds("R24")
 }
 
 #[test]

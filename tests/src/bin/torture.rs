@@ -8,7 +8,8 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use tcpforward_tests::torture::rows::ROWS;
-use tcpforward_tests::torture::table::{Entry, Measured, Table};
+use tcpforward_tests::torture::table::{Done, Entry, Measured, Pair, Table};
+use tcpforward_tests::torture::way::{Way, Ways};
 use tcpforward_tests::torture::{self, Kind, Lengths, Row, Scale, Side, measure};
 use tcpforward_tests::{lab, programs};
 
@@ -60,55 +61,100 @@ fn haproxy_version() -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// One side's run of a row, one way, and what came of it.
+struct Cell<'a> {
+    row: &'a Row,
+    way: Way,
+    side: Side,
+    measured: Mutex<Measured>,
+}
+
+impl Cell<'_> {
+    fn fill(&self, scale: Scale) {
+        let measured = measure(self.row, self.side, self.way, scale);
+        if let Ok(mut slot) = self.measured.lock() {
+            *slot = measured.map_err(|error| format!("{error:#}"));
+        }
+    }
+
+    fn taken(&self) -> Measured {
+        match self.measured.lock() {
+            Ok(measured) => measured.clone(),
+            Err(_) => Err("the row broke".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Cell<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.row.number, self.side.name())?;
+        match self.way {
+            Way::Any => f.write_str(": ")?,
+            Way::Copied => f.write_str(", copied: ")?,
+            Way::Spliced => f.write_str(", by pipes: ")?,
+        }
+        match self.taken() {
+            Ok(figures) => {
+                let figures = figures.iter();
+                let told = figures.map(|figure| format!("{}: {}", figure.name, figure.shown()));
+                f.write_str(&told.collect::<Vec<_>>().join("; "))
+            }
+            Err(why) => f.write_str(&why),
+        }
+    }
+}
+
 /// Rows that wait all at once, then those that work, one by one.
 fn run(rows: &[&Row], scale: Scale) -> Vec<Entry> {
-    let results: Vec<[Mutex<Measured>; 2]> =
-        rows.iter().map(|_| SIDES.map(|_| not_run())).collect();
-    let done = AtomicUsize::new(0);
-    let fill = |row: &Row, side, slot: &Mutex<Measured>| {
-        let measured = measure(row, side, scale).map_err(|error| format!("{error:#}"));
-        let n = done.fetch_add(1, Ordering::Relaxed) + 1;
-        // Told at once as well: a run that is broken off has not been for nothing.
-        let figures = measured.iter().flatten();
-        let figures = figures.map(|figure| format!("{}: {}", figure.name, figure.shown()));
-        let (total, number) = (rows.len() * SIDES.len(), row.number);
-        let figures = figures.collect::<Vec<_>>().join("; ");
-        eprintln!("{n}/{total}: {number} of {}: {figures}", side.name());
-        if let Ok(mut slot) = slot.lock() {
-            *slot = measured;
+    let mut cells = Vec::new();
+    for row in rows {
+        for &way in row.ways.all() {
+            cells.extend(SIDES.map(|side| Cell {
+                row,
+                way,
+                side,
+                measured: Mutex::new(Err("it was not run".to_owned())),
+            }));
         }
+    }
+    let (done, total) = (AtomicUsize::new(0), cells.len());
+    let fill = |cell: &Cell<'_>| {
+        cell.fill(scale);
+        // Told at once as well: a run that is broken off has not been for nothing.
+        let n = done.fetch_add(1, Ordering::Relaxed) + 1;
+        eprintln!("{n}/{total}: {cell}");
     };
-    let cells = || {
-        rows.iter().zip(&results).flat_map(|(row, slots)| {
-            SIDES
-                .iter()
-                .zip(slots)
-                .map(move |(side, slot)| (*row, *side, slot))
-        })
-    };
+    let (waiting, working): (Vec<_>, Vec<_>) =
+        cells.iter().partition(|cell| cell.row.kind == Kind::Waits);
     thread::scope(|scope| {
-        for (row, side, slot) in cells().filter(|(row, ..)| row.kind == Kind::Waits) {
-            scope.spawn(move || fill(row, side, slot));
+        for cell in waiting {
+            scope.spawn(move || fill(cell));
         }
     });
-    for (row, side, slot) in cells().filter(|(row, ..)| row.kind != Kind::Waits) {
-        fill(row, side, slot);
-    }
-    let rows = rows.iter().zip(results);
-    rows.map(|(row, [ours, theirs])| Entry {
+    working.into_iter().for_each(fill);
+    let entries = rows.iter().map(|row| Entry {
         number: row.number,
         what: row.what,
-        ours: taken(ours),
-        theirs: taken(theirs),
-    })
-    .collect()
+        done: match row.ways {
+            Ways::Both => Done::BothWays {
+                copied: pair(&cells, row, Way::Copied),
+                spliced: pair(&cells, row, Way::Spliced),
+            },
+            Ways::Once(why) => Done::Once(why, pair(&cells, row, Way::Any)),
+        },
+    });
+    entries.collect()
 }
 
-fn not_run() -> Mutex<Measured> {
-    Mutex::new(Err("the row broke".to_owned()))
-}
-
-fn taken(slot: Mutex<Measured>) -> Measured {
-    slot.into_inner()
-        .unwrap_or_else(|_| Err("the row broke".to_owned()))
+fn pair(cells: &[Cell<'_>], row: &Row, way: Way) -> Pair {
+    let of = |side| {
+        let is_it =
+            |cell: &&Cell<'_>| (cell.row.number, cell.way, cell.side) == (row.number, way, side);
+        let cell = cells.iter().find(is_it);
+        cell.map_or_else(|| Err("it was not run".to_owned()), Cell::taken)
+    };
+    Pair {
+        ours: of(Side::Ours),
+        theirs: of(Side::HaProxy),
+    }
 }

@@ -62,13 +62,13 @@ pub async fn storm(place: &Place<'_>) -> Result<Vec<Figure>> {
     let mut most = 0.0_f64;
     for _ in 0..restarts {
         seen.lock().map_err(|_| broken())?.times.clear();
-        let relay = Relay::start(place.lab, place.side, &setup).await?;
+        let relay = Relay::start(place, &setup).await?;
         pass(Duration::from_secs(6)).await;
         drop(relay);
         let times = std::mem::take(&mut seen.lock().map_err(|_| broken())?.times);
         most = most.max(fullest(times)?);
     }
-    let mut relay = Relay::start(place.lab, place.side, &setup).await?;
+    let mut relay = Relay::start(place, &setup).await?;
     pass(Duration::from_secs(3)).await;
     // No processor at all for longer than a check may take.
     relay.process.signal(Signal::STOP)?;
@@ -167,7 +167,7 @@ pub async fn none_healthy(place: &Place<'_>) -> Result<Vec<Figure>> {
             server: "check inter 1s fall 1".to_owned(),
             ..Setup::over(&addresses)
         };
-        let relay = Relay::start(place.lab, place.side, &setup).await?;
+        let relay = Relay::start(place, &setup).await?;
         pass(Duration::from_secs(4)).await;
         let mut served = 0;
         for _ in 0..n {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::client;
 use crate::echo::{Behaviour, Server};
@@ -33,9 +33,9 @@ pub async fn leak(place: &Place<'_>) -> Result<Vec<Figure>> {
     );
     let rate = place.scaled(200, 1000, |_| 1000);
     let server = Server::start("10.77.0.11:8000", Behaviour::Echo).await?;
-    let relay = Relay::start(place.lab, place.side, &Setup::over(&[server.address()])).await?;
+    let relay = Relay::start(place, &Setup::over(&[server.address()])).await?;
     let pid = relay.process.pid();
-    let idle = measure::descriptors(pid)?;
+    let idle = relay.pipes.other_descriptors()?;
     let warm = WARM.min(window / 4);
     let first = open_loop(rate, warm, relay.listener, mixed).await?;
     let resident = measure::resident(pid)?;
@@ -44,7 +44,7 @@ pub async fn leak(place: &Place<'_>) -> Result<Vec<Figure>> {
     let grown = f64::from(measure::resident(pid)?) - f64::from(resident);
     let ten_minutes = start.elapsed().as_secs_f64() / 600.0;
     pass(Duration::from_secs(5)).await;
-    let left = measure::descriptors(pid)?.saturating_sub(idle);
+    let left = relay.pipes.other_descriptors()?.saturating_sub(idle);
     let slope = Figure::new("memory in ten minutes", grown / 1024.0 / ten_minutes, "MiB");
     // A few seconds don't show a slope.
     let slope = place.scaled(slope.clone().told(), slope.clone().told(), |_| {
@@ -53,6 +53,7 @@ pub async fn leak(place: &Place<'_>) -> Result<Vec<Figure>> {
     Ok(vec![
         slope,
         Figure::new("descriptors left behind", count(left), "files").at_most(0.0),
+        relay.pipes.kept()?,
         Figure::new("sessions", count(first.total() + rest.total()), "sessions"),
         Figure::new(
             "sessions that failed",
@@ -63,12 +64,12 @@ pub async fn leak(place: &Place<'_>) -> Result<Vec<Figure>> {
     ])
 }
 
-/// A session that ends in one of four ways, in turn.
+/// A session that ends in one of five ways, in turn.
 async fn mixed(listener: SocketAddr) -> Result<String> {
     static TURN: AtomicUsize = AtomicUsize::new(0);
     let mut stream = client::dial(listener).await?;
     ping(&mut stream).await?;
-    match TURN.fetch_add(1, Ordering::Relaxed) % 4 {
+    match TURN.fetch_add(1, Ordering::Relaxed) % 5 {
         0 => client::reset(stream)?,
         1 => {
             stream.shutdown().await?;
@@ -77,6 +78,13 @@ async fn mixed(listener: SocketAddr) -> Result<String> {
         2 => {
             // It goes while an answer is on its way to it.
             stream.write_all(&[b'x'; 4096]).await?;
+        }
+        3 => {
+            // So much that ours takes pipes for it, and they have bytes in them when it ends.
+            let much = stream.write_all(&[b'x'; 256 << 10]);
+            // The server may be held back by what nobody reads.
+            let _ = timeout(Duration::from_millis(50), much).await;
+            client::reset(stream)?;
         }
         _ => drop(stream),
     }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::client;
 use crate::eventually::pass;
 use crate::torture::figure::Figure;
 use crate::torture::flow::{End, Flow, Link, SOON, read_to_end};
@@ -70,11 +69,7 @@ fn setup() -> Setup {
 }
 
 async fn from_host(link: &Link, host: u8) -> Result<Flow> {
-    let down = client::dial_from(([10, 77, 0, host], 0).into(), link.relay.listener).await?;
-    let (up, _) = timeout(SOON, link.backend.accept())
-        .await
-        .context("no session came")??;
-    let mut flow = Flow { down, up };
+    let mut flow = link.flow_from([10, 77, 0, host]).await?;
     flow.ping().await?;
     Ok(flow)
 }

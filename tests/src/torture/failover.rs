@@ -65,7 +65,7 @@ pub async fn black_hole(place: &Place<'_>) -> Result<Vec<Figure>> {
             .to_owned(),
         ..Setup::over(&addresses(&servers))
     };
-    let relay = Relay::start(place.lab, place.side, &setup).await?;
+    let relay = Relay::start(place, &setup).await?;
     let seconds = place.scaled(2, 5, |_| 5);
     let window = Duration::from_secs(seconds);
     let calm = open_loop(rate(place), window, relay.listener, name).await?;
@@ -146,7 +146,7 @@ pub async fn hedged(place: &Place<'_>) -> Result<Vec<Figure>> {
         ),
         ..Setup::over(&addresses(&servers))
     };
-    let relay = Relay::start(place.lab, place.side, &setup).await?;
+    let relay = Relay::start(place, &setup).await?;
     let window = Duration::from_secs(place.scaled(3, 10, |_| 10));
     let calm = open_loop(rate(place), window, relay.listener, name).await?;
     nft::black_hole(FAILING.into(), PORT)?;
@@ -175,7 +175,7 @@ pub async fn killed(place: &Place<'_>) -> Result<Vec<Figure>> {
         servers.push(process);
         addresses.push(listen.parse()?);
     }
-    let relay = Relay::start(place.lab, place.side, &Setup::over(&addresses)).await?;
+    let relay = Relay::start(place, &Setup::over(&addresses)).await?;
     let half = Duration::from_secs(place.scaled(2, 5, |_| 5));
     let page = |listener| async move { Ok(client::get(listener, "/").await?.body) };
     let before = open_loop(rate(place), half, relay.listener, page).await?;
@@ -215,7 +215,7 @@ pub async fn herd(place: &Place<'_>) -> Result<Vec<Figure>> {
         last_server: Some(format!("maxconn {limit} backup")),
         ..Setup::over(&[first.address(), second.address()])
     };
-    let relay = Relay::start(place.lab, place.side, &setup).await?;
+    let relay = Relay::start(place, &setup).await?;
     let mut streams = Vec::with_capacity(n);
     for _ in 0..n {
         let mut stream = client::dial(relay.listener).await?;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
+use crate::client;
 use crate::echo::listen;
 use crate::torture::relay::{Relay, Setup};
 use crate::torture::{Place, Side};
@@ -53,20 +54,40 @@ impl Link {
         let backend = listen(SocketAddr::from(([10, 77, 0, 11], 8000)))?;
         let backends = vec![backend.local_addr()?];
         let setup = Setup { backends, ..setup };
-        let relay = Relay::start(place.lab, place.side, &setup).await?;
+        let relay = Relay::start(place, &setup).await?;
         Ok(Self { relay, backend })
     }
 
-    /// Opens one session.
+    /// Opens one session; bytes go the row's way in both directions.
+    ///
+    /// # Errors
+    /// It doesn't reach the server in time, or bytes go another way.
+    pub async fn flow(&self) -> Result<Flow> {
+        self.relay.settled(self.fresh().await?).await
+    }
+
+    /// Opens one session that has moved nothing.
     ///
     /// # Errors
     /// It doesn't reach the server in time.
-    pub async fn flow(&self) -> Result<Flow> {
+    pub async fn fresh(&self) -> Result<Flow> {
         let target = self.backend.local_addr()?.to_string();
         let down = self.relay.session(&target).await?;
-        let (up, _) = timeout(SOON, self.backend.accept())
-            .await
-            .context("no session came")??;
+        self.behind(down).await
+    }
+
+    /// Opens one session from a client at that host.
+    ///
+    /// # Errors
+    /// As [`Self::flow`].
+    pub async fn flow_from(&self, host: [u8; 4]) -> Result<Flow> {
+        let down = client::dial_from((host, 0).into(), self.relay.listener).await?;
+        self.relay.settled(self.behind(down).await?).await
+    }
+
+    async fn behind(&self, down: TcpStream) -> Result<Flow> {
+        let accepted = timeout(SOON, self.backend.accept()).await;
+        let (up, _) = accepted.context("no session came")??;
         Ok(Flow { down, up })
     }
 
@@ -124,7 +145,7 @@ impl Flow {
 /// It is lost, or changed.
 pub async fn ping(stream: &mut TcpStream) -> Result<Duration> {
     let start = Instant::now();
-    crate::client::echo(stream).await?;
+    client::echo(stream).await?;
     Ok(start.elapsed())
 }
 

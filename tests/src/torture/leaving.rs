@@ -111,10 +111,11 @@ pub async fn removed(place: &Place<'_>) -> Result<Vec<Figure>> {
         relay: closes,
         ..Setup::over(&addresses)
     };
-    let relay = Relay::start(place.lab, place.side, &setup).await?;
+    let relay = Relay::start(place, &setup).await?;
     let (mut kept, mut leaving) = (Vec::new(), Vec::new());
     for _ in 0..n {
         let (flow, server) = open(&relay, &servers).await?;
+        let flow = relay.settled(flow).await?;
         if server == 2 {
             leaving.push(flow)
         } else {

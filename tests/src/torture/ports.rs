@@ -72,7 +72,7 @@ pub async fn exhausted(place: &Place<'_>) -> Result<Vec<Figure>> {
     };
     let servers = [a, b, c];
     let addresses: Vec<_> = servers.iter().flat_map(TcpListener::local_addr).collect();
-    let relay = Relay::start(place.lab, place.side, &Setup::over(&addresses)).await?;
+    let relay = Relay::start(place, &Setup::over(&addresses)).await?;
     let mut ends = Ends::default();
     for _ in 0..SESSIONS {
         timeout(SOON, ends.open(relay.listener, &servers)).await??;
@@ -142,17 +142,17 @@ pub async fn time_wait(place: &Place<'_>) -> Result<Vec<Figure>> {
         (
             &echo,
             "rate at the end, client closes first",
-            "TIME_WAIT of the relay where clients close first",
+            "TIME_WAIT of the relay, clients close first",
         ),
         (
             &name,
             "rate at the end, server closes first",
-            "TIME_WAIT of the relay where servers close first",
+            "TIME_WAIT of the relay, servers close first",
         ),
     ];
     for (server, rate, rests) in cases {
         let server_address = server.address();
-        let relay = Relay::start(place.lab, place.side, &Setup::over(&[server_address])).await?;
+        let relay = Relay::start(place, &Setup::over(&[server_address])).await?;
         let listener = relay.listener;
         figures.push(place.timing(short_connections(listener, n, rate).await?.at_least(95.0)));
         // A side that closes second never rests: the leg of the one that closed first does.

@@ -11,10 +11,11 @@ use tokio::time::timeout;
 
 use crate::client;
 use crate::eventually::eventually;
-use crate::lab::Lab;
 use crate::process::{Process, Program};
 use crate::programs;
-use crate::torture::Side;
+use crate::torture::flow::Flow;
+use crate::torture::way::{NoPipes, Pipes, Way};
+use crate::torture::{Place, Side};
 use crate::tunnel;
 
 /// Where clients connect: the namespace is the row's own.
@@ -73,9 +74,14 @@ pub struct Relay {
     pub pages: SocketAddr,
     /// The file that it reads.
     pub file: PathBuf,
+    /// The pipes that it has made since it was ready.
+    pub pipes: Pipes,
     side: Side,
+    way: Way,
     tunnels: bool,
     control: PathBuf,
+    /// Last, as long as it is there.
+    _no_pipes: Option<NoPipes>,
 }
 
 impl Setup {
@@ -90,7 +96,7 @@ impl Setup {
 
     /// HAProxy's configuration. It has to name its timeouts; where a row says none, they are as long
     /// as ours by default.
-    fn configuration(&self, control: &std::path::Path) -> String {
+    fn configuration(&self, way: Way, control: &std::path::Path) -> String {
         let control = control.display();
         let mut lines = vec![
             "global".to_owned(),
@@ -122,6 +128,10 @@ impl Setup {
         lines.push("listen torture".to_owned());
         lines.push(format!("bind {LISTENER} {}", self.bind));
         lines.push("balance roundrobin".to_owned());
+        if way == Way::Spliced {
+            // Left to itself (`splice-auto`) it copied here.
+            lines.extend(["request", "response"].map(|part| format!("option splice-{part}")));
+        }
         lines.extend(self.listen.iter().cloned());
         let last = self.backends.len().saturating_sub(1);
         for (i, address) in self.backends.iter().enumerate() {
@@ -140,14 +150,15 @@ impl Relay {
     ///
     /// # Errors
     /// It ends, or isn't ready in time.
-    pub async fn start(lab: &Lab, side: Side, setup: &Setup) -> Result<Self> {
-        let relay = Self::launch(lab, side, setup)?;
+    pub async fn start(place: &Place<'_>, setup: &Setup) -> Result<Self> {
+        let mut relay = Self::launch(place, setup)?;
         let ready = eventually("the side under test to be ready", START, async || {
             relay.serves().await
         });
         ready
             .await
             .with_context(|| relay.process.log().unwrap_or_default())?;
+        relay.pipes = Pipes::of(relay.process.pid())?;
         Ok(relay)
     }
 
@@ -155,16 +166,26 @@ impl Relay {
     ///
     /// # Errors
     /// It can't be started.
-    pub fn launch(lab: &Lab, side: Side, setup: &Setup) -> Result<Self> {
+    pub fn launch(place: &Place<'_>, setup: &Setup) -> Result<Self> {
+        let Place { lab, side, way, .. } = *place;
+        let mut no_pipes = None;
         let control = lab.folder().join("control");
         let (file, program) = match side {
             Side::Ours => {
                 let file = lab.file("forwards/torture.yaml", setup.manifest())?;
-                let program = programs::tcpforward()?.args(["run", "--admin", PAGES]);
-                (file.clone(), program.args(&setup.options).arg(file))
+                let mut program = Program::new(lab.lend(programs::tcpforward()?.path())?)
+                    .args(["run", "--admin", PAGES])
+                    .args(&setup.options)
+                    .arg(&file);
+                if way == Way::Copied {
+                    let made = NoPipes::make()?;
+                    program = program.as_user(made.user);
+                    no_pipes = Some(made);
+                }
+                (file, program)
             }
             Side::HaProxy => {
-                let file = lab.file("haproxy.cfg", setup.configuration(&control))?;
+                let file = lab.file("haproxy.cfg", setup.configuration(way, &control))?;
                 // In the foreground and without a master, so that its pid is that of the relay.
                 let program = Program::new("haproxy").args(["-db", "-f"]);
                 (file.clone(), program.arg(file))
@@ -174,14 +195,18 @@ impl Relay {
             Some(limit) => program.with_descriptors(limit),
             None => program,
         };
+        let process = lab.start(side.name(), &program)?;
         Ok(Self {
-            process: lab.start(side.name(), &program)?,
+            pipes: Pipes::of(process.pid())?,
+            process,
             listener: LISTENER.parse()?,
             pages: PAGES.parse()?,
             file,
             side,
+            way,
             tunnels: setup.tunnels,
             control,
+            _no_pipes: no_pipes,
         })
     }
 
@@ -220,6 +245,16 @@ impl Relay {
     #[must_use]
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// A session as the row wants it, from its two ends: bytes go that way in both directions.
+    ///
+    /// # Errors
+    /// They don't.
+    pub async fn settled(&self, mut flow: Flow) -> Result<Flow> {
+        let settled = self.pipes.settle(self.way, &mut flow).await;
+        settled.with_context(|| format!("{:?}", self.way))?;
+        Ok(flow)
     }
 
     /// Sends a command to HAProxy's control socket and returns its answer.

@@ -33,7 +33,7 @@ impl Echo {
     async fn start(place: &Place<'_>, setup: Setup) -> Result<Self> {
         let server = Server::start("10.77.0.11:8000", Behaviour::Echo).await?;
         let backends = vec![server.address()];
-        let relay = Relay::start(place.lab, place.side, &Setup { backends, ..setup }).await?;
+        let relay = Relay::start(place, &Setup { backends, ..setup }).await?;
         Ok(Self { relay, server })
     }
 
@@ -85,7 +85,7 @@ pub async fn beyond_descriptors(place: &Place<'_>) -> Result<Vec<Figure>> {
         descriptors: Some(DESCRIPTORS),
         ..Setup::over(&[SocketAddr::from(([10, 77, 0, 11], 8000))])
     };
-    let mut relay = Relay::launch(place.lab, place.side, &setup)?;
+    let mut relay = Relay::launch(place, &setup)?;
     let start = Instant::now();
     // Each says what it needs in its own words, and what it has.
     let word = place.by_side("this process may open 128", "limit is 128");

@@ -6,7 +6,6 @@ use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::client;
 use crate::eventually::{eventually, pass};
 use crate::measure;
 use crate::torture::figure::Figure;
@@ -34,7 +33,7 @@ pub async fn half_closed_leak(place: &Place<'_>) -> Result<Vec<Figure>> {
         ..Setup::default()
     };
     let link = Link::start(place, setup).await?;
-    let idle = measure::descriptors(link.pid())?;
+    let idle = link.relay.pipes.other_descriptors()?;
     // A first round fills what either side keeps for good, so that the second shows a leak.
     drop(half_closed(&link, n).await?);
     gone(&link, idle).await?;
@@ -48,6 +47,7 @@ pub async fn half_closed_leak(place: &Place<'_>) -> Result<Vec<Figure>> {
     gone(&link, idle).await?;
     let waited = start.elapsed().as_secs_f64();
     let grown = f64::from(measure::resident(link.pid())?) / f64::from(resident) - 1.0;
+    let pipes = link.relay.pipes.kept()?;
     drop(flows);
     nft::restore()?;
     let limit = f64::from(limit);
@@ -58,14 +58,14 @@ pub async fn half_closed_leak(place: &Place<'_>) -> Result<Vec<Figure>> {
         Figure::new("memory left behind", grown * 100.0, "%")
             .at_most(2.0)
             .noise(2.0),
+        pipes,
     ])
 }
 
 async fn half_closed(link: &Link, n: usize) -> Result<Vec<Flow>> {
     let mut flows = Vec::with_capacity(n);
     for _ in 0..n {
-        let mut down = client::dial_from((CLIENTS, 0).into(), link.relay.listener).await?;
-        let (mut up, _) = link.backend.accept().await?;
+        let Flow { mut down, mut up } = link.flow_from(CLIENTS).await?;
         // HAProxy resets a server that it dialled for a client that ended before a byte.
         down.write_all(b"q").await?;
         up.read_exact(&mut [0]).await?;
@@ -82,7 +82,7 @@ async fn gone(link: &Link, idle: usize) -> Result<()> {
         "every session to be gone",
         Duration::from_secs(120),
         async || {
-            let open = measure::descriptors(link.pid())?;
+            let open = link.relay.pipes.other_descriptors()?;
             ensure!(open <= idle, "{open} descriptors, {idle} while idle");
             Ok(())
         },

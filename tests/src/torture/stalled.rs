@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
-use futures::future::{join_all, try_join_all};
+use anyhow::{Result, ensure};
+use futures::future::join_all;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ use crate::torture::Place;
 use crate::torture::figure::{Figure, count};
 use crate::torture::flow::{Flow, Link};
 use crate::torture::relay::Setup;
+use crate::torture::way::{Pipes, Way};
 
 /// A whole payload may take that long on a busy machine.
 const BULK: Duration = Duration::from_secs(300);
@@ -157,18 +158,30 @@ async fn fill(streams: impl Iterator<Item = &TcpStream>) -> Result<()> {
 /// R23. Sockets that take and give a few bytes at a time, both ways at once.
 ///
 /// # Errors
-/// A session can't be opened, or ends before its time.
+/// A session can't be opened, or stands still.
 pub async fn partial_writes(place: &Place<'_>) -> Result<Vec<Figure>> {
     const FLOWS: u64 = 8;
-    let bytes = place.scaled(8 << 20, 256 << 20, |lengths| {
+    small_buffers()?;
+    let bytes = place.scaled(32 << 20, 256 << 20, |lengths| {
         u64::from(lengths.gibibytes) << 30
     });
     let link = Link::start(place, Setup::default()).await?;
-    let each = bytes / FLOWS / 2;
+    let each = bytes / FLOWS / 4;
     let start = Instant::now();
-    let flows = link.flows(8).await?.into_iter().zip(0..);
-    let exchanges = flows.map(|(flow, seed)| crosswise(flow, each, seed));
-    let whole = timeout(BULK * 12, try_join_all(exchanges)).await??;
+    let mut whole = Vec::new();
+    for cut in [Cut::AtSender, Cut::AtReceiver] {
+        let flows = link.flows(8).await?.into_iter().zip(0..);
+        let exchanges = flows.map(|(flow, seed)| crosswise(flow, each, seed, cut));
+        let (all, carried) = beside(join_all(exchanges), &link.relay.pipes).await?;
+        // One that breaks is not whole.
+        whole.extend(all.into_iter().map(|whole| whole.unwrap_or(false)));
+        // What comes in small pieces is copied by ours: only the other half has to go by pipes.
+        ensure!(
+            (place.way, cut) != (Way::Spliced, Cut::AtReceiver) || carried > 0.5,
+            "pipes held bytes at {:.0} % of the looks",
+            carried * 100.0
+        );
+    }
     let n_whole = whole.iter().filter(|whole| **whole).count();
     let rate = count(usize::try_from(bytes >> 20)?) / start.elapsed().as_secs_f64();
     Ok(vec![
@@ -177,7 +190,30 @@ pub async fn partial_writes(place: &Place<'_>) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn crosswise(flow: Flow, bytes: u64, seed: u64) -> Result<bool> {
+/// Where bytes are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// A relay can take a little only.
+    AtSender,
+    /// A relay can get rid of a little only.
+    AtReceiver,
+}
+
+/// Runs something and says beside its result at which share of the looks pipes held bytes.
+async fn beside<T>(work: impl Future<Output = T>, pipes: &Pipes) -> Result<(T, f64)> {
+    let mut work = std::pin::pin!(work);
+    let (start, mut looks, mut carried) = (Instant::now(), 0, 0);
+    loop {
+        if let Ok(done) = timeout(Duration::from_millis(20), &mut work).await {
+            return Ok((done, count(carried) / count(looks).max(1.0)));
+        }
+        ensure!(start.elapsed() < BULK * 12, "bytes got stuck");
+        looks += 1;
+        carried += usize::from(pipes.bytes()? > 0);
+    }
+}
+
+async fn crosswise(flow: Flow, bytes: u64, seed: u64, cut: Cut) -> Result<bool> {
     let (up, down) = (
         Payload { bytes, seed },
         Payload {
@@ -186,7 +222,11 @@ async fn crosswise(flow: Flow, bytes: u64, seed: u64) -> Result<bool> {
         },
     );
     for stream in [&flow.down, &flow.up] {
-        SockRef::from(stream).set_send_buffer_size(4 << 10)?;
+        let socket = SockRef::from(stream);
+        match cut {
+            Cut::AtSender => socket.set_send_buffer_size(4 << 10)?,
+            Cut::AtReceiver => socket.set_recv_buffer_size(64 << 10)?,
+        }
     }
     let (at_up, at_down): (Digest, Digest) = tokio::try_join!(
         exchange_in_pieces(flow.up, down, seed),

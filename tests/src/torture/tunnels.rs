@@ -78,10 +78,11 @@ pub async fn removed(place: &Place<'_>) -> Result<Vec<Figure>> {
         tunnels: true,
         ..Setup::over(&addresses)
     };
-    let relay = Relay::start(place.lab, place.side, &setup).await?;
+    let relay = Relay::start(place, &setup).await?;
     let (mut kept, mut leaving) = (Vec::new(), Vec::new());
     for _ in 0..n {
         let (flow, server) = open(&relay, &servers).await?;
+        let flow = relay.settled(flow).await?;
         if server == 2 {
             leaving.push(flow);
         } else {
@@ -153,7 +154,7 @@ pub async fn silent_dns(place: &Place<'_>) -> Result<Vec<Figure>> {
         beside: proxy,
         ..Setup::over(&[server.address()])
     };
-    let relay = Relay::start(place.lab, place.side, &setup).await?;
+    let relay = Relay::start(place, &setup).await?;
     let quiet = pings(&relay).await?;
     let start = Instant::now();
     let asks = (0..n).map(|i| async move {
