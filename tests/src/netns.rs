@@ -44,6 +44,15 @@ pub fn ip(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Bounds the buffers of sockets in the calling thread's namespace, so that a stall is reached soon.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn bound_buffers() -> Result<()> {
+    set("ipv4/tcp_rmem", "4096 65536 262144")?;
+    set("ipv4/tcp_wmem", "4096 65536 262144")
+}
+
 /// Sets a parameter of the calling thread's namespace, such as `ipv4/ip_local_port_range`.
 ///
 /// # Errors

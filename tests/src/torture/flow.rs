@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::client;
 use crate::echo::listen;
+use crate::eventually::eventually;
 use crate::torture::relay::{Relay, Setup};
 use crate::torture::{Place, Side};
 
@@ -51,7 +52,11 @@ impl Link {
     /// # Errors
     /// It doesn't start.
     pub async fn start(place: &Place<'_>, setup: Setup) -> Result<Self> {
-        let backend = listen(SocketAddr::from(([10, 77, 0, 11], 8000)))?;
+        let address = SocketAddr::from(([10, 77, 0, 11], 8000));
+        // A row's second link: for a moment the first one's listener may be in a process that another
+        // row is starting.
+        let bound = eventually("the address to be free", SOON, async || listen(address));
+        let backend = bound.await?;
         let backends = vec![backend.local_addr()?];
         let setup = Setup { backends, ..setup };
         let relay = Relay::start(place, &setup).await?;

@@ -14,6 +14,7 @@ use crate::client;
 use crate::echo::listen;
 use crate::eventually::{eventually, pass};
 use crate::measure::{State, tcp_sockets};
+use crate::netns;
 use crate::torture::figure::{Figure, count};
 use crate::torture::flow::{End, Flow, Link, SOON, read_to_end};
 use crate::torture::relay::{Relay, Setup};
@@ -40,6 +41,7 @@ async fn finish(flow: Flow) -> bool {
 /// # Errors
 /// The side doesn't start.
 pub async fn drain(place: &Place<'_>) -> Result<Vec<Figure>> {
+    netns::bound_buffers()?;
     let n = place.scaled(60, 500, |_| 500);
     let (seconds, options) = place.scaled(
         (3, ["--drain-timeout", "3s"]),
@@ -97,6 +99,7 @@ pub async fn drain(place: &Place<'_>) -> Result<Vec<Figure>> {
 /// # Errors
 /// The side doesn't start.
 pub async fn removed(place: &Place<'_>) -> Result<Vec<Figure>> {
+    netns::bound_buffers()?;
     let n = place.scaled(60, 500, |_| 500);
     let seconds: u16 = place.scaled(2, 20, |_| 20);
     let mut servers = Vec::new();

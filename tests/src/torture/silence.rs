@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::eventually::{eventually, pass};
 use crate::measure;
+use crate::netns;
 use crate::torture::figure::Figure;
 use crate::torture::flow::{End, Flow, Link, SOON, end_of};
 use crate::torture::nft;
@@ -23,6 +24,7 @@ const CLIENTS: [u8; 4] = [10, 77, 0, 50];
 /// A session can't be opened.
 pub async fn half_closed_leak(place: &Place<'_>) -> Result<Vec<Figure>> {
     let limit: u32 = place.scaled(1, 5, |_| 5);
+    netns::bound_buffers()?;
     let n = place.scaled(200, 1000, |_| 1000);
     let setup = Setup {
         spec: format!("  timeouts: {{halfClosed: {limit}s}}\n"),

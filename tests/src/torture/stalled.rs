@@ -25,18 +25,12 @@ use crate::torture::way::{Pipes, Way};
 /// A whole payload may take that long on a busy machine.
 const BULK: Duration = Duration::from_secs(300);
 
-/// Bounds the kernel's own buffers, so that a stall is reached soon.
-fn small_buffers() -> Result<()> {
-    netns::set("ipv4/tcp_rmem", "4096 65536 262144")?;
-    netns::set("ipv4/tcp_wmem", "4096 65536 262144")
-}
-
 /// R12. Servers send without pause to clients that don't read for a while.
 ///
 /// # Errors
 /// A session can't be opened.
 pub async fn slow_readers(place: &Place<'_>) -> Result<Vec<Figure>> {
-    small_buffers()?;
+    netns::bound_buffers()?;
     let n = place.scaled(50, 200, |_| 200);
     let stall = Duration::from_secs(place.scaled(2, 60, |_| 60));
     let payload = Payload {
@@ -119,7 +113,7 @@ async fn still(sent: &AtomicU64, start: Instant) -> Duration {
 /// # Errors
 /// A session can't be opened.
 pub async fn wedged(place: &Place<'_>) -> Result<Vec<Figure>> {
-    small_buffers()?;
+    netns::bound_buffers()?;
     let n = place.scaled(20, 100, |_| 100);
     let window = Duration::from_secs(10);
     let link = Link::start(place, Setup::default()).await?;
@@ -161,7 +155,7 @@ async fn fill(streams: impl Iterator<Item = &TcpStream>) -> Result<()> {
 /// A session can't be opened, or stands still.
 pub async fn partial_writes(place: &Place<'_>) -> Result<Vec<Figure>> {
     const FLOWS: u64 = 8;
-    small_buffers()?;
+    netns::bound_buffers()?;
     let bytes = place.scaled(32 << 20, 256 << 20, |lengths| {
         u64::from(lengths.gibibytes) << 30
     });

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::client;
 use crate::echo::{Behaviour, Server, listen};
 use crate::eventually::pass;
+use crate::netns;
 use crate::torture::figure::{EVERYTHING, Figure, count};
 use crate::torture::flow::{self, End, Flow, Link, SOON, end_of};
 use crate::torture::load::percentile;
@@ -67,6 +68,7 @@ pub async fn removed(place: &Place<'_>) -> Result<Vec<Figure>> {
     if let Some(none) = none(place) {
         return Ok(none);
     }
+    netns::bound_buffers()?;
     let n = place.scaled(60, 500, |_| 500);
     let mut servers = Vec::new();
     for host in [11, 12, 13] {

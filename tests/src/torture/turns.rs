@@ -162,7 +162,7 @@ const LONG: u64 = 20;
 /// A great deal on one connection, half of it each way.
 async fn very_long(place: &Place<'_>, link: &Link) -> Result<Vec<Figure>> {
     let bytes = place.scaled(256 << 20, 8 << 30, |lengths| {
-        LONG * u64::from(lengths.gibibytes) << 30
+        (LONG * u64::from(lengths.gibibytes)) << 30
     });
     let Flow { mut down, mut up } = link.flow().await?;
     let start = Instant::now();

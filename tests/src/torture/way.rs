@@ -59,8 +59,8 @@ impl Ways {
     }
 }
 
-/// Moved in each direction where bytes are copied: several times what ours copies of what is long.
-const MUCH: usize = 1 << 20;
+/// Moved in each direction where bytes are copied: twice what ours copies of what is long.
+const MUCH: usize = 256 << 10;
 
 /// A sender that has to wait for that long is held back.
 const HELD_BACK: Duration = Duration::from_millis(2);
