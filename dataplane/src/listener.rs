@@ -54,6 +54,7 @@ pub async fn run(listen: Listen, context: Context) {
     match registered {
         Ok(listener) => {
             accept_all(&listener, &mut sessions, &mut tuned, &mut phase).await;
+            sessions.take_the_last().await;
             // What has been queued was promised a session; closing would reset it.
             // Not watched any more, so that the close follows the last accept at once.
             let listener = listener.into_inner();
@@ -67,7 +68,6 @@ pub async fn run(listen: Listen, context: Context) {
             tracing::error!(forward = %sessions.served.name, %error, "a worker can't watch a listener");
         }
     }
-    sessions.take_the_last();
     drop(holding);
     sessions.end().await;
     // Until here its owner knew that sessions are left.
@@ -93,7 +93,7 @@ async fn accept_all(
     // Outlives the turns of the loop, so that a wait for descriptors keeps its place.
     let mut accepting = std::pin::pin!(next(listener, &shared));
     loop {
-        let accepted = tokio::select! {
+        let started = tokio::select! {
             _ = stopped(phase) => return,
             Some(ended) = sessions.tasks.join_next() => {
                 log_panic(ended);
@@ -103,23 +103,18 @@ async fn accept_all(
                 tune(listener.get_ref(), &tuned.borrow_and_update(), sessions);
                 continue;
             }
-            Some(newcomer) = sessions.exchange.next() => {
-                sessions.start(newcomer);
-                continue;
+            Some(newcomer) = sessions.exchange.next() => sessions.start(newcomer),
+            accepted = &mut accepting => {
+                accepting.set(next(listener, &shared));
+                accepted.and_then(|accepted| sessions.place(accepted))
             }
-            accepted = &mut accepting => accepted,
         };
-        accepting.set(next(listener, &shared));
-        match accepted {
-            Ok(accepted) => sessions.place(accepted),
+        match started {
+            Ok(()) => {}
             // The client has gone between its SYN and our accept.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                shared.accept_errors.fetch_add(1, Ordering::Relaxed);
-                if shared.may_log() {
-                    tracing::warn!(forward = %sessions.served.name, %error,
-                        exhausted = socket::is_exhausted(&error), "can't accept, trying on");
-                }
+                sessions.note(&error);
                 tokio::select! {
                     _ = stopped(phase) => return,
                     () = tokio::time::sleep(PAUSE) => {}
@@ -146,7 +141,9 @@ async fn accept_the_rest(listener: &TcpListener, sessions: &mut Sessions) {
         let Ok((stream, client)) = socket::accept(listener) else {
             return;
         };
-        sessions.keep((stream, client, permit));
+        if let Err(error) = sessions.keep((stream, client, permit)) {
+            sessions.note(&error);
+        }
     }
 }
 
@@ -173,7 +170,7 @@ async fn stopped(phase: &mut watch::Receiver<Phase>) {
 
 impl Sessions {
     /// Starts a session, or lets another worker do it that has much less to do.
-    fn place(&mut self, (stream, client, descriptors): Accepted) {
+    fn place(&mut self, (stream, client, descriptors): Accepted) -> io::Result<()> {
         let Context { worker, shared } = &self.context;
         let place = shared.loads.place(*worker, fastrand::usize(..));
         if place == *worker {
@@ -186,13 +183,16 @@ impl Sessions {
             placed: Placed::on(place, shared),
         };
         match self.exchange.give(newcomer) {
-            Ok(()) => _ = shared.handed_over.fetch_add(1, Ordering::Relaxed),
+            Ok(()) => {
+                shared.handed_over.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
             // That one stops already, as this one will.
             Err(kept) => self.keep((kept.stream, kept.client, kept.descriptors)),
         }
     }
 
-    fn keep(&mut self, (stream, client, descriptors): Accepted) {
+    fn keep(&mut self, (stream, client, descriptors): Accepted) -> io::Result<()> {
         let Context { worker, shared } = &self.context;
         let placed = Placed::on(*worker, shared);
         self.start(Newcomer {
@@ -200,10 +200,10 @@ impl Sessions {
             client,
             descriptors,
             placed,
-        });
+        })
     }
 
-    fn start(&mut self, newcomer: Newcomer) {
+    fn start(&mut self, newcomer: Newcomer) -> io::Result<()> {
         let Newcomer {
             stream,
             client,
@@ -213,32 +213,35 @@ impl Sessions {
         if self.multipath {
             socket::take_urgent_in_line(&stream);
         }
-        let stream = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => return self.unwatched(&error),
-        };
-        self.tasks.spawn(session::run(Session {
-            stream,
+        let session = Session {
+            stream: tokio::net::TcpStream::from_std(stream)?,
             client,
             served: Arc::clone(&self.served),
             context: placed,
             descriptors,
-        }));
+        };
+        self.tasks.spawn(session::run(session));
+        Ok(())
     }
 
-    /// The kernel has no memory left to watch a connection, which is closed.
-    fn unwatched(&self, error: &io::Error) {
+    /// A connection that can't be accepted, or not be watched.
+    fn note(&self, error: &io::Error) {
         let shared = &self.context.shared;
         shared.accept_errors.fetch_add(1, Ordering::Relaxed);
         if shared.may_log() {
-            tracing::warn!(forward = %self.served.name, %error, "can't watch a connection");
+            tracing::warn!(forward = %self.served.name, %error,
+                exhausted = socket::is_exhausted(error), "can't accept, trying on");
         }
     }
 
     /// Starts those that are on their way from other workers; later ones stay where they are.
-    fn take_the_last(&mut self) {
-        let last: Vec<_> = self.exchange.close().collect();
-        last.into_iter().for_each(|newcomer| self.start(newcomer));
+    async fn take_the_last(&mut self) {
+        self.exchange.close();
+        while let Some(newcomer) = self.exchange.next().await {
+            if let Err(error) = self.start(newcomer) {
+                self.note(&error);
+            }
+        }
     }
 
     /// Waits for the sessions.

@@ -164,7 +164,7 @@ async fn a_worker_that_has_much_to_do_hands_over_and_all_are_served() {
     }
     let open: Vec<_> = (0..3).map(|worker| rig.shared.loads.open(worker)).collect();
     assert_eq!(open.iter().sum::<u32>(), 90);
-    assert!(open.iter().all(|open| (20..=40).contains(open)), "{open:?}");
+    assert!(open.iter().all(|open| (12..=50).contains(open)), "{open:?}");
     let handed = rig.shared.handed_over.load(Ordering::Relaxed);
     assert_eq!(handed, u64::from(open[1] + open[2]));
     drop(sessions);
