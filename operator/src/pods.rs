@@ -59,6 +59,14 @@ impl Pods {
         Some(pods.filter(move |(_, pod)| pod.pool == pool))
     }
 
+    /// Whether a pool's pods are seen and none of them has that uid.
+    #[must_use]
+    pub fn lack(&self, pool: &str, uid: &str) -> bool {
+        let namespace = self.pools.get(pool);
+        let seen = namespace.and_then(|namespace| self.namespaces.get(namespace));
+        seen.is_some_and(|pods| !pods.contains_key(uid))
+    }
+
     /// These are all pools, each with the namespace of its pods. True: that is news.
     pub(crate) fn place(&mut self, pools: &BTreeMap<String, String>) -> bool {
         let is_news = self.pools != *pools;

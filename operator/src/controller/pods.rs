@@ -29,6 +29,15 @@ impl Roll {
         self.pods.of(pool)
     }
 
+    /// Leaves out those that were connected a moment ago and whose pods are gone as well: they do not come back.
+    /// One that is connected and not seen yet stays.
+    pub(super) fn strike_off<T>(&self, heard: &mut Vec<(String, T)>, roster: &Roster, pool: &str) {
+        if heard.iter().any(|(uid, _)| self.pods.lack(pool, uid)) {
+            let connected = roster.connected(pool);
+            heard.retain(|(uid, _)| connected.contains(uid) || !self.pods.lack(pool, uid));
+        }
+    }
+
     /// Since when a pod is missed, if it is.
     pub(super) fn missed(&self, pool: &str, uid: &str) -> Option<(Timestamp, Patience)> {
         self.missing.of(pool, uid)
@@ -99,7 +108,8 @@ impl Controller {
     /// Who counts of a pool, and what each says of a forward.
     pub(super) fn pool_view(&self, pool: &str, name: &ForwardName) -> PoolView {
         let missed = |uid: &str| self.roll.missed(pool, uid);
-        let members = members(&self.roster, pool, name);
+        let mut members = members(&self.roster, pool, name);
+        self.roll.strike_off(&mut members, &self.roster, pool);
         let view = PoolView::of(members, self.roll.of(pool), missed);
         PoolView {
             gathering: match self.grace {

@@ -26,7 +26,8 @@ impl Controller {
             let current = Current::of(&known.raw, known.status());
             let previous = statuses.previous(name, &current);
             let missed = |uid: &str| self.roll.missed(name, uid);
-            let present = self.roster.present(name);
+            let mut present = self.roster.present(name);
+            self.roll.strike_off(&mut present, &self.roster, name);
             let view = status::PoolPods::of(present, self.roll.of(name), missed, gathering);
             let holder = pools.account_holder(name);
             let next = status::of_pool(known, holder, &view, previous.as_ref(), wall);

@@ -70,6 +70,25 @@ async fn the_pool_says_that_a_ready_pod_does_not_connect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_was_deleted_does_not_count_again_because_it_was_connected_a_moment_ago() {
+    let operator = Operator::with_two_forwards(LeaseView::alone()).await;
+    let seat = operator.serve(&["a", "b"]);
+    // So that nobody is waited for any more.
+    tokio::time::sleep(GRACE + TICK).await;
+    operator
+        .pods
+        .send_replace(seen(&[("u", Readiness::Ending)]));
+    operator.settle().await;
+    operator.roster.leave(&seat);
+    operator.pods.send_replace(seen(&[]));
+    operator.settle().await;
+    let forwards = operator.forwards.borrow().clone();
+    let status = &forwards[&ForwardName::new("shop", "a")].status;
+    let programmed = status::condition(status, "Programmed").unwrap();
+    assert_eq!(programmed.reason, "NoDataPlane");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_is_not_ready_yet_turns_nothing() {
     let operator = Operator::with_two_forwards(LeaseView::alone()).await;
     operator
