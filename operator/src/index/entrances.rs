@@ -251,11 +251,13 @@ impl Index {
                 self.remove_entrance(&namespace, &name, touched);
             }
             // What was seen before holds: a right that is lost must not take a listener away.
-            EntranceNews::Unseen { namespace, why } if !self.entrances.is_read(&namespace) => {
-                self.pools.touch_users_of(&namespace, touched);
-                self.entrances.namespaces.insert(namespace, Err(why));
+            EntranceNews::Unseen { namespace, why } => {
+                let known = self.entrances.namespaces.get(&namespace);
+                if known.is_none_or(|known| known.as_ref().is_err_and(|former| *former != why)) {
+                    self.pools.touch_users_of(&namespace, touched);
+                    self.entrances.namespaces.insert(namespace, Err(why));
+                }
             }
-            EntranceNews::Unseen { .. } => {}
             EntranceNews::Forgotten { namespace } => {
                 self.entrances.forget(&namespace, touched);
                 self.pools.touch_users_of(&namespace, touched);

@@ -153,14 +153,22 @@ fn what_is_allocated_goes_before_what_is_named() {
 fn what_nobody_may_see_or_has_looked_at_is_said() {
     let mut world = world([forward("a", 1, to("web"))]);
     let namespace = "proxies".to_owned();
-    let unreadable = Event::Entrances(EntranceNews::Unseen {
-        why: Unseen::Forbidden,
-        namespace: namespace.clone(),
-    });
+    let unseen = |why| {
+        Event::Entrances(EntranceNews::Unseen {
+            why,
+            namespace: namespace.clone(),
+        })
+    };
+    let unreadable = unseen(Unseen::Forbidden);
     world.apply(unreadable.clone());
     assert_eq!(world.standing("a"), Standing::Absent, "it was seen");
-    world.apply(Event::Entrances(EntranceNews::Forgotten { namespace }));
+    world.apply(Event::Entrances(EntranceNews::Forgotten {
+        namespace: namespace.clone(),
+    }));
     assert_eq!(world.standing("a"), Standing::Unread);
+    world.apply(unseen(Unseen::TooMany));
+    assert_eq!(world.standing("a"), Standing::Unseen(Unseen::TooMany));
+    // There is room for it now, and no right.
     world.apply(unreadable);
     assert_eq!(world.standing("a"), Standing::Unseen(Unseen::Forbidden));
     world.apply(listed(Vec::new()));
