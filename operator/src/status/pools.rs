@@ -144,7 +144,7 @@ fn nobody(known: &KnownPool) -> String {
         |account| (account.namespace, account.name),
     );
     format!(
-        "no pod is connected; run data planes in namespace {namespace} with ServiceAccount {name}, or see \
+        "no pod counts: none is connected, or all are ending; run data planes in namespace {namespace} with ServiceAccount {name}, or see \
          their logs for why the operator refuses them"
     )
 }
