@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
@@ -183,7 +184,10 @@ impl Pipes {
             match timeout(HELD_BACK, from.write(&chunk)).await {
                 Ok(n) => sent += n?,
                 // What it holds was read just before it took a pipe.
-                Err(_) => received += to.read(&mut came).await?,
+                Err(_) => {
+                    let some = timeout(SOON, to.read(&mut came)).await;
+                    received += some.context("bytes got stuck outside of pipes")??;
+                }
             }
         }
         Ok(sent - received)
@@ -197,8 +201,13 @@ fn bytes_in(pipe: &Path) -> Result<u64> {
         .open(pipe);
     match opened {
         Ok(opened) => Ok(rustix::io::ioctl_fionread(opened)?),
-        // Closed just now.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        // Closed just now, and its number is perhaps a socket's already.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || Errno::from_io_error(&error) == Some(Errno::NXIO) =>
+        {
+            Ok(0)
+        }
         Err(error) => Err(error).with_context(|| pipe.display().to_string()),
     }
 }
