@@ -16,13 +16,22 @@ use tcpforward_tests::process::Program;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// While a file of this name is in the folder of labs, one that has shown what it should stays.
+const HOLD: &str = "tcpforward-labs-stay";
+
 #[test]
 fn a_pod_reaches_a_service_by_its_name() -> Result<()> {
     let mut name = String::new();
     lab::run(Network::Namespace, async |lab| {
         name = name_of(lab.folder())?;
         let nodes = Nodes::start(lab, &[]).await?;
-        fetch_by_name(lab, &nodes).await
+        fetch_by_name(lab, &nodes).await?;
+        let hold = std::env::temp_dir().join(HOLD);
+        eventually("no hold", DEADLINE, async || {
+            ensure!(!hold.exists(), "{} is there", hold.display());
+            Ok(())
+        })
+        .await
     })?;
     let left = traces(&name)?;
     ensure!(left.is_empty(), "{left:?}");
@@ -33,6 +42,8 @@ fn a_pod_reaches_a_service_by_its_name() -> Result<()> {
 fn an_interrupted_lab_leaves_nothing_and_meets_no_other() -> Result<()> {
     lab::run(Network::Namespace, async |lab| {
         let nodes = Nodes::start(lab, &[]).await?;
+        // It must not be over before it is interrupted.
+        lab.file(HOLD, "")?;
         let other = Program::new(std::env::current_exe()?)
             .args(["--exact", "a_pod_reaches_a_service_by_its_name"])
             .env("TMPDIR", lab.folder());
