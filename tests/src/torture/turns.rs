@@ -46,11 +46,10 @@ async fn every_size(place: &Place<'_>, link: &Link) -> Result<Vec<Figure>> {
     let n = seen.iter().map(|(_, n, _)| n).sum();
     let worst = seen.iter().map(|(.., worst)| *worst).max();
     let worst = worst.unwrap_or_default().as_secs_f64() * 1e3;
+    let longest = Figure::new("longest way of a piece", worst, "ms");
     Ok(vec![
         Figure::share("pieces of 1 B to 4 MiB that are exact", n_exact, n).all(),
-        Figure::new("longest way of a piece", worst, "ms")
-            .at_most(1000.0)
-            .noise(500.0),
+        place.timing(longest.at_most(1000.0).noise(500.0)),
     ])
 }
 
@@ -171,11 +170,10 @@ async fn very_long(place: &Place<'_>, link: &Link) -> Result<Vec<Figure>> {
     let rate = count(usize::try_from(bytes >> 20)?) / start.elapsed().as_secs_f64();
     let whole = [to_server, to_client].iter().filter(|all| **all).count();
     let stall = first.max(second).as_secs_f64() * 1e3;
+    let longest = Figure::new("its longest stall", stall, "ms");
     Ok(vec![
         Figure::share("a very long one, both ways exact", whole, 2).all(),
-        Figure::new("its longest stall", stall, "ms")
-            .at_most(1000.0)
-            .noise(500.0),
+        place.timing(longest.at_most(1000.0).noise(500.0)),
         Figure::new("its rate", rate, "MiB/s"),
     ])
 }
