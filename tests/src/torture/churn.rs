@@ -32,8 +32,13 @@ pub async fn leak(place: &Place<'_>) -> Result<Vec<Figure>> {
         |lengths| Duration::from_secs(60) * lengths.minutes,
     );
     let rate = place.scaled(200, 1000, |_| 1000);
-    let server = Server::start("10.77.0.11:8000", Behaviour::Echo).await?;
-    let relay = Relay::start(place, &Setup::over(&[server.address()])).await?;
+    // A port to a server rests for a minute after its session: one server would use up all of them.
+    let mut servers = Vec::new();
+    for host in 11..19 {
+        servers.push(Server::start(&format!("10.77.0.{host}:8000"), Behaviour::Echo).await?);
+    }
+    let addresses: Vec<_> = servers.iter().map(Server::address).collect();
+    let relay = Relay::start(place, &Setup::over(&addresses)).await?;
     let pid = relay.process.pid();
     let idle = relay.pipes.other_descriptors()?;
     let warm = WARM.min(window / 4);
@@ -69,17 +74,17 @@ async fn mixed(listener: SocketAddr) -> Result<String> {
     static TURN: AtomicUsize = AtomicUsize::new(0);
     let mut stream = client::dial(listener).await?;
     ping(&mut stream).await?;
-    match TURN.fetch_add(1, Ordering::Relaxed) % 5 {
-        0 => client::reset(stream)?,
-        1 => {
+    match TURN.fetch_add(1, Ordering::Relaxed) % 20 {
+        0..5 => client::reset(stream)?,
+        5..10 => {
             stream.shutdown().await?;
             read_to_end(&mut stream, SOON).await?;
         }
-        2 => {
+        10..15 => {
             // It goes while an answer is on its way to it.
             stream.write_all(&[b'x'; 4096]).await?;
         }
-        3 => {
+        15 => {
             // So much that ours takes pipes for it, and they have bytes in them when it ends.
             let much = stream.write_all(&[b'x'; 256 << 10]);
             // The server may be held back by what nobody reads.
