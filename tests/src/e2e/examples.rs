@@ -29,7 +29,13 @@ const LATER: [&str; 1] = ["via.yaml"];
 const OF_THE_CHART: &str = "data-plane.yaml";
 
 /// Forwards that this cluster has no clients or backends for: they are programmed, and that is all.
-const UNUSED: [&str; 4] = ["dns-name", "proxy-protocol", "partner-db", "outside"];
+const UNUSED: [&str; 5] = [
+    "dns-name",
+    "proxy-protocol",
+    "partner-db",
+    "outside",
+    "uploads",
+];
 
 /// Ports of pods that no Service says: checks of Patroni, and one of the range of FTP.
 const MORE_PORTS: [(&str, u16); 2] = [("patroni", 8008), ("ftp-data", 30007)];
