@@ -295,14 +295,6 @@ fn programs_get_every_key() {
 
     let unseen = views(&[forward("new", &json!({}), &Value::Null)]);
     let empty = report::of(&unseen, &no_pools());
-    let keys = |value: &Value| {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-    };
     assert_eq!(
         keys(&empty["forwards"][0]),
         keys(&expected),
@@ -476,14 +468,6 @@ fn programs_get_every_key_of_data_planes() {
     assert_eq!(pools[1]["pods"]["pending"][1]["reason"], "NotReady");
     assert_eq!(pools[2]["pods"], Value::Null);
     assert_eq!(pools[2]["ready"]["reason"], "NoStatus");
-    let keys = |value: &Value| {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-    };
     assert_eq!(keys(&pools[2]), keys(&expected));
 }
 
@@ -543,4 +527,9 @@ fn it_is_said_which_one_is_meant() {
             (other, expected) => panic!("{args:?}: {other:?}, not {expected:?}"),
         }
     }
+}
+
+fn keys(value: &Value) -> Vec<String> {
+    let fields = value.as_object().into_iter().flatten();
+    fields.map(|(name, _)| name.clone()).collect()
 }
