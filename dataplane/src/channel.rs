@@ -6,11 +6,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::task::{Context, Poll};
 
-use tokio::net::TcpStream;
-
 use crate::relay::copy::{Sink, Source};
-use crate::relay::sockets::Io;
-use crate::socket::Connection;
+use crate::socket::{Connection, Stream};
 use crate::tls::Tls;
 
 /// The way to a backend. Dropped, it resets whoever is at the other end.
@@ -142,14 +139,14 @@ impl Deref for Channel {
 
 /// One side of a session as the copy core sees it.
 pub(crate) enum End<'a> {
-    Plain(Io<'a>),
-    Tls(&'a TcpStream, &'a mut Tls),
+    Plain(&'a Stream),
+    Tls(&'a Stream, &'a mut Tls),
 }
 
 impl<'a> End<'a> {
-    pub(crate) fn new(socket: &'a TcpStream, tls: Option<&'a mut Tls>) -> Self {
+    pub(crate) fn new(socket: &'a Stream, tls: Option<&'a mut Tls>) -> Self {
         match tls {
-            None => Self::Plain(Io(socket)),
+            None => Self::Plain(socket),
             Some(tls) => Self::Tls(socket, tls),
         }
     }
@@ -158,7 +155,7 @@ impl<'a> End<'a> {
 impl Source for End<'_> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(io) => io.poll_read(cx, buffer),
+            Self::Plain(socket) => socket.poll_read(cx, buffer),
             Self::Tls(socket, tls) => tls.poll_read(socket, cx, buffer),
         }
     }
@@ -167,7 +164,7 @@ impl Source for End<'_> {
 impl Sink for End<'_> {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(io) => io.poll_write(cx, bytes),
+            Self::Plain(socket) => socket.poll_write(cx, bytes),
             Self::Tls(socket, tls) => tls.poll_write(socket, cx, bytes),
         }
     }

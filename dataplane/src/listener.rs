@@ -18,7 +18,7 @@ use crate::handover::{Exchange, Newcomer, Placed};
 use crate::served::Served;
 use crate::session::{self, Session};
 use crate::shared::{Context, Shared};
-use crate::socket;
+use crate::socket::{self, Stream};
 use crate::workers::Listen;
 
 /// How long a listener rests after an accept error. The socket stays readable, so without a pause
@@ -46,12 +46,7 @@ pub async fn run(listen: Listen, context: Context) {
         exchange,
         tasks: JoinSet::new(),
     };
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe; a TcpListener owns its descriptor until it is dropped"
-    )]
-    let registered = AsyncFd::with_interest(socket, Interest::READABLE);
-    match registered {
+    match socket::watch(socket, Interest::READABLE) {
         Ok(listener) => {
             accept_all(&listener, &mut sessions, &mut tuned, &mut phase).await;
             sessions.take_the_last().await;
@@ -214,7 +209,7 @@ impl Sessions {
             socket::take_urgent_in_line(&stream);
         }
         let session = Session {
-            stream: tokio::net::TcpStream::from_std(stream)?,
+            stream: Stream::watch(stream, self.multipath)?,
             client,
             served: Arc::clone(&self.served),
             context: placed,

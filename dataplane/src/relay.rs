@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tcpforward_protocol::snapshot::Timeouts;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::channel::End;
@@ -21,10 +20,11 @@ use crate::relay::copy::Direction;
 use crate::relay::ending::{Ending, Side};
 use crate::relay::ends::{Ends, Next};
 use crate::relay::pipes::Pipe;
-use crate::relay::sockets::{Io, broke, pass_fin};
+use crate::relay::sockets::{broke, pass_fin};
 use crate::relay::splice::Splice;
 use crate::relay::tally::Tally;
 use crate::relay::timers::{Alive, Silence};
+use crate::socket::Stream;
 use crate::tls::Tls;
 
 mod bulk;
@@ -58,8 +58,8 @@ thread_local! {
 
 /// A session's two sockets and what is on its way between them.
 pub struct Relay<'a, M> {
-    downstream: &'a TcpStream,
-    upstream: &'a TcpStream,
+    downstream: &'a Stream,
+    upstream: &'a Stream,
     /// Absent: upstream is spoken to in the clear.
     tls: Option<&'a mut Tls>,
     /// Absent: every byte is copied.
@@ -85,8 +85,8 @@ impl<'a, M: Meter> Relay<'a, M> {
     /// Nothing has moved yet.
     #[must_use]
     pub fn new(
-        downstream: &'a TcpStream,
-        upstream: &'a TcpStream,
+        downstream: &'a Stream,
+        upstream: &'a Stream,
         timeouts: Timeouts,
         meter: M,
         prefix: Option<Box<Prefix>>,
@@ -233,7 +233,7 @@ impl<'a, M: Meter> Relay<'a, M> {
         // What is encrypted has to be looked at.
         let lane = self.lane.filter(|_| self.tls.is_none());
         let mut bypass = Splice { source, sink, lane };
-        let mut downstream = Io(self.downstream);
+        let mut downstream = self.downstream;
         let mut upstream = End::new(self.upstream, self.tls.as_deref_mut());
         let (down, up, by) = (&mut downstream, &mut upstream, &mut bypass);
         let polled = SCRATCH.with_borrow_mut(|scratch| match from {

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::handover::Placed;
 use crate::served::Served;
 use crate::shared::Context;
-use crate::socket::Connection;
+use crate::socket::{Connection, Stream};
 
 mod counter;
 mod life;
@@ -26,7 +25,7 @@ use relayed::Relayed;
 #[derive(Debug)]
 pub struct Session {
     /// Its socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Who connected.
     pub client: SocketAddr,
     /// For which forward.

@@ -2,22 +2,26 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockRef};
 use tcpforward_protocol::snapshot::TcpOptions;
-use tokio::net::TcpSocket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 mod connection;
 mod info;
 mod options;
 mod refused;
 mod setting;
+mod stream;
 mod trial;
 
 pub use connection::Connection;
 pub use info::TcpInfo;
+pub use stream::Stream;
 pub use trial::try_options;
 
 use options::Side;
@@ -100,13 +104,31 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// A socket that is ready to connect to a backend.
+/// Connects to a backend.
 ///
 /// # Errors
-/// The process or the host is out of something, or the kernel refuses an option.
-pub fn upstream(address: SocketAddr, tcp: &TcpOptions) -> io::Result<TcpSocket> {
+/// It can't be reached, the process or the host is out of something, or the kernel refuses an option.
+pub async fn connect(address: SocketAddr, tcp: &TcpOptions) -> io::Result<Stream> {
     let socket = options::open(Domain::for_address(address), Side::Relay, tcp)?;
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let stream = Stream::watch(socket.into(), tcp.multipath)?;
+    stream.connected().await?;
+    Ok(stream)
+}
+
+/// Has the current runtime watch a descriptor.
+///
+/// # Errors
+/// The kernel gives no more watches.
+pub(crate) fn watch<T: AsFd + AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; sockets own their descriptors until they are dropped"
+    )]
+    AsyncFd::with_interest(owner, interest)
 }
 
 /// Whether an address is one of this host's: only then can a socket be bound to it.

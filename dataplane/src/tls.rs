@@ -11,10 +11,9 @@ use std::task::{Context, Poll, ready};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tokio::net::TcpStream;
 
-use crate::relay::copy::{Sink, Source};
-use crate::relay::sockets::{Io, pass_fin};
+use crate::relay::sockets::pass_fin;
+use crate::socket::Stream;
 
 /// One connection, as its client.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Tls {
     /// # Errors
     /// The peer isn't who it should be, or speaks something else.
     pub async fn connect(
-        socket: &TcpStream,
+        socket: &Stream,
         config: Arc<ClientConfig>,
         peer: ServerName<'static>,
     ) -> Result<Self, TlsError> {
@@ -99,7 +98,7 @@ impl Tls {
 
     fn poll_handshake(
         &mut self,
-        socket: &TcpStream,
+        socket: &Stream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), TlsError>> {
         loop {
@@ -125,7 +124,7 @@ impl Tls {
     /// It has ended in another way.
     pub fn poll_read(
         &mut self,
-        socket: &TcpStream,
+        socket: &Stream,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
@@ -154,7 +153,7 @@ impl Tls {
     /// The socket broke.
     pub fn poll_write(
         &mut self,
-        socket: &TcpStream,
+        socket: &Stream,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -180,7 +179,7 @@ impl Tls {
     }
 
     /// Tells the end that was begun; ready when there is nothing to tell.
-    pub fn poll_fin(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_fin(&mut self, socket: &Stream, cx: &mut Context<'_>) -> Poll<()> {
         if self.fin == Fin::Begun {
             // A peer that is gone needs no end; a read sees that it is.
             let _ = ready!(self.poll_send(socket, cx));
@@ -190,16 +189,12 @@ impl Tls {
         Poll::Ready(())
     }
 
-    fn poll_receive(
-        &mut self,
-        socket: &TcpStream,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_receive(&mut self, socket: &Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         until_blocked(self.session.read_tls(&mut Raw { socket, cx }))
     }
 
     /// Sends what is encrypted already.
-    fn poll_send(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, socket: &Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.wants_write() {
             ready!(until_blocked(
                 self.session.write_tls(&mut Raw { socket, cx })
@@ -232,19 +227,19 @@ impl From<rustls::Error> for TlsError {
 
 /// The socket as `rustls` sees it.
 struct Raw<'a, 'b, 'c> {
-    socket: &'a TcpStream,
+    socket: &'a Stream,
     cx: &'b mut Context<'c>,
 }
 
 impl Read for Raw<'_, '_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        or_blocked(Io(self.socket).poll_read(self.cx, buffer))
+        or_blocked(self.socket.poll_read(self.cx, buffer))
     }
 }
 
 impl Write for Raw<'_, '_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_blocked(Io(self.socket).poll_write(self.cx, bytes))
+        or_blocked(self.socket.poll_write(self.cx, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use socket2::{SockRef, TcpKeepalive};
 use tcpforward_dataplane::relay::ending::{Ending, Side};
 use tcpforward_dataplane::relay::{Limits, Meter, Relay};
+use tcpforward_dataplane::socket::Stream;
 use tcpforward_protocol::snapshot::Timeouts;
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::torture::nft;
@@ -33,8 +34,8 @@ impl Meter for Uncounted {
 /// A client on one address, a server on another, and the relay's sockets to both.
 struct Rig {
     client: TcpStream,
-    downstream: TcpStream,
-    upstream: TcpStream,
+    downstream: Stream,
+    upstream: Stream,
     server: TcpStream,
 }
 
@@ -56,8 +57,8 @@ impl Rig {
         let (upstream, server) = connected("10.77.0.1", SERVER).await?;
         Ok(Self {
             client,
-            downstream,
-            upstream,
+            downstream: Stream::watch(downstream.into_std()?, false)?,
+            upstream: Stream::watch(upstream.into_std()?, false)?,
             server,
         })
     }
@@ -68,7 +69,7 @@ const LIMITS: Limits = Limits {
     ..Limits::DEFAULT
 };
 
-fn relay<'a>(downstream: &'a TcpStream, upstream: &'a TcpStream) -> Relay<'a, Uncounted> {
+fn relay<'a>(downstream: &'a Stream, upstream: &'a Stream) -> Relay<'a, Uncounted> {
     Relay::new(downstream, upstream, NONE, Uncounted, None).within(&LIMITS)
 }
 

@@ -1,14 +1,14 @@
 //! Edge. What a proxy's client hears.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::refusal::{ESTABLISHED, Refusal};
 use crate::relay::sockets::pass_fin;
-use crate::socket::Connection;
+use crate::socket::{Connection, Stream};
 
 /// How long a client may leave its answer in our hands: a few hundred bytes, for which even a
 /// socket with the smallest buffer has room.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The client is gone, or takes nothing.
-pub(crate) async fn established(downstream: &TcpStream) -> io::Result<()> {
+pub(crate) async fn established(downstream: &Stream) -> io::Result<()> {
     write(downstream, ESTABLISHED).await
 }
 
@@ -32,16 +32,12 @@ pub(crate) async fn refuse(downstream: Connection, refusal: &Refusal) {
     }
 }
 
-async fn write(downstream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+async fn write(downstream: &Stream, bytes: &[u8]) -> io::Result<()> {
     let writing = async {
         let mut left = bytes;
         while !left.is_empty() {
-            downstream.writable().await?;
-            match downstream.try_write(left) {
-                Ok(n) => left = left.get(n..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+            let n = poll_fn(|cx| downstream.poll_write(cx, left)).await?;
+            left = left.get(n..).unwrap_or_default();
         }
         Ok(())
     };

@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::head::credentials::Credentials;
@@ -17,13 +16,12 @@ use super::users;
 use crate::access_log::Asked;
 use crate::channel::Channel;
 use crate::dial::queue::Seat;
-use crate::relay::copy::Source;
 use crate::relay::ending::Ending;
-use crate::relay::sockets::{Io, broke};
+use crate::relay::sockets::broke;
 use crate::served::{Active, Served};
 use crate::sessions::Ticket;
 use crate::shared::Context;
-use crate::socket::Connection;
+use crate::socket::{Connection, Stream};
 
 /// Bytes behind the head that are kept until the tunnel is there; what comes later waits in the kernel.
 const EARLY_BYTES: usize = 64 << 10;
@@ -169,7 +167,7 @@ async fn after_head(
 
 /// Reads until a head is complete.
 async fn request(
-    downstream: &TcpStream,
+    downstream: &Stream,
     bytes: &mut Vec<u8>,
     client: Client<'_>,
 ) -> Result<Request, Closed> {
@@ -201,16 +199,16 @@ async fn request(
 }
 
 /// Adds what the client sends; 0: it sends no more.
-async fn read(downstream: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+async fn read(downstream: &Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let mut scratch = [0; READ_BYTES];
-    let n = poll_fn(|cx| Io(downstream).poll_read(cx, &mut scratch)).await?;
+    let n = poll_fn(|cx| downstream.poll_read(cx, &mut scratch)).await?;
     bytes.extend(scratch.get(..n).unwrap_or_default());
     Ok(n)
 }
 
 /// Completes when the client has left, and keeps what it sends meanwhile. A client that has sent
 /// something behind its request may end its direction: it still waits for the other one.
-async fn left(downstream: &TcpStream, early: &mut Vec<u8>) -> Ending {
+async fn left(downstream: &Stream, early: &mut Vec<u8>) -> Ending {
     while early.len() < EARLY_BYTES {
         match read(downstream, early).await {
             Ok(0) if early.is_empty() => return Ending::DownstreamFin,

@@ -122,9 +122,8 @@ pub async fn connect(
     if shared.is_own(address) {
         return Err(Cause::Own);
     }
-    let socket = socket::upstream(address, tcp)?;
     let start = Instant::now();
-    let stream = timeout_at(until, socket.connect(address))
+    let stream = timeout_at(until, socket::connect(address, tcp))
         .await
         .map_err(|_| Cause::no_answer(start, until, Instant::now()))??;
     let is_itself = address.ip().is_loopback() && stream.local_addr()? == address;

@@ -5,13 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use tcpforward_protocol::snapshot::{ProxyMode, ProxyProtocolIn};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Endpoints, Header, Malformed, Parsed, Parser, UniqueId};
-use crate::relay::copy::Source;
 use crate::relay::ending::Ending;
-use crate::relay::sockets::Io;
+use crate::socket::Stream;
 
 /// How long a trusted source may take for its header.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -70,7 +68,7 @@ impl Refused {
 /// # Errors
 /// It isn't to be served.
 pub async fn origin(
-    stream: &TcpStream,
+    stream: &Stream,
     socket: Endpoints,
     accepted: &ProxyProtocolIn,
 ) -> Result<Origin, Refused> {
@@ -103,7 +101,7 @@ enum Said {
     Nothing(Vec<u8>, Refused),
 }
 
-async fn read(stream: &TcpStream) -> Result<Said, Refused> {
+async fn read(stream: &Stream) -> Result<Said, Refused> {
     let deadline = Instant::now() + DEADLINE;
     let mut parser = Parser::default();
     let mut parsed = parser.feed(&[]);
@@ -115,7 +113,7 @@ async fn read(stream: &TcpStream) -> Result<Said, Refused> {
             Parsed::Need(bytes) => bytes,
         };
         let mut buffer = vec![0; wanted];
-        let reading = poll_fn(|cx| Io(stream).poll_read(cx, &mut buffer));
+        let reading = poll_fn(|cx| stream.poll_read(cx, &mut buffer));
         parsed = match timeout_at(deadline, reading).await {
             Ok(Ok(0)) => return none(parser, Refused::Ended),
             Ok(Ok(n)) => parser.feed(buffer.get(..n).unwrap_or_default()),

@@ -2,32 +2,29 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::channel::Channel;
 use crate::relay::Ended;
 use crate::relay::copy::{Sink, Source};
 use crate::relay::ending::{Ending, Side};
-use crate::socket::Connection;
+use crate::socket::{Connection, Stream};
 
 /// How long the last bytes of TLS may wait for room.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Completes when the socket has broken, with the reason.
-pub(crate) async fn broke(socket: &TcpStream) -> ErrorKind {
-    // An error here means that the runtime ends.
-    let _ = socket.ready(Interest::ERROR).await;
-    let error = SockRef::from(socket).take_error().ok().flatten();
+pub(crate) async fn broke(socket: &Stream) -> ErrorKind {
+    socket.broken().await;
+    let error = socket.take_error().ok().flatten();
     error.map_or(ErrorKind::ConnectionReset, |error| error.kind())
 }
 
-pub(crate) fn pass_fin(sink: &TcpStream) {
+pub(crate) fn pass_fin(sink: &Stream) {
     // A peer that is gone already needs no FIN; its reset is seen by a read.
     let _ = SockRef::from(sink).shutdown(Shutdown::Write);
 }
@@ -61,34 +58,14 @@ pub async fn close(ended: Ended, downstream: Connection, upstream: Channel) {
     }
 }
 
-/// A socket as the copy core sees it.
-pub(crate) struct Io<'a>(pub(crate) &'a TcpStream);
-
-impl Source for Io<'_> {
+impl Source for &Stream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            // Not `try_read`: it takes a short read for an empty socket, but a read also stops
-            // where urgent bytes begin, and no event tells of what lies behind.
-            let read = self.0.try_io(Interest::READABLE, || {
-                Ok(rustix::io::read(self.0, &mut *buffer)?)
-            });
-            match read {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
-            }
-        }
+        Stream::poll_read(self, cx, buffer)
     }
 }
 
-impl Sink for Io<'_> {
+impl Sink for &Stream {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
-            }
-        }
+        Stream::poll_write(self, cx, bytes)
     }
 }

@@ -1,15 +1,13 @@
 //! Edge. Bytes from one socket to the other by a pipe: `splice(2)` hands over the kernel's own pages.
 
 use std::io::{self, ErrorKind};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::relay::copy::Bypass;
 use crate::relay::pipes::{PIPE_BYTES, Pipe, Pipes};
-use crate::socket;
+use crate::socket::{self, Stream};
 
 /// Where a worker's sessions get pipes.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +20,8 @@ pub struct Lane<'a> {
 
 /// One direction's way past us.
 pub(super) struct Splice<'a> {
-    pub(super) source: &'a TcpStream,
-    pub(super) sink: &'a TcpStream,
+    pub(super) source: &'a Stream,
+    pub(super) sink: &'a Stream,
     /// Absent: bytes are copied.
     pub(super) lane: Option<Lane<'a>>,
 }
@@ -43,7 +41,7 @@ impl Bypass for Splice<'_> {
     }
 
     fn fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> io::Result<usize> {
-        if self.source.poll_read_ready(cx).is_pending() {
+        if self.source.poll_readable(cx).is_pending() {
             return Ok(0);
         }
         // Not by `try_io`: that nothing could be moved doesn't mean that nothing is there. The kernel
@@ -64,14 +62,10 @@ impl Bypass for Splice<'_> {
         bytes: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.sink.poll_write_ready(cx))?;
-            let drained = self.sink.try_io(Interest::WRITABLE, || {
-                splice_some(pipe.read(), self.sink, bytes)
-            });
-            match drained {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => return Poll::Ready(other),
+            let drain = || splice_some(pipe.read(), self.sink, bytes);
+            match self.sink.poll_write_by(cx, drain) {
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
             }
         }
     }

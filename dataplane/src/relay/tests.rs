@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use socket2::SockRef;
 use tcpforward_protocol::snapshot::TcpOptions;
 
 use super::*;
+use crate::channel::Channel;
 use crate::relay::sockets::close;
 use crate::socket::Connection;
 use crate::socket::{self, Share};
@@ -50,7 +51,7 @@ struct Rig {
 }
 
 /// A client and the relay's socket to it.
-async fn accepted() -> (TcpStream, TcpStream) {
+async fn accepted() -> (TcpStream, Stream) {
     let listener = socket::listen(
         "127.0.0.1:0".parse().unwrap(),
         Share::First,
@@ -59,16 +60,15 @@ async fn accepted() -> (TcpStream, TcpStream) {
     .unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await;
     let accepted = socket::accept(&listener).unwrap().0;
-    (client.unwrap(), TcpStream::from_std(accepted).unwrap())
+    (client.unwrap(), Stream::watch(accepted, false).unwrap())
 }
 
 /// The relay's socket to a server, and that.
-async fn dialled() -> (TcpStream, TcpStream) {
+async fn dialled() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let upstream = socket::upstream(address, &TcpOptions::default())
-        .unwrap()
-        .connect(address);
+    let options = TcpOptions::default();
+    let upstream = socket::connect(address, &options);
     let (upstream, server) = tokio::join!(upstream, listener.accept());
     (upstream.unwrap(), server.unwrap().0)
 }
@@ -204,7 +204,7 @@ async fn a_reset_reaches_a_slow_reader_after_all_bytes() {
     {
         let rig = way(by).await;
         let (sender, mut receiver) = send_large(from, rig.client, rig.server, &rig.count).await;
-        drop(Connection::new(sender));
+        drop(Connection::new(sender.into()));
         let (bytes, end) = read_all(&mut receiver).await;
         assert_eq!(
             (bytes.len(), end),
@@ -219,7 +219,7 @@ async fn fin_then_reset(by: By, from: Side) {
     let rig = way(by).await;
     let (mut sender, mut receiver) = send_large(from, rig.client, rig.server, &rig.count).await;
     sender.shutdown().await.unwrap();
-    drop(Connection::new(sender));
+    drop(Connection::new(sender.into()));
     let reset = Ending::broken(from, ErrorKind::ConnectionReset);
     assert_eq!(ending(rig.relay).await, reset);
     let (bytes, end) = read_all(&mut receiver).await;
@@ -242,7 +242,7 @@ async fn a_clients_reset_is_told_to_the_server() {
     rig.client.write_all(b"half a").await.unwrap();
     let mut start = [0; 6];
     rig.server.read_exact(&mut start).await.unwrap();
-    drop(Connection::new(rig.client));
+    drop(Connection::new(rig.client.into()));
     assert_eq!(
         read_all(&mut rig.server).await,
         (Vec::new(), Some(ErrorKind::ConnectionReset))
@@ -255,7 +255,7 @@ async fn a_reset_after_a_clean_end_is_noticed_while_nothing_moves() {
     let mut rig = rig(NONE).await;
     rig.client.shutdown().await.unwrap();
     assert_eq!(read_all(&mut rig.server).await, (Vec::new(), None));
-    drop(Connection::new(rig.client));
+    drop(Connection::new(rig.client.into()));
     assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
     let told = async { while rig.server.write_all(b"late").await.is_ok() {} };
     timeout(PATIENCE, told).await.expect("a reset");
@@ -323,7 +323,7 @@ async fn a_reset_is_noticed_while_the_other_side_reads_nothing() {
     while let Ok(written) = timeout(Duration::from_millis(300), rig.client.write(&chunk)).await {
         written.unwrap();
     }
-    drop(Connection::new(rig.client));
+    drop(Connection::new(rig.client.into()));
     assert_eq!(ending(rig.relay).await, Ending::DownstreamRst);
 }
 
@@ -345,9 +345,10 @@ async fn a_socket_that_nobody_finished_is_reset() {
 async fn a_socket_that_was_finished_delivers_everything() {
     let (client, downstream) = accepted().await;
     let (upstream, server) = dialled().await;
-    for (mut ours, mut peer) in [(downstream, client), (upstream, server)] {
+    for (ours, mut peer) in [(downstream, client), (upstream, server)] {
+        let mut ours = Channel::from(Connection::new(ours));
         ours.write_all(&[9; LARGE]).await.unwrap();
-        Connection::new(ours).finish();
+        ours.into_connection().finish();
         let (bytes, end) = read_all(&mut peer).await;
         assert_eq!((bytes.len(), end), (LARGE, None));
     }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use socket2::{Protocol, SockRef};
 use tcpforward_protocol::snapshot::Timeouts;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::relay::ending::{Ending, Side};
 use crate::relay::pulse::{Pulse, Verdict, pause};
-use crate::socket::TcpInfo;
+use crate::socket::{Stream, TcpInfo};
 
 type Timer = Option<Pin<Box<Sleep>>>;
 
@@ -127,7 +126,7 @@ impl Alive {
         &mut self,
         cx: &mut Context<'_>,
         limit: Duration,
-        sockets: [&TcpStream; 2],
+        sockets: [&Stream; 2],
     ) -> Poll<Side> {
         while let Some(under_way) = &mut self.0 {
             if under_way.timer.as_mut().poll(cx).is_pending() {
@@ -159,7 +158,7 @@ impl Alive {
 
 /// What a socket says of its peer. One of MPTCP speaks of its first path alone, which may be dead while
 /// others are well: only keepalive finds its dead peers.
-fn info(socket: &TcpStream) -> TcpInfo {
+fn info(socket: &Stream) -> TcpInfo {
     match SockRef::from(socket).protocol() {
         Ok(Some(Protocol::MPTCP)) => TcpInfo::default(),
         _ => TcpInfo::of(socket).unwrap_or_default(),
@@ -211,7 +210,7 @@ mod tests {
             };
             socket.connect(&address.into()).unwrap();
             socket.set_nonblocking(true).unwrap();
-            let stream = TcpStream::from_std(socket.into()).unwrap();
+            let stream = Stream::watch(socket.into(), true).unwrap();
             let says = info(&stream) != TcpInfo::default();
             assert_eq!(says, protocol == Protocol::TCP);
         }

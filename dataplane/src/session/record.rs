@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::access_log::{self, Asked, Line, Sockets};
@@ -15,7 +14,7 @@ use crate::proxy_protocol::inbound::Origin;
 use crate::proxy_protocol::{Endpoints, UniqueId};
 use crate::relay::ending::Ending;
 use crate::served::Served;
-use crate::socket;
+use crate::socket::{self, Stream};
 
 /// Of one session, from accept on.
 pub(super) struct Record {
@@ -56,7 +55,7 @@ pub(super) struct Traffic {
 
 impl Record {
     /// The connection is its peer's own, until it says otherwise.
-    pub(super) fn new(stream: &TcpStream, peer: SocketAddr) -> Self {
+    pub(super) fn new(stream: &Stream, peer: SocketAddr) -> Self {
         Self {
             start: Instant::now(),
             endpoints: Endpoints {

@@ -8,7 +8,7 @@ use tcpforward_protocol::snapshot::{
     BackendState, Fate, Forward, ListenerLimits, ProxyMode, ProxyProtocolIn, ProxyVersion, TakesNew,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -35,7 +35,7 @@ async fn accepted(served: &Arc<Served>, listener: TcpListener) -> (Session, TcpS
     let (client, stream) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (stream, client_address) = stream.unwrap();
     let session = Session {
-        stream,
+        stream: stream.into(),
         client: client_address,
         served: Arc::clone(served),
         context: Placed::on(0, &Arc::new(Shared::new(1000, 1))),

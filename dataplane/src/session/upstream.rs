@@ -1,7 +1,5 @@
 //! Edge. The other side of a session, and what becomes of a client that gets none.
 
-use tokio::io::Interest;
-
 use super::Caller;
 use super::record::Record;
 use crate::channel::Channel;
@@ -77,7 +75,7 @@ pub(super) async fn reach(
     let dialled = tokio::select! {
         dialled = dial::dial(dialling) => dialled,
         // A half-close is no error and lets the dial go on; a reset ends it.
-        _ = downstream.ready(Interest::ERROR) => {
+        () = downstream.broken() => {
             return Err(Unserved::Reset(Ending::DownstreamRst));
         }
         ending = ticket.cut() => return Err(Unserved::Reset(ending)),

@@ -1,14 +1,13 @@
 //! Edge. One connected socket, and the ways to close it.
 
-use std::io::ErrorKind;
-use std::ops::{Deref, DerefMut};
+use std::future::poll_fn;
+use std::ops::Deref;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::socket::TcpInfo;
+use crate::socket::{Stream, TcpInfo};
 
 /// How long a peer that has had our FIN may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -20,7 +19,7 @@ const LINGER_BYTES: usize = 4 << 20;
 /// goes wrong, a cut stream never looks like a clean end.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     on_drop: OnDrop,
 }
 
@@ -33,7 +32,7 @@ enum OnDrop {
 impl Connection {
     /// Takes a connected socket.
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             stream,
             on_drop: OnDrop::Reset,
@@ -59,12 +58,10 @@ impl Connection {
     async fn discard(&self, limit: usize) {
         let mut scratch = vec![0; 16 << 10];
         let mut total = 0;
-        while total < limit && self.stream.readable().await.is_ok() {
-            match self.stream.try_read(&mut scratch) {
-                Ok(0) => return,
+        while total < limit {
+            match poll_fn(|cx| self.stream.poll_read(cx, &mut scratch)).await {
+                Ok(0) | Err(_) => return,
                 Ok(n) => total += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => return,
             }
         }
     }
@@ -88,16 +85,10 @@ impl Connection {
 }
 
 impl Deref for Connection {
-    type Target = TcpStream;
+    type Target = Stream;
 
-    fn deref(&self) -> &TcpStream {
+    fn deref(&self) -> &Stream {
         &self.stream
-    }
-}
-
-impl DerefMut for Connection {
-    fn deref_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
     }
 }
 

@@ -61,8 +61,7 @@ async fn accepted_and_dialled_sockets_have_every_option() {
         let address = SocketAddr::new(ip.parse().unwrap(), 0);
         let listener = listen(address, Share::First, &full()).unwrap();
         let address = listener.local_addr().unwrap();
-        let dialled = upstream(address, &full()).unwrap();
-        let dialled = dialled.connect(address).await.unwrap();
+        let dialled = connect(address, &full()).await.unwrap();
         let (accepted, _) = accept(&listener).unwrap();
         assert_has(&SockRef::from(&dialled), domain, &full());
         assert_has(&SockRef::from(&accepted), domain, &full());
@@ -75,8 +74,7 @@ async fn without_options_sockets_are_as_they_ever_were() {
     let plain = TcpOptions::default();
     let listener = listen(address, Share::First, &plain).unwrap();
     let address = listener.local_addr().unwrap();
-    let dialled = upstream(address, &plain).unwrap();
-    let dialled = dialled.connect(address).await.unwrap();
+    let dialled = connect(address, &plain).await.unwrap();
     let (accepted, _) = accept(&listener).unwrap();
     for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
@@ -171,8 +169,7 @@ async fn multipath_listeners_serve_both_kinds_of_clients() {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = listen(address, Share::First, &multipath).unwrap();
     let address = listener.local_addr().unwrap();
-    let dialled = upstream(address, &multipath).unwrap();
-    let dialled = dialled.connect(address).await.unwrap();
+    let dialled = connect(address, &multipath).await.unwrap();
     let (accepted, _) = accept(&listener).unwrap();
     for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
         let protocol = socket.protocol().unwrap();

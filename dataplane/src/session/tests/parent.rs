@@ -54,7 +54,7 @@ async fn ours(connect: HttpConnect) -> (impl Future<Output = ()>, Via) {
         let (stream, client) = listener.accept().await.unwrap();
         let context = Placed::on(0, &Arc::new(Shared::new(1000, 1)));
         run(Session {
-            stream,
+            stream: stream.into(),
             client,
             served,
             context,
@@ -259,7 +259,7 @@ async fn a_cut_stream_never_looks_like_a_clean_end_through_tls() {
     timeout(PATIENCE, running.join_next()).await.unwrap();
     assert_eq!(finished(&served, Ending::UpstreamRst), 1);
     let (served, client, mut server) = in_tls_session(&papers, &mut running).await;
-    drop(Connection::new(client));
+    drop(Connection::new(client.into()));
     let end = timeout(PATIENCE, server.read_u8()).await.unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
     timeout(PATIENCE, running.join_next()).await.unwrap();
