@@ -13,20 +13,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tcpforward_protocol::snapshot::Timeouts;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::channel::End;
 use crate::relay::copy::Direction;
 use crate::relay::ending::{Ending, Side};
 use crate::relay::ends::{Ends, Next};
 use crate::relay::pipes::Pipe;
-use crate::relay::sockets::{broke, pass_fin};
+use crate::relay::sockets::pass_fin;
 use crate::relay::splice::Splice;
 use crate::relay::tally::Tally;
 use crate::relay::timers::{Alive, Silence};
 use crate::socket::Stream;
 use crate::tls::Tls;
 
+mod broken;
 mod bulk;
 pub mod copy;
 mod ended;
@@ -181,45 +182,6 @@ impl<'a, M: Meter> Relay<'a, M> {
         self.silence.poll(cx, is_half_closed, moved)
     }
 
-    /// Notices that a side breaks while nothing is read from it.
-    fn poll_watch(&mut self, cx: &mut Context<'_>, side: Side) -> Option<Ended> {
-        let [down, up] = &mut self.watches;
-        let (socket, from, to, watch) = match side {
-            Side::Downstream => (self.downstream, &self.up, &mut self.down, down),
-            Side::Upstream => (self.upstream, &self.down, &mut self.up, up),
-        };
-        let is_read = from.as_ref().is_some_and(|from| from.held() == 0);
-        if is_read || self.ends.broken().is_some_and(|(broken, _)| broken == side) {
-            *watch = None;
-            return None;
-        }
-        let watching = watch.get_or_insert_with(|| Box::pin(broke(socket)));
-        let Poll::Ready(kind) = watching.as_mut().poll(cx) else {
-            return None;
-        };
-        *watch = None;
-        // Nobody is there any more to read this.
-        *to = None;
-        let is_delivered = from.is_none();
-        self.ends.broke(side, kind);
-        let (side, kind) = self.ends.broken().unwrap_or((side, kind));
-        is_delivered.then(|| self.broken(side, kind))
-    }
-
-    /// Ends a delivery that has not moved for too long. What a broken side had sent is finite.
-    fn poll_give_up(&mut self, cx: &mut Context<'_>, moved: bool) -> Option<Ended> {
-        let (side, kind) = self.ends.broken()?;
-        let limit = self.limits.reset;
-        let timer = self
-            .give_up
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if moved {
-            timer.as_mut().reset(Instant::now() + limit);
-        }
-        let over = timer.as_mut().poll(cx).is_ready();
-        over.then(|| self.broken(side, kind))
-    }
-
     fn poll_direction(&mut self, cx: &mut Context<'_>, from: Side) -> Option<Ended> {
         let direction = match from {
             Side::Downstream => &mut self.up,
@@ -273,21 +235,6 @@ impl<'a, M: Meter> Relay<'a, M> {
             (Side::Upstream, None) => pass_fin(self.upstream),
             // `poll` and `close` tell it, as soon as there is room.
             (Side::Upstream, Some(tls)) => tls.begin_fin(),
-        }
-    }
-
-    fn broken(&self, side: Side, kind: ErrorKind) -> Ended {
-        let until = match &self.give_up {
-            Some(timer) => timer.deadline(),
-            None => Instant::now() + self.limits.reset,
-        };
-        Ended {
-            ending: Ending::broken(side, kind),
-            broken: Some(Broken {
-                side,
-                fin_passed: self.ends.first_fin() == Some(side),
-                until,
-            }),
         }
     }
 }
