@@ -55,7 +55,10 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         .build()?;
     match command {
         Command::Run(args) => {
-            runtime.block_on(async { run::run(args, signal::termination()?).await })
+            let ended = runtime.block_on(async { run::run(args, signal::termination()?).await });
+            // After a second signal workers still have lines.
+            log::flush_all();
+            ended
         }
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => Ok(runtime.block_on(explain::run(args))),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tcpforward_process::log;
 use tcpforward_protocol::snapshot::ForwardName;
 
 use crate::proxy_protocol::UniqueId;
@@ -184,7 +185,7 @@ pub fn write(line: &Line<'_>) {
         upstream,
     } = line.sockets;
     tracing::info!(
-        target: "access",
+        target: log::ACCESS,
         forward = %line.forward,
         client = %line.client,
         via = line.via.map(tracing::field::display),

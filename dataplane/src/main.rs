@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use tcpforward_dataplane::app::{App, Error};
 use tcpforward_dataplane::config::Config;
 use tcpforward_dataplane::config::args::Args;
-use tcpforward_process::signal;
 use tcpforward_process::start::{failed, start, unusable};
+use tcpforward_process::{log, signal};
 
 fn main() -> ExitCode {
     let args = match start(|args: &Args| &args.log) {
@@ -28,9 +28,12 @@ fn run(config: Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let shutdown = signal::termination().map_err(Error::Runtime)?;
         let app = App::new(config, prometheus::default_registry())?;
         app.run(shutdown).await.map(|_summary| ())
-    })
+    });
+    // A worker that is stuck still has lines.
+    log::flush_all();
+    ended
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tcpforward_process::log;
 use tcpforward_protocol::snapshot::TcpOptions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -70,6 +71,7 @@ impl Workers {
         for worker in 0..count {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .on_thread_park(log::flush)
                 .build()?;
             let (send, receive) = mpsc::unbounded_channel();
             let context = Context {
@@ -80,7 +82,9 @@ impl Workers {
             std::thread::Builder::new()
                 .name(format!("worker-{worker}"))
                 .spawn(move || {
+                    log::hold();
                     runtime.block_on(run(receive, &context, &beats));
+                    log::flush();
                     beats.ended(worker);
                     drop(alive);
                 })?;
@@ -152,7 +156,11 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Listen>, context: &Context, b
                     tracing::error!(%error, "a listener died of a fault of ours");
                 }
             }
-            _ = beat.tick() => beats.beat(context.worker),
+            _ = beat.tick() => {
+                beats.beat(context.worker);
+                // One that always has something to do never parks.
+                log::flush();
+            }
         }
     }
 }

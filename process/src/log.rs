@@ -5,6 +5,12 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use lines::Lines;
+
+mod lines;
+
+pub use lines::{ACCESS, flush, flush_all, hold};
+
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -70,7 +76,7 @@ pub fn start(options: &Options) -> Result<(), Error> {
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(Lines);
     match options.log_format {
         Format::Json => lines
             .json()

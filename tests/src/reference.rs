@@ -172,7 +172,10 @@ pub fn access_log(fields: &[(&str, &str)]) -> String {
     let mut text = format!(
         "{GENERATED}\n\n# Access log\n\nOne line for each finished session, with the log target \
          `access`; `--log access=off` leaves it out. A field that is not known is left out: a session \
-         that reached no backend has no `upstream`.\n\n| field | what |\n|---|---|\n"
+         that reached no backend has no `upstream`. A worker that is busy writes its lines together, once it \
+         has served all that waited, and at the latest after 3 s: so lines of different threads may come out of \
+         order, and a process that is killed loses what its workers still hold.\n\n\
+         | field | what |\n|---|---|\n"
     );
     for (field, what) in fields {
         let _ = writeln!(text, "| `{field}` | {what} |");

@@ -421,3 +421,30 @@ fn what_does_not_end_is_cut_and_counted() -> Result<()> {
         Ok(())
     })
 }
+
+/// Lines of a worker go together, but only while it is busy: by its beat the second one would come after 3 s.
+#[test]
+fn a_worker_with_nothing_to_do_keeps_no_line() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        let server = Server::start("127.0.0.1:0", Behaviour::Echo).await?;
+        let listener = ports::free()?;
+        let target = target("a", server.address(), "");
+        let yaml = manifest("lines", listener.port(), &[target], "");
+        let forwarder = Forwarder::start(lab, &yaml, &[]).await?;
+        for session in 1..=3 {
+            let mut stream = client::dial(listener).await?;
+            stream.write_all(b"x").await?;
+            stream.read_exact(&mut [0]).await?;
+            drop(stream);
+            let what = format!("line {session}");
+            eventually(&what, Duration::from_millis(2500), async || {
+                let log = forwarder.process.log()?;
+                let lines = log.lines().filter(|line| line.contains(" ending="));
+                ensure!(lines.count() >= session, "{log}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    })
+}
