@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tcpforward_protocol::snapshot::Timeouts;
+use tcpforward_protocol::snapshot::{TcpKeepalive, Timeouts};
 use tokio::time::Sleep;
 
 use crate::channel::End;
@@ -83,12 +83,13 @@ pub struct Relay<'a, M> {
 type Watch<'a> = Pin<Box<dyn Future<Output = ErrorKind> + Send + 'a>>;
 
 impl<'a, M: Meter> Relay<'a, M> {
-    /// Nothing has moved yet.
+    /// Nothing has moved yet. Upstream's socket is kept alive if the session lasts.
     #[must_use]
     pub fn new(
         downstream: &'a Stream,
         upstream: &'a Stream,
         timeouts: Timeouts,
+        keepalive: TcpKeepalive,
         meter: M,
         prefix: Option<Box<Prefix>>,
     ) -> Self {
@@ -104,7 +105,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             down: Some(Direction::starting_with(&down)),
             ends: Ends::default(),
             silence: Silence::new(&timeouts),
-            alive: Alive::default(),
+            alive: Alive::new(keepalive),
             age: timers::age(timeouts.max_connection_age),
             watches: [None, None],
             give_up: None,
@@ -207,7 +208,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             *direction = None;
         }
         if bytes > 0 {
-            self.alive.wrote(from.other(), self.limits.dead);
+            self.alive.wrote(from.other());
             self.tally.add(from, bytes);
         }
         let Poll::Ready(ended) = polled else {
@@ -220,7 +221,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             Next::PassFin => {
                 self.pass_fin(from.other());
                 // A FIN is acknowledged as well.
-                self.alive.wrote(from.other(), self.limits.dead);
+                self.alive.wrote(from.other());
                 self.silence.restart();
                 None
             }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockRef};
-use tcpforward_protocol::snapshot::TcpOptions;
+use tcpforward_protocol::snapshot::{TcpKeepalive, TcpOptions};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -25,6 +25,7 @@ pub use stream::Stream;
 pub use trial::try_options;
 
 use options::Side;
+use setting::Setting;
 
 /// Connections that wait to be accepted, per listening socket. The kernel takes the smaller of
 /// this and `net.core.somaxconn`, which is 4096 where nobody changed it.
@@ -117,6 +118,14 @@ pub async fn connect(address: SocketAddr, tcp: &TcpOptions) -> io::Result<Stream
     let stream = Stream::watch(socket.into(), tcp.multipath)?;
     stream.connected().await?;
     Ok(stream)
+}
+
+/// Has the kernel look after the peer of a connection to a backend that is silent. A socket of [`connect`] is not
+/// looked after yet.
+pub fn keep_alive(stream: &Stream, keepalive: TcpKeepalive) {
+    let socket = SockRef::from(stream);
+    // One that refuses is over already. Keepalive is the same for every family.
+    let _ = Setting::Keepalive(keepalive).set(&socket, Domain::IPV4);
 }
 
 /// Has the current runtime watch a descriptor.

@@ -9,7 +9,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tcpforward_dataplane::relay::ending::{Ending, Side};
 use tcpforward_dataplane::relay::{Limits, Meter, Relay};
 use tcpforward_dataplane::socket::Stream;
-use tcpforward_protocol::snapshot::Timeouts;
+use tcpforward_protocol::snapshot::{self, Timeouts};
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::torture::nft;
 use tokio::io::AsyncWriteExt;
@@ -70,7 +70,15 @@ const LIMITS: Limits = Limits {
 };
 
 fn relay<'a>(downstream: &'a Stream, upstream: &'a Stream) -> Relay<'a, Uncounted> {
-    Relay::new(downstream, upstream, NONE, Uncounted, None).within(&LIMITS)
+    Relay::new(
+        downstream,
+        upstream,
+        NONE,
+        snapshot::TcpKeepalive::default(),
+        Uncounted,
+        None,
+    )
+    .within(&LIMITS)
 }
 
 /// From now on nothing from or to that address arrives.

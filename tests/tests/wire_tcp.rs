@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tcpforward_tests::client;
 use tcpforward_tests::echo::{Behaviour, Server};
+use tcpforward_tests::eventually::eventually;
 use tcpforward_tests::forwarder::{Forwarder, manifest, target};
 use tcpforward_tests::lab::{self, Network};
 use tcpforward_tests::ports;
@@ -43,6 +44,9 @@ fn an_option_that_the_kernel_refuses_is_told_and_what_was_there_goes_on() -> Res
     })
 }
 
+/// Options of sockets to backends.
+const FAR: &str = "{maxSegmentSize: 1300, tcpKeepalive: {idleTime: 7s, interval: 3s, probes: 2}}";
+
 /// What both ends of a connection say, as `ss` prints it.
 #[test]
 fn options_are_on_both_sides_of_a_session() -> Result<()> {
@@ -57,13 +61,12 @@ fn options_are_on_both_sides_of_a_session() -> Result<()> {
                 &format!("listener: {{port: {}", listener.port()),
                 &format!("{near}tcp: {{congestionControl: reno, maxSegmentSize: 1200}}"),
             )
-            .replace("  relay:\n", "  relay:\n    tcp: {maxSegmentSize: 1300}\n");
+            .replace("  relay:\n", &format!("  relay:\n    tcp: {FAR}\n"));
         let _forwarder = Forwarder::start(lab, &yaml, &[]).await?;
         let mut session = client::dial(listener).await?;
         client::echo(&mut session).await?;
         let seen = async |filter: &str| {
-            let ss =
-                Program::new("ss").args(["--tcp", "--info", "--numeric", "--no-header", filter]);
+            let ss = Program::new("ss").args(["-tionH", filter]);
             lab.output(&ss).await
         };
         let near = seen(&format!("sport = :{}", listener.port())).await?;
@@ -73,6 +76,17 @@ fn options_are_on_both_sides_of_a_session() -> Result<()> {
         );
         let far = seen(&format!("dport = :{}", server.address().port())).await?;
         ensure!(far.contains("advmss:1288"), "{far}");
+        // That one waits for a session that lasts.
+        eventually("keepalive", SOON, async || {
+            let far = seen(&format!("dport = :{}", server.address().port())).await?;
+            let rest = far.split_once("timer:(keepalive,").context(far.clone())?.1;
+            let time = rest.split(',').next().unwrap_or_default();
+            let (number, unit) = time.split_at(time.find(char::is_alphabetic).unwrap_or(0));
+            let is_ours = unit != "min" && number.trim_end_matches('.').parse::<f64>()? <= 7.0;
+            ensure!(is_ours, "{far}");
+            Ok(())
+        })
+        .await?;
         Ok(())
     })
 }

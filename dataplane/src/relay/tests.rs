@@ -90,7 +90,14 @@ async fn rig_by(by: By, timeouts: Timeouts, limits: Limits, prefix: Prefix) -> R
             pipes: &pipes,
             worker: 0,
         };
-        let relay = Relay::new(&downstream, &upstream, timeouts, meter, prefix);
+        let relay = Relay::new(
+            &downstream,
+            &upstream,
+            timeouts,
+            TcpKeepalive::default(),
+            meter,
+            prefix,
+        );
         let mut relay = relay.within(&limits).by_pipes(lane);
         let ended = relay.run().await;
         drop(relay);

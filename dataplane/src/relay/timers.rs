@@ -1,17 +1,17 @@
-//! Edge. What ends a session by time: silence, dead peers, age. Nothing is allocated for what is
-//! not asked for or not under way.
+//! Edge. What ends a session by time: silence, dead peers, age. Once a session lasts, nothing is kept for what
+//! is not asked for or not under way.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Protocol, SockRef};
-use tcpforward_protocol::snapshot::Timeouts;
+use tcpforward_protocol::snapshot::{TcpKeepalive, Timeouts};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::relay::ending::{Ending, Side};
 use crate::relay::pulse::{Pulse, Verdict, pause};
-use crate::socket::{Stream, TcpInfo};
+use crate::socket::{self, Stream, TcpInfo};
 
 type Timer = Option<Pin<Box<Sleep>>>;
 
@@ -94,26 +94,33 @@ impl Silence {
     }
 }
 
-/// Peers that something is on its way to; nothing, where nothing is. Keepalive finds the others.
-#[derive(Debug, Default)]
+/// Peers that something is on its way to; nothing, where nothing is and the session lasts. Keepalive finds the
+/// others.
+#[derive(Debug)]
 pub(super) struct Alive(Option<Box<UnderWay>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct UnderWay {
     peers: [Option<Pulse>; 2],
-    timer: Pin<Box<Sleep>>,
+    /// What upstream's socket gets at the first look: a short session does without.
+    keepalive: Option<TcpKeepalive>,
+    /// To the next look; absent: it isn't set.
+    timer: Timer,
 }
 
 impl Alive {
-    /// Something was written to that side, which may be silent for `limit`.
-    pub(super) fn wrote(&mut self, to: Side, limit: Duration) {
-        let under_way = self.0.get_or_insert_with(|| {
-            Box::new(UnderWay {
-                peers: [None, None],
-                timer: Box::pin(sleep(pause(limit))),
-            })
-        });
-        let [down, up] = &mut under_way.peers;
+    /// Of a session whose upstream is to be kept alive, if it lasts.
+    pub(super) fn new(keepalive: TcpKeepalive) -> Self {
+        let under_way = UnderWay {
+            keepalive: Some(keepalive),
+            ..UnderWay::default()
+        };
+        Self(Some(Box::new(under_way)))
+    }
+
+    /// Something was written to that side.
+    pub(super) fn wrote(&mut self, to: Side) {
+        let [down, up] = &mut self.0.get_or_insert_default().peers;
         let peer = match to {
             Side::Downstream => down,
             Side::Upstream => up,
@@ -121,7 +128,8 @@ impl Alive {
         peer.get_or_insert_default();
     }
 
-    /// The side that is dead; `sockets` are those to downstream and to upstream.
+    /// The side that is dead, which may be silent for `limit`; `sockets` are those to downstream and to
+    /// upstream.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,8 +137,15 @@ impl Alive {
         sockets: [&Stream; 2],
     ) -> Poll<Side> {
         while let Some(under_way) = &mut self.0 {
-            if under_way.timer.as_mut().poll(cx).is_pending() {
+            let timer = under_way
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep(pause(limit))));
+            if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
+            }
+            if let Some(keepalive) = under_way.keepalive.take() {
+                let [_, upstream] = sockets;
+                socket::keep_alive(upstream, keepalive);
             }
             let now = Instant::now();
             let sides = [Side::Downstream, Side::Upstream].into_iter().zip(sockets);
@@ -148,7 +163,7 @@ impl Alive {
                 }
             }
             match next {
-                Some(next) => under_way.timer.as_mut().reset(next),
+                Some(next) => timer.as_mut().reset(next),
                 None => self.0 = None,
             }
         }

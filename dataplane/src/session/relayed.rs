@@ -85,7 +85,9 @@ impl Relayed {
         };
         let (upstream, tls) = reached.upstream.parts();
         let (timeouts, prefix) = (reached.timeouts, reached.prefix.take());
-        let relay = Relay::new(downstream, upstream, timeouts, &meter, prefix);
+        // Not from the dial on: most of a session's time it would be kept for nothing.
+        let keepalive = life.served().active().forward.spec.relay.tcp.keepalive;
+        let relay = Relay::new(downstream, upstream, timeouts, keepalive, &meter, prefix);
         let mut relay = relay.in_tls(tls).by_pipes(lane);
         let mut cut = life.ticket.cut();
         let ended = tokio::select! {

@@ -21,7 +21,8 @@ pub(super) enum Side {
     Relay,
 }
 
-/// A fresh socket of the family, nonblocking, with these options.
+/// A fresh socket of the family, nonblocking, with these options. One to a backend has no keepalive yet: a
+/// short session does without those calls.
 ///
 /// # Errors
 /// The host lacks the family, the process lacks something, or the kernel refuses an option.
@@ -44,7 +45,9 @@ pub(super) fn open(domain: Domain, side: Side, options: &TcpOptions) -> io::Resu
     if !options.multipath {
         socket.set_out_of_band_inline(true)?;
     }
-    set(&socket, domain, side, options)?;
+    let waits = |setting: &Setting<'_>| side == Side::Relay && setting.may_wait();
+    let at_once = settings(options).filter(|setting| !waits(setting));
+    set_each(at_once, &socket, domain, side)?;
     Ok(socket)
 }
 
@@ -58,7 +61,16 @@ pub(super) fn set(
     side: Side,
     options: &TcpOptions,
 ) -> io::Result<()> {
-    for setting in settings(options) {
+    set_each(settings(options), socket, domain, side)
+}
+
+fn set_each<'a>(
+    settings: impl Iterator<Item = Setting<'a>>,
+    socket: &Socket,
+    domain: Domain,
+    side: Side,
+) -> io::Result<()> {
+    for setting in settings {
         let set = setting.set(socket, domain);
         set.map_err(|error| by_kernel(side, &setting, error))?;
     }

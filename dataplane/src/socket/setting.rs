@@ -71,6 +71,11 @@ impl Setting<'_> {
         }
     }
 
+    /// Whether a session can begin without it.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(self, Self::Keepalive(_))
+    }
+
     pub(super) fn set(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
         match *self {
             Self::CongestionControl(name) => socket.set_tcp_congestion(name.as_bytes()),

@@ -62,6 +62,8 @@ async fn accepted_and_dialled_sockets_have_every_option() {
         let listener = listen(address, Share::First, &full()).unwrap();
         let address = listener.local_addr().unwrap();
         let dialled = connect(address, &full()).await.unwrap();
+        assert!(!SockRef::from(&dialled).keepalive().unwrap());
+        keep_alive(&dialled, full().keepalive);
         let (accepted, _) = accept(&listener).unwrap();
         assert_has(&SockRef::from(&dialled), domain, &full());
         assert_has(&SockRef::from(&accepted), domain, &full());
@@ -75,6 +77,7 @@ async fn without_options_sockets_are_as_they_ever_were() {
     let listener = listen(address, Share::First, &plain).unwrap();
     let address = listener.local_addr().unwrap();
     let dialled = connect(address, &plain).await.unwrap();
+    keep_alive(&dialled, plain.keepalive);
     let (accepted, _) = accept(&listener).unwrap();
     for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());

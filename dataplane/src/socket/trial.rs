@@ -58,6 +58,7 @@ fn lacks_family(error: &io::Error) -> bool {
 
 fn try_one(domain: Domain, side: Side, options: &TcpOptions) -> io::Result<Vec<String>> {
     let socket = options::open(domain, side, options)?;
+    options::set(&socket, domain, side, options)?;
     options::read_back(&socket, domain, side, options)?;
     clamped(&socket, side, options)
 }

@@ -1,5 +1,7 @@
 //! What ends a session by time, and what does not.
 
+use tokio::time::Instant;
+
 use super::*;
 
 #[tokio::test]
@@ -82,24 +84,17 @@ async fn a_peer_that_reads_nothing_is_not_taken_for_dead() {
 }
 
 #[tokio::test]
-async fn both_sides_find_a_silent_dead_peer_within_90_seconds() {
-    let (_client, downstream) = accepted().await;
-    let (upstream, _server) = dialled().await;
-    for ours in [downstream, upstream] {
-        let socket = SockRef::from(&ours);
-        assert!(socket.keepalive().unwrap());
-        let idle = socket.tcp_keepalive_time().unwrap();
-        let probes = socket.tcp_keepalive_interval().unwrap();
-        let total = idle + probes * socket.tcp_keepalive_retries().unwrap();
-        assert_eq!(total, Duration::from_secs(90));
-    }
-}
-
-#[tokio::test]
 async fn wedged_peers_cost_nothing() {
     let (client, downstream) = accepted().await;
     let (upstream, mut server) = dialled().await;
-    let mut relay = Relay::new(&downstream, &upstream, NONE, Count::default(), None);
+    let mut relay = Relay::new(
+        &downstream,
+        &upstream,
+        NONE,
+        TcpKeepalive::default(),
+        Count::default(),
+        None,
+    );
     let mut running = Box::pin(relay.run());
     let mut polls = 0_u32;
     let mut counted = std::future::poll_fn(|cx| {
@@ -133,4 +128,46 @@ async fn wedged_peers_cost_nothing() {
     settled = timeout(Duration::from_secs(1), &mut counted).await;
     assert!(settled.is_err(), "{settled:?}");
     assert!(polls - before < 10, "{} polls in a second", polls - before);
+}
+
+#[tokio::test]
+async fn once_a_session_lasts_both_sides_find_a_silent_dead_peer_within_90_seconds() {
+    let (_client, downstream) = accepted().await;
+    let (upstream, _server) = dialled().await;
+    let limits = Limits {
+        dead: Duration::from_millis(240),
+        ..Limits::DEFAULT
+    };
+    let start = Instant::now();
+    let relay = Relay::new(
+        &downstream,
+        &upstream,
+        NONE,
+        TcpKeepalive::default(),
+        Count::default(),
+        None,
+    );
+    let mut relay = relay.within(&limits);
+    let kept = async {
+        while !SockRef::from(&upstream).keepalive().unwrap() {
+            tokio::task::yield_now().await;
+        }
+        start.elapsed()
+    };
+    let after = tokio::select! {
+        ended = relay.run() => panic!("{ended:?}"),
+        after = timeout(PATIENCE, kept) => after.unwrap(),
+    };
+    assert!(
+        after >= Duration::from_millis(20),
+        "a short one does without"
+    );
+    for ours in [&downstream, &upstream] {
+        let socket = SockRef::from(ours);
+        assert!(socket.keepalive().unwrap());
+        let idle = socket.tcp_keepalive_time().unwrap();
+        let probes = socket.tcp_keepalive_interval().unwrap();
+        let total = idle + probes * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(total, Duration::from_secs(90));
+    }
 }
