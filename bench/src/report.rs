@@ -42,8 +42,13 @@ fn conditions(results: &Results) -> String {
             machine.user
         ),
         format!(
-            "- {} rounds, {} s a load, {} idle connections, ours watched for {} s",
-            scale.rounds, scale.seconds, scale.idle, scale.watch_seconds
+            "- {} rounds, {} s a load, {} idle connections ({}: {}), ours watched for {} s",
+            scale.rounds,
+            scale.seconds,
+            scale.idle,
+            Peer::Go.name(),
+            Peer::Go.most_idle().min(scale.idle),
+            scale.watch_seconds
         ),
     ];
     lines.join("\n")

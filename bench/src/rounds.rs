@@ -237,7 +237,7 @@ impl Turn<'_> {
         drop(load::idle(&path, WARM_UP).await?);
         pass(SETTLE).await;
         let before = self.subject.memory()?;
-        let held = load::idle(&path, self.scale.idle).await?;
+        let held = load::idle(&path, self.scale.idle.min(self.peer.most_idle())).await?;
         pass(SETTLE).await;
         let more = self.subject.memory()? - before;
         self.note(Figure::IdleMemory, more / float(u64::try_from(held.len())?));
