@@ -4,6 +4,11 @@ use tokio::time::Instant;
 
 use super::*;
 
+fn plain<'a>(downstream: &'a Stream, upstream: &'a Stream) -> Relay<'a, Count> {
+    let (keepalive, count) = (TcpKeepalive::default(), Count::default());
+    Relay::new(downstream, upstream, NONE, keepalive, count, None)
+}
+
 #[tokio::test]
 async fn silence_is_counted_from_the_last_byte() {
     let limit = Duration::from_millis(300);
@@ -87,14 +92,7 @@ async fn a_peer_that_reads_nothing_is_not_taken_for_dead() {
 async fn wedged_peers_cost_nothing() {
     let (client, downstream) = accepted().await;
     let (upstream, mut server) = dialled().await;
-    let mut relay = Relay::new(
-        &downstream,
-        &upstream,
-        NONE,
-        TcpKeepalive::default(),
-        Count::default(),
-        None,
-    );
+    let mut relay = plain(&downstream, &upstream);
     let mut running = Box::pin(relay.run());
     let mut polls = 0_u32;
     let mut counted = std::future::poll_fn(|cx| {
@@ -139,14 +137,7 @@ async fn once_a_session_lasts_both_sides_find_a_silent_dead_peer_within_90_secon
         ..Limits::DEFAULT
     };
     let start = Instant::now();
-    let relay = Relay::new(
-        &downstream,
-        &upstream,
-        NONE,
-        TcpKeepalive::default(),
-        Count::default(),
-        None,
-    );
+    let relay = plain(&downstream, &upstream);
     let mut relay = relay.within(&limits);
     let kept = async {
         while !SockRef::from(&upstream).keepalive().unwrap() {
