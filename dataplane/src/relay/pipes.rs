@@ -1,4 +1,4 @@
-//! Edge. Pipes for bulk: few, of one size, each either in use or empty and waiting for the next use.
+//! Edge. Pipes for bulk: few, each either in use or empty and waiting for the next use.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,18 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// What a pipe should hold. Larger ones move bytes no cheaper, and there are fewer of them.
-pub(super) const PIPE_BYTES: usize = 256 << 10;
+/// What a pipe should hold: the most that the kernel gives (`fs.pipe-max-size`).
+pub(super) const LARGE: usize = 1 << 20;
+
+/// How many such there are at most, so that they leave half of what the kernel gives a user
+/// (`fs.pipe-user-pages-soft`, 64 MiB where nobody changed it) to others.
+const MOST_LARGE: usize = 32;
+
+/// What the others should hold.
+const MEDIUM: usize = 256 << 10;
 
 /// A pipe that comes smaller is none. The kernel gives a user's pipes two pages each once all of them
-/// together have reached `fs.pipe-user-pages-soft`, which is 64 MiB where nobody changed it.
+/// together have reached that.
 const SMALLEST: usize = 64 << 10;
 
 /// Descriptors of one.
@@ -30,6 +37,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    /// Absent: it isn't one of the large ones.
+    large: Option<OwnedSemaphorePermit>,
     /// Last: given back once both are closed.
     _room: OwnedSemaphorePermit,
 }
@@ -38,6 +47,8 @@ pub(super) struct Pipe {
 #[derive(Debug)]
 pub struct Pipes {
     descriptors: Arc<Semaphore>,
+    /// How many may be large still.
+    large: Arc<Semaphore>,
     /// With fewer free descriptors no pipe is made: peers that read nothing hold theirs for as long as
     /// they like, and sessions go first.
     floor: usize,
@@ -65,6 +76,7 @@ impl Pipes {
         Self {
             floor: descriptors.available_permits() / 4,
             descriptors,
+            large: Arc::new(Semaphore::new(MOST_LARGE)),
             empty: (0..workers).map(|_| Mutex::default()).collect(),
             start: Instant::now(),
             not_before: AtomicU64::new(0),
@@ -84,7 +96,9 @@ impl Pipes {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             // Where none is left, somebody may wait for these.
             if kept.len() < KEPT_PER_WORKER && self.descriptors.available_permits() > 0 {
-                kept.push(pipe);
+                // The last one is taken first.
+                let place = if pipe.large.is_some() { kept.len() } else { 0 };
+                kept.insert(place, pipe);
             }
         }
     }
@@ -103,27 +117,32 @@ impl Pipes {
         if is_scarce || now < self.not_before.load(Ordering::Relaxed) {
             return None;
         }
-        let made = open(&self.descriptors);
+        let made = self.open();
         if made.is_none() {
             let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
             self.not_before.store(now + pause, Ordering::Relaxed);
         }
         made
     }
-}
 
-fn open(descriptors: &Arc<Semaphore>) -> Option<Pipe> {
-    let room = Arc::clone(descriptors);
-    let room = room.try_acquire_many_owned(PER_PIPE).ok()?;
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-    // Where that is too much, the size that it has may do.
-    let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
-    let size = fcntl_getpipe_size(&write).ok()?;
-    (size >= SMALLEST).then_some(Pipe {
-        read,
-        write,
-        _room: room,
-    })
+    fn open(&self) -> Option<Pipe> {
+        let room = Arc::clone(&self.descriptors);
+        let room = room.try_acquire_many_owned(PER_PIPE).ok()?;
+        let large = Arc::clone(&self.large).try_acquire_owned().ok();
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        let large = large.filter(|_| fcntl_setpipe_size(&write, LARGE).is_ok());
+        if large.is_none() {
+            // Where that is too much, the size that it has may do.
+            let _ = fcntl_setpipe_size(&write, MEDIUM);
+        }
+        let size = fcntl_getpipe_size(&write).ok()?;
+        (size >= SMALLEST).then_some(Pipe {
+            read,
+            write,
+            large,
+            _room: room,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +174,25 @@ mod tests {
         assert_eq!(in_use, 2 * KEPT_PER_WORKER);
         pipes.close_empty();
         assert_eq!(pipes.descriptors.available_permits(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_large_one_is_used_first_and_they_are_few() {
+        let pipes = pipes(1000);
+        let mut taken: Vec<_> = (0..=MOST_LARGE).map_while(|_| pipes.take(0)).collect();
+        let size = |pipe: &Pipe| fcntl_getpipe_size(pipe.read()).unwrap();
+        let medium = taken.pop().unwrap();
+        assert_eq!(size(&medium), MEDIUM);
+        assert!(taken.iter().all(|pipe| size(pipe) == LARGE));
+        pipes.give(0, taken.pop().unwrap());
+        pipes.give(0, medium);
+        assert_eq!(size(&pipes.take(0).unwrap()), LARGE);
+        assert_eq!(size(&pipes.take(0).unwrap()), MEDIUM);
+        assert_eq!(
+            size(&pipes.take(0).unwrap()),
+            LARGE,
+            "room for one was left behind"
+        );
     }
 
     #[tokio::test]

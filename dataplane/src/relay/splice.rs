@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use rustix::pipe::{SpliceFlags, splice};
 
 use crate::relay::copy::Bypass;
-use crate::relay::pipes::{PIPE_BYTES, Pipe, Pipes};
+use crate::relay::pipes::{LARGE, Pipe, Pipes};
 use crate::socket::{self, Stream};
 
 /// Where a worker's sessions get pipes.
@@ -46,7 +46,7 @@ impl Bypass for Splice<'_> {
         }
         // Not by `try_io`: that nothing could be moved doesn't mean that nothing is there. The kernel
         // stops before urgent bytes, and even says that it is the end (`tcp_splice_read`).
-        match splice_some(self.source, pipe.write(), PIPE_BYTES) {
+        match splice_some(self.source, pipe.write(), LARGE) {
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 Err(ErrorKind::Unsupported.into())
             }
