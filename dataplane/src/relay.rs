@@ -24,6 +24,7 @@ use crate::relay::sockets::pass_fin;
 use crate::relay::splice::Splice;
 use crate::relay::tally::Tally;
 use crate::relay::timers::{Alive, Silence};
+use crate::relay::turns::{Turns, UsedUp};
 use crate::socket::Stream;
 use crate::tls::Tls;
 
@@ -42,6 +43,7 @@ pub mod sockets;
 mod splice;
 mod tally;
 mod timers;
+mod turns;
 
 pub use ended::{Broken, Ended};
 pub use limits::Limits;
@@ -55,6 +57,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+    static TURNS: RefCell<Turns> = RefCell::default();
 }
 
 /// A session's two sockets and what is on its way between them.
@@ -77,6 +80,7 @@ pub struct Relay<'a, M> {
     /// When the delivery of what a broken side had sent is given up.
     give_up: Option<Pin<Box<Sleep>>>,
     limits: &'a Limits,
+    turn: UsedUp,
     tally: Tally<M>,
 }
 
@@ -110,6 +114,7 @@ impl<'a, M: Meter> Relay<'a, M> {
             watches: [None, None],
             give_up: None,
             limits: &Limits::DEFAULT,
+            turn: UsedUp::default(),
             tally,
         }
     }
@@ -149,10 +154,18 @@ impl<'a, M: Meter> Relay<'a, M> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let before = self.tally.total();
+        let turn = TURNS.with_borrow_mut(|turns| turns.begin(self.turn));
+        let mut has_more = false;
         for from in [Side::Downstream, Side::Upstream] {
-            if let Some(ended) = self.poll_direction(cx, from) {
+            let mut turn = turn;
+            if let Some(ended) = self.poll_direction(cx, from, &mut turn) {
                 return Poll::Ready(ended);
             }
+            has_more |= turn == 0;
+        }
+        if has_more {
+            self.turn = TURNS.with_borrow_mut(Turns::use_up);
+            poll_after_events(cx);
         }
         if let Some(tls) = &mut self.tls {
             let _ = tls.poll_fin(self.upstream, cx);
@@ -183,7 +196,12 @@ impl<'a, M: Meter> Relay<'a, M> {
         self.silence.poll(cx, is_half_closed, moved)
     }
 
-    fn poll_direction(&mut self, cx: &mut Context<'_>, from: Side) -> Option<Ended> {
+    fn poll_direction(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: Side,
+        turn: &mut usize,
+    ) -> Option<Ended> {
         let direction = match from {
             Side::Downstream => &mut self.up,
             Side::Upstream => &mut self.down,
@@ -200,8 +218,8 @@ impl<'a, M: Meter> Relay<'a, M> {
         let mut upstream = End::new(self.upstream, self.tls.as_deref_mut());
         let (down, up, by) = (&mut downstream, &mut upstream, &mut bypass);
         let polled = SCRATCH.with_borrow_mut(|scratch| match from {
-            Side::Downstream => moving.poll(cx, down, up, by, scratch),
-            Side::Upstream => moving.poll(cx, up, down, by, scratch),
+            Side::Downstream => moving.poll(cx, down, up, by, scratch, turn),
+            Side::Upstream => moving.poll(cx, up, down, by, scratch, turn),
         });
         let bytes = moving.take_bytes();
         if polled.is_ready() {
@@ -238,6 +256,12 @@ impl<'a, M: Meter> Relay<'a, M> {
             (Side::Upstream, Some(tls)) => tls.begin_fin(),
         }
     }
+}
+
+/// Has the task polled again once the runtime has looked at sockets and timers. (One that wakes itself comes
+/// before that, up to 61 times.)
+fn poll_after_events(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 #[cfg(test)]

@@ -84,11 +84,11 @@ pub struct Direction<P> {
     bytes: u64,
 }
 
-/// Reads in a row before the other sessions of the thread get their turn.
-const READS_PER_POLL: u32 = 8;
+/// What a byte that is copied costs of a turn, where one that goes by a pipe costs 1.
+const COPIED: usize = 8;
 
-/// And bytes, by pipes.
-const BYTES_PER_POLL: usize = 1 << 20;
+/// What a step costs of a turn however few bytes it brings.
+const STEP: usize = 64 << 10;
 
 impl<P> Default for Direction<P> {
     fn default() -> Self {
@@ -125,6 +125,9 @@ impl<P> Direction<P> {
     }
 
     /// Moves what can be moved; `Ready` once, when the direction has ended.
+    ///
+    /// `turn` is how much may be moved, and what is left of it. Nothing left: there may be more, and nothing
+    /// will wake the task.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -132,9 +135,10 @@ impl<P> Direction<P> {
         sink: &mut impl Sink,
         bypass: &mut impl Bypass<Pipe = P>,
         scratch: &mut [u8],
+        turn: &mut usize,
     ) -> Poll<Ended> {
         let mut moved = 0;
-        for _ in 0..READS_PER_POLL {
+        loop {
             if let Err(error) = ready!(self.poll_flush(cx, sink, bypass)) {
                 return Poll::Ready(Ended::Sink(error));
             }
@@ -144,13 +148,14 @@ impl<P> Direction<P> {
                     Err(error) => Ended::Source(error),
                 });
             }
-            if moved >= BYTES_PER_POLL {
-                break;
+            if *turn == 0 {
+                return Poll::Pending;
             }
             if self.bulk.is_under_way() {
                 let filled = self.fill(cx, bypass);
                 if filled > 0 {
                     moved += filled;
+                    *turn = turn.saturating_sub(filled.max(STEP));
                     continue;
                 }
             }
@@ -162,6 +167,7 @@ impl<P> Direction<P> {
                 Poll::Ready(Ok(0)) => self.source.read_to_end(),
                 Poll::Ready(Ok(n)) => {
                     moved += n;
+                    *turn = turn.saturating_sub((n * COPIED).max(STEP));
                     self.bulk.moved(n);
                     let read = scratch.get(..n).unwrap_or(scratch);
                     if let Err(error) = self.write(cx, sink, read) {
@@ -172,8 +178,6 @@ impl<P> Direction<P> {
                 Poll::Ready(Err(error)) => self.source = State::Ended(Err(error)),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Fills a pipe, if there is one and the source lets it: with so many bytes.

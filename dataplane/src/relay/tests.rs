@@ -120,6 +120,11 @@ fn pipes_for(by: By) -> Pipes {
     Pipes::new(Arc::new(Semaphore::new(descriptors)), 1)
 }
 
+fn plain<'a>(downstream: &'a Stream, upstream: &'a Stream) -> Relay<'a, Count> {
+    let (keepalive, count) = (TcpKeepalive::default(), Count::default());
+    Relay::new(downstream, upstream, NONE, keepalive, count, None)
+}
+
 async fn rig_of(timeouts: Timeouts, limits: Limits, prefix: Prefix) -> Rig {
     rig_by(By::Pipes, timeouts, limits, prefix).await
 }

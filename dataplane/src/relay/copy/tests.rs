@@ -82,6 +82,7 @@ struct Sides {
     /// Pipes that may be taken; a pipe that isn't given back is missed.
     pipes: usize,
     filled: usize,
+    turn: usize,
 }
 
 impl Sides {
@@ -92,6 +93,7 @@ impl Sides {
             pipe: 0,
             pipes: 0,
             filled: 0,
+            turn: 1 << 20,
         }
     }
 
@@ -105,7 +107,14 @@ impl Sides {
             left: &mut self.pipes,
             filled: &mut self.filled,
         };
-        direction.poll(&mut cx, &mut &*source, &mut &*sink, &mut pipes, scratch)
+        direction.poll(
+            &mut cx,
+            &mut &*source,
+            &mut &*sink,
+            &mut pipes,
+            scratch,
+            &mut self.turn.clone(),
+        )
     }
 }
 
@@ -298,10 +307,13 @@ fn a_busy_source_lets_others_have_their_turn() {
         end: End::Clean,
         room: all,
     };
-    let mut sides = Sides::new(source, sink);
+    let mut sides = Sides {
+        turn: 10 * STEP,
+        ..Sides::new(source, sink)
+    };
     let polled = sides.poll(&mut Direction::default(), &mut [0; 1]);
     assert!(polled.is_pending());
-    assert_eq!(sides.sink.borrow().data.len(), READS_PER_POLL as usize);
+    assert_eq!(sides.sink.borrow().data.len(), 10);
 }
 
 #[test]

@@ -1,7 +1,20 @@
 //! Long transfers, by copying and by pipes.
 
+use std::pin::pin;
+use std::sync::atomic::AtomicU32;
+use std::task::{Wake, Waker};
+
 use super::*;
 use crate::shared::Shared;
+
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Plain splicing loses what lies behind them.
 #[tokio::test]
@@ -64,4 +77,28 @@ async fn descriptors_of_empty_pipes_are_for_whoever_needs_them() {
     assert!(shared.try_descriptors(all).is_none(), "it is in use");
     shared.pipes.give(0, pipe);
     assert!(shared.try_descriptors(all).is_some());
+}
+
+/// Somebody who sends a word now and then waits for a turn, not for many.
+#[tokio::test]
+async fn who_has_more_goes_on_after_the_runtime_has_looked_at_sockets() {
+    let (mut client, downstream) = accepted().await;
+    let (upstream, _server) = dialled().await;
+    client.write_all(&[7; 200_000]).await.unwrap();
+    let readable = std::future::poll_fn(|cx| downstream.poll_readable(cx));
+    readable.await.unwrap();
+    // As if there were many: its turn is short.
+    for _ in 0..100 {
+        TURNS.with_borrow_mut(Turns::use_up);
+    }
+    let mut relay = plain(&downstream, &upstream);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let polled = pin!(relay.run()).poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    let passed = relay.passed(Side::Downstream);
+    assert!((1..200_000).contains(&passed), "{passed} bytes in a turn");
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    tokio::task::yield_now().await;
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
 }

@@ -4,11 +4,6 @@ use tokio::time::Instant;
 
 use super::*;
 
-fn plain<'a>(downstream: &'a Stream, upstream: &'a Stream) -> Relay<'a, Count> {
-    let (keepalive, count) = (TcpKeepalive::default(), Count::default());
-    Relay::new(downstream, upstream, NONE, keepalive, count, None)
-}
-
 #[tokio::test]
 async fn silence_is_counted_from_the_last_byte() {
     let limit = Duration::from_millis(300);
