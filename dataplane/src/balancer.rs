@@ -59,7 +59,6 @@ const AT_ONCE: usize = 256;
 pub struct Balancer {
     /// Every backend of every target; an id is an index of these, until the next update.
     entries: Vec<Entry>,
-    ids: HashMap<Key, usize>,
     /// No backends any more, but with sessions: whoever comes back goes on as it was.
     gone: HashMap<Key, Gone>,
     rules: Option<Arc<Rules>>,
@@ -186,8 +185,7 @@ impl Balancer {
 
     /// Of this very record: another one of that name knows nothing of what this one did.
     fn id(&self, backend: &Arc<Backend>) -> Option<usize> {
-        let key = Key::of(backend);
-        let id = *self.ids.get(&key)?;
+        let id = backend.id();
         let is_same = |entry: &&Entry| Arc::ptr_eq(&entry.backend, backend);
         self.entries.get(id).filter(is_same).map(|_| id)
     }

@@ -1,7 +1,7 @@
 //! Pure. One backend of one forward, as its sessions and the reports share it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub struct Backend {
     pub origin: Origin,
     /// The Service of another namespace whose leave its sessions stand on; absent: they need none.
     pub granted: Option<Arc<ServiceName>>,
+    /// What its balancer calls it, as long as that lists it.
+    id: AtomicUsize,
     open: AtomicU64,
     total: AtomicU64,
     failed: [AtomicU64; REASONS.len()],
@@ -134,6 +136,7 @@ impl Backend {
             address: key.address,
             origin: key.origin,
             granted: key.granted,
+            id: AtomicUsize::default(),
             open: AtomicU64::new(0),
             total: AtomicU64::new(0),
             failed: Default::default(),
@@ -151,6 +154,16 @@ impl Backend {
             awaits_room: AtomicBool::new(false),
             freed,
         }
+    }
+
+    /// Its balancer calls it that from now on.
+    pub(super) fn listed_as(&self, id: usize) {
+        self.id.store(id, Ordering::Relaxed);
+    }
+
+    /// What its balancer called it when it last listed it.
+    pub(super) fn id(&self) -> usize {
+        self.id.load(Ordering::Relaxed)
     }
 
     /// Has the next session that leaves say so.

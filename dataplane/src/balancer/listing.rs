@@ -48,12 +48,9 @@ impl Balancer {
             }
             self.give_turns(new, seed);
         }
-        self.ids = self
-            .entries
-            .iter()
-            .enumerate()
-            .map(|(id, e)| (Key::of(&e.backend), id))
-            .collect();
+        for (id, entry) in self.entries.iter().enumerate() {
+            entry.backend.listed_as(id);
+        }
         self.leave(former, forward, now);
     }
 
