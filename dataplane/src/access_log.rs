@@ -1,6 +1,7 @@
 //! Edge. One line per finished session, with its own log target `access`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tcpforward_process::log;
@@ -149,15 +150,15 @@ pub struct Line<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Where to.
-    pub target: Option<String>,
+    pub target: Option<Box<str>>,
     /// By whom.
-    pub subject: Option<String>,
+    pub subject: Option<Box<str>>,
     /// What decided.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// The answer.
     pub status: Option<u16>,
     /// Why it is no tunnel, as far as more is known than the client is told.
-    pub why: Option<String>,
+    pub why: Option<Box<str>>,
 }
 
 /// Both connections of a session, downstream first.

@@ -223,7 +223,7 @@ impl Case<'_> {
     }
 
     fn rule(&self, id: RuleId) -> String {
-        self.proxy.policy().rule_name(id).to_owned()
+        self.proxy.policy().rule_name(id).to_string()
     }
 
     fn said(&self, answer: Answer, rule: Option<String>, reason: String) -> Explanation {

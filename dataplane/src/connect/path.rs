@@ -66,8 +66,8 @@ pub(super) async fn reach(
 
 fn decided(client: Client<'_>, rule: RuleId, asked: &mut Asked) {
     let name = client.proxy.policy().rule_name(rule);
-    client.served.tunnels().decided(name);
-    asked.rule = Some(name.to_owned());
+    client.served.tunnels().decided(&name);
+    asked.rule = Some(name);
 }
 
 async fn through_service(
@@ -86,7 +86,7 @@ async fn through_service(
         offset: 0,
     };
     let dialled = dial::dial(dialling).await.map_err(|error| {
-        asked.why = Some(error.to_string());
+        asked.why = Some(error.to_string().into());
         Refusal::from(error)
     })?;
     Ok(Reached {
@@ -119,7 +119,7 @@ async fn by_address(
             let mut allowed = allowed.iter();
             let chosen = allowed.find(|(address, _)| *address == reached.address);
             let rule = chosen.and_then(|(_, rule)| *rule);
-            asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule).to_owned());
+            asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule));
             Ok(Reached {
                 channel: reached.connection.into(),
                 address: Some(reached.address),
@@ -129,7 +129,7 @@ async fn by_address(
             })
         }
         Err(error) => {
-            asked.why = Some(error.to_string());
+            asked.why = Some(error.to_string().into());
             match error {
                 race::Error::NoAddress => Err(Refusal::DnsError(Some(NO_ERROR))),
                 race::Error::Exhausted { cause, .. } => {
@@ -152,7 +152,7 @@ async fn found(
         Host::Name(name) => client.context.shared.names.lookup(name).await,
     };
     found.map_err(|error| {
-        asked.why = Some(error.to_string());
+        asked.why = Some(error.to_string().into());
         Refusal::from(&error)
     })
 }
@@ -175,7 +175,7 @@ fn judged(
         if let Some(AddressRefused::Denied(Some(rule))) = why {
             decided(client, rule, asked);
         }
-        asked.why = why.map(|why| why.to_string());
+        asked.why = why.map(|why| why.to_string().into());
         return Err(refusal);
     }
     let address = |ip| SocketAddr::new(ip, ask.target.port);

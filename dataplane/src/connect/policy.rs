@@ -5,6 +5,7 @@
 //! compiled into sets, so that a verdict takes microseconds whatever the number of entries.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tcpforward_protocol::guard::{self, Forbidden};
 use tcpforward_protocol::snapshot::{
@@ -37,7 +38,7 @@ pub struct Policy {
 /// What is left of a rule beside the sets.
 #[derive(Debug)]
 struct Compiled {
-    name: String,
+    name: Arc<str>,
     action: Action,
     /// It holds for Services alone.
     has_services: bool,
@@ -136,7 +137,7 @@ impl Policy {
         self.services.add(id, &rule.services);
         self.subjects.add(id, &rule.subjects);
         self.rules.push(Compiled {
-            name: rule.name.clone(),
+            name: rule.name.as_str().into(),
             action: rule.action,
             has_services: !rule.services.is_empty(),
             ranges: (!rule.cidrs.is_empty()).then(|| Ranges::new(&rule.cidrs)),
@@ -151,9 +152,9 @@ impl Policy {
 
     /// For logs and metrics.
     #[must_use]
-    pub fn rule_name(&self, id: RuleId) -> &str {
+    pub fn rule_name(&self, id: RuleId) -> Arc<str> {
         let rule = self.rules.get(usize::from(id.0));
-        rule.map(|rule| rule.name.as_str()).unwrap_or_default()
+        rule.map(|rule| Arc::clone(&rule.name)).unwrap_or_default()
     }
 
     /// Judges a request before anything is looked up or dialled.

@@ -97,7 +97,7 @@ pub async fn open(
 ) -> Result<Opened, Closed> {
     let mut bytes = early;
     let request = request(downstream, &mut bytes, client).await?;
-    asked.target = Some(request.target.to_string());
+    asked.target = Some(request.target.to_string().into());
     let _pending = Pending::new(client)?;
     let early = bytes.split_off(request.length.min(bytes.len()));
     drop(bytes);
@@ -126,7 +126,7 @@ async fn after_head(
     } = request;
     let finding = async {
         let identity = identify(client, credentials).await?;
-        asked.subject = identity.as_ref().map(|who| who.subject.to_string());
+        asked.subject = identity.as_ref().map(|who| who.subject.to_string().into());
         let place = Place::new(client, identity.as_ref())?;
         let reached = path::reach(client, &target, identity.as_ref(), asked).await?;
         Ok::<_, Refusal>((identity, place, reached))

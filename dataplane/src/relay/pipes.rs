@@ -32,9 +32,13 @@ const KEPT_PER_WORKER: usize = 16;
 /// How long no other is made after one came too small, or not at all.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Two ends of a pipe, and room for them among the descriptors of the process.
+/// A pipe. In a box, because most sessions have none.
 #[derive(Debug)]
-pub(super) struct Pipe {
+pub(super) struct Pipe(Box<Ends>);
+
+/// Both ends, and room for them among the descriptors of the process.
+#[derive(Debug)]
+struct Ends {
     read: OwnedFd,
     write: OwnedFd,
     /// Absent: it isn't one of the large ones.
@@ -61,11 +65,11 @@ pub struct Pipes {
 
 impl Pipe {
     pub(super) fn read(&self) -> BorrowedFd<'_> {
-        self.read.as_fd()
+        self.0.read.as_fd()
     }
 
     pub(super) fn write(&self) -> BorrowedFd<'_> {
-        self.write.as_fd()
+        self.0.write.as_fd()
     }
 }
 
@@ -97,7 +101,11 @@ impl Pipes {
             // Where none is left, somebody may wait for these.
             if kept.len() < KEPT_PER_WORKER && self.descriptors.available_permits() > 0 {
                 // The last one is taken first.
-                let place = if pipe.large.is_some() { kept.len() } else { 0 };
+                let place = if pipe.0.large.is_some() {
+                    kept.len()
+                } else {
+                    0
+                };
                 kept.insert(place, pipe);
             }
         }
@@ -136,11 +144,13 @@ impl Pipes {
             let _ = fcntl_setpipe_size(&write, MEDIUM);
         }
         let size = fcntl_getpipe_size(&write).ok()?;
-        (size >= SMALLEST).then_some(Pipe {
-            read,
-            write,
-            large,
-            _room: room,
+        (size >= SMALLEST).then(|| {
+            Pipe(Box::new(Ends {
+                read,
+                write,
+                large,
+                _room: room,
+            }))
         })
     }
 }

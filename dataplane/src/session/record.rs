@@ -32,14 +32,14 @@ pub(super) struct Record {
     rare: Option<Box<Rare>>,
 }
 
-/// What is known of few sessions.
+/// What is known of few sessions, and of each of them only some of it.
 #[derive(Default)]
 struct Rare {
     unique_id: Option<UniqueId>,
-    via: Option<SocketAddr>,
+    via: Option<Box<SocketAddr>>,
     asked: Option<Box<Asked>>,
-    parent: Option<SocketAddr>,
-    error: Option<String>,
+    parent: Option<Box<SocketAddr>>,
+    error: Option<Box<str>>,
 }
 
 /// What was relayed; nothing, where there was no other side.
@@ -91,7 +91,7 @@ impl Record {
     /// Its peer may have said whose connection it is. Returns what was read beyond that.
     pub(super) fn comes_from(&mut self, origin: Origin) -> Vec<u8> {
         if origin.is_proxied {
-            self.rare().via = Some(self.endpoints.source);
+            self.rare().via = Some(Box::new(self.endpoints.source));
         }
         self.endpoints = origin.endpoints;
         if origin.unique_id.is_some() {
@@ -107,7 +107,7 @@ impl Record {
 
     /// It isn't served.
     pub(super) fn refused(&mut self, error: &impl ToString) {
-        self.rare().error = Some(error.to_string());
+        self.rare().error = Some(error.to_string().into());
     }
 
     /// A backend was reached, or not.
@@ -137,7 +137,7 @@ impl Record {
         self.dial = self.start.elapsed();
         self.attempts = attempts;
         if let Some(parent) = upstream.parent() {
-            self.rare().parent = Some(parent);
+            self.rare().parent = Some(Box::new(parent));
         }
         self.upstream = address;
         self.upstream_local = upstream.local_addr().ok().map(socket::canonical);
@@ -154,14 +154,14 @@ impl Record {
         access_log::write(&Line {
             forward: &served.name,
             client: self.endpoints.source,
-            via: rare.via,
+            via: rare.via.map(|via| *via),
             local: self.endpoints.destination,
             unique_id: rare.unique_id.as_ref(),
             asked: rare.asked.as_deref(),
             upstream_target: self.upstream_target.as_deref(),
             upstream: self.upstream,
             upstream_local: self.upstream_local,
-            parent: rare.parent,
+            parent: rare.parent.map(|parent| *parent),
             attempts: self.attempts,
             queued: self.queued,
             dial: self.dial,

@@ -1,6 +1,6 @@
 //! Edge. A session that has both sides: the long part, of which little is kept, and its end.
 
-use tcpforward_protocol::snapshot::{ProxyVersion, Timeouts};
+use tcpforward_protocol::snapshot::{ProxyVersion, TcpKeepalive, Timeouts};
 
 use super::counter::Counter;
 use super::life::Life;
@@ -23,7 +23,6 @@ pub(super) struct Reached {
     seat: Option<Seat>,
     /// In a box, because most sessions have none.
     place: Option<Box<Place>>,
-    timeouts: Timeouts,
     prefix: Option<Box<Prefix>>,
     /// Whether a reset before the backend's first byte is held against it.
     minds_early_resets: bool,
@@ -44,7 +43,6 @@ impl Reached {
             upstream: channel,
             seat,
             place: place.map(Box::new),
-            timeouts: active.forward.spec.timeouts,
             minds_early_resets: passive.consecutive_early_resets.is_some(),
         }
     }
@@ -84,9 +82,9 @@ impl Relayed {
             worker: life.context.worker,
         };
         let (upstream, tls) = reached.upstream.parts();
-        let (timeouts, prefix) = (reached.timeouts, reached.prefix.take());
-        // Not from the dial on: most of a session's time it would be kept for nothing.
-        let keepalive = life.served().active().forward.spec.relay.tcp.keepalive;
+        let prefix = reached.prefix.take();
+        // Not from the dial on: most of a session's time they would be kept for nothing.
+        let (timeouts, keepalive) = asked_for(&life.served().active());
         let relay = Relay::new(downstream, upstream, timeouts, keepalive, &meter, prefix);
         let mut relay = relay.in_tls(tls).by_pipes(lane);
         let mut cut = life.ticket.cut();
@@ -138,6 +136,11 @@ impl Relayed {
         drop((seat, place));
         life.over(ending, traffic);
     }
+}
+
+fn asked_for(active: &Active) -> (Timeouts, TcpKeepalive) {
+    let spec = &active.forward.spec;
+    (spec.timeouts, spec.relay.tcp.keepalive)
 }
 
 /// What the backend gets first: a PROXY header if it wants one, then what has been read already; and

@@ -42,7 +42,7 @@ pub(super) async fn serve(
         Err(Closed::Refused(refusal)) => {
             asked.status = Some(refusal.status());
             let why = asked.why.take();
-            record.refused(&why.unwrap_or_else(|| refusal.to_string()));
+            record.refused(&why.unwrap_or_else(|| refusal.to_string().into()));
             Err(Unserved::Answered(refusal))
         }
         Err(Closed::Left(Ending::DownstreamFin)) => Err(Unserved::Ended(Ending::DownstreamFin)),

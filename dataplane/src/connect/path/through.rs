@@ -68,7 +68,7 @@ pub(super) async fn reach(
             Err(Cause::Parent(trouble)) => trouble.is_of_target(),
             Err(_) => true,
         };
-        asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule).to_owned());
+        asked.rule = rule.map(|rule| client.proxy.policy().rule_name(rule));
         last = told(opened, asked).map(|channel| reached(channel, Some(address), attempts));
         if !may_go_on || Instant::now() >= until {
             break;
@@ -114,7 +114,7 @@ fn count(client: Client<'_>, start: Instant, opened: &Result<Channel, Cause>) {
 
 fn told(opened: Result<Channel, Cause>, asked: &mut Asked) -> Result<Channel, Refusal> {
     opened.map_err(|cause| {
-        asked.why = Some(cause.to_string());
+        asked.why = Some(cause.to_string().into());
         Refusal::from(&cause)
     })
 }

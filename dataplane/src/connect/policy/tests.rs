@@ -76,7 +76,7 @@ fn says(rules: &[&str], target: &str, settings: &Settings) -> String {
         target: &Target::parse(target.as_bytes()).unwrap(),
         subject: subject.as_ref(),
     };
-    let by = |rule: Option<RuleId>| rule.map_or("none", |id| policy.rule_name(id)).to_owned();
+    let by = |rule: Option<RuleId>| rule.map_or_else(|| "none".into(), |id| policy.rule_name(id));
     if let Ok(address) = address.parse() {
         return match policy.by_address(&ask, address, settings) {
             Ok(rule) => format!("yes: {}", by(Some(rule))),

@@ -70,7 +70,7 @@ fn pitfall_12_as_many_entries_as_there_may_be_are_judged_as_fast_and_as_right() 
         subject: Some(&subject),
     };
     let last = policy.by_address(&ask, [10, 255, 1, 254].into(), &CLUSTER);
-    assert_eq!(last.map(|id| policy.rule_name(id)), Ok("r255"));
+    assert_eq!(last.map(|id| policy.rule_name(id)), Ok("r255".into()));
     let none = policy.by_address(&ask, [10, 255, 1, 255].into(), &CLUSTER);
     assert_eq!(none, Err(AddressRefused::Denied(None)));
 
