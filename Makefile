@@ -43,7 +43,7 @@ build: ## Builds the programs for use, into target/release
 	cargo build --release --locked --workspace --bins
 
 image: ## Makes the image of all programs, target/image/tcpforward.tar, without Docker
-	tests/setup.sh build
+	tests/setup.sh image
 	image/build.sh
 
 run: ## Starts the quickstart: three demo servers, a forwarder over them and a CONNECT proxy

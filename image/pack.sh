@@ -46,7 +46,8 @@ for program in dataplane operator tcpforward; do
 done
 archive "$work/tree" "$work/layer.tar" bin
 content=$(digest "$work/layer.tar")
-gzip --no-name -9 <"$work/layer.tar" >"$work/layer"
+# A quarter smaller than by gzip; containerd, Docker and registries have read it for years.
+zstd --quiet --single-thread -19 <"$work/layer.tar" >"$work/layer"
 layer=$(blob "$work/layer")
 
 cat >"$work/config" <<EOC
@@ -55,7 +56,7 @@ EOC
 config=$(blob "$work/config")
 
 cat >"$work/manifest" <<EOM
-{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:$config","size":$(size "$config")},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:$layer","size":$(size "$layer")}]}
+{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:$config","size":$(size "$config")},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+zstd","digest":"sha256:$layer","size":$(size "$layer")}]}
 EOM
 manifest=$(blob "$work/manifest")
 

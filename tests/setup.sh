@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Checks the tools that `make run` ("setup.sh build"), `make test` ("setup.sh test"), `make kind-up`
-# ("setup.sh kind"), `make torture` ("setup.sh torture"), `make bench` ("setup.sh bench"), `make bench-path`
-# ("setup.sh bench-path") or `make fuzz` ("setup.sh fuzz") needs, installs with apt-get what a root user lacks, and names the command for anybody else.
+# Checks the tools that `make run` ("setup.sh build"), `make image` ("setup.sh image"), `make test`
+# ("setup.sh test"), `make kind-up` ("setup.sh kind"), `make torture` ("setup.sh torture"), `make bench`
+# ("setup.sh bench"), `make bench-path` ("setup.sh bench-path") or `make fuzz` ("setup.sh fuzz") needs, installs
+# with apt-get what a root user lacks, and names the command for anybody else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny_version=0.20.2
@@ -29,6 +30,9 @@ wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
 [ "$found" = "$wanted" ] || missing "Rust $wanted (found: ${found:-none})" "'rustup toolchain install $wanted'"
 [ "${1:-test}" = build ] && exit
+
+package zstd zstd
+[ "${1:-test}" = image ] && exit
 
 if [ "${1:-test}" = kind ]; then
   command -v docker >/dev/null || missing docker "install it: https://docs.docker.com/engine/install"

@@ -86,7 +86,7 @@ fn the_image_holds_the_programs_and_nothing_else() -> Result<()> {
         let image = Image::make(lab).await?;
         let manifest = image.manifest()?;
         let layer = image.blob(text(&manifest["layers"][0]["digest"])?)?;
-        let list = Program::new("tar").args(["--list", "--gzip", "--verbose", "--numeric-owner"]);
+        let list = Program::new("tar").args(["--list", "--zstd", "--verbose", "--numeric-owner"]);
         let list = lab.output(&list.arg("--file").arg(&layer)).await?;
         let entries: Vec<_> = list.lines().map(words).collect();
         let mut expected = vec![vec!["drwxr-xr-x", "0/0", "bin/"]];
@@ -94,12 +94,14 @@ fn the_image_holds_the_programs_and_nothing_else() -> Result<()> {
         expected.extend(files.map(|file| vec!["-rwxr-xr-x", "0/0", file]));
         ensure!(entries == expected, "{list}");
 
-        let unpacked = Program::new("gzip").args(["--decompress", "--keep", "--force", "--suffix"]);
-        let gz = layer.with_extension("gz");
-        fs::copy(&layer, &gz)?;
-        lab.output(&unpacked.arg(".gz").arg(&gz)).await?;
+        let kind = "application/vnd.oci.image.layer.v1.tar+zstd";
+        ensure!(manifest["layers"][0]["mediaType"] == kind, "{manifest:#}");
+        let plain = layer.with_extension("tar");
+        let unpacked = Program::new("zstd").args(["--decompress", "--quiet"]);
+        lab.output(&unpacked.arg(&layer).arg("-o").arg(&plain))
+            .await?;
         let config = image.config()?;
-        let content = sha256(&fs::read(gz.with_extension(""))?);
+        let content = sha256(&fs::read(plain)?);
         ensure!(config["rootfs"]["diff_ids"] == json!([format!("sha256:{content}")]));
         Ok(())
     })
