@@ -26,6 +26,10 @@ use crate::workers::Listen;
 /// the loop would spin until somebody closes something.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that are accepted in a row before the sessions of the worker get their turn. A dial may take
+/// the kernel milliseconds, where hardly any port is free.
+const BATCH: usize = 16;
+
 /// How long a listener that stops may wait for descriptors for what is queued still.
 const LAST_ACCEPTS: Duration = Duration::from_secs(1);
 
@@ -91,6 +95,7 @@ async fn accept_all(
     // All outlive the turns of the loop: a wait for descriptors keeps its place, and to begin to wait for
     // what hardly ever happens costs more than a session's turn.
     let mut accepting = pin!(next(listener, &shared));
+    let mut batch = 0;
     loop {
         let started = tokio::select! {
             () = &mut stopped => return,
@@ -107,6 +112,7 @@ async fn accept_all(
             Some(newcomer) = sessions.exchange.next() => sessions.start(newcomer),
             accepted = &mut accepting => {
                 accepting.set(next(listener, &shared));
+                batch += 1;
                 accepted.and_then(|accepted| sessions.place(accepted))
             }
         };
@@ -121,6 +127,10 @@ async fn accept_all(
                     () = tokio::time::sleep(PAUSE) => {}
                 }
             }
+        }
+        if batch == BATCH {
+            batch = 0;
+            tokio::task::yield_now().await;
         }
     }
 }
