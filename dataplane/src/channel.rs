@@ -104,13 +104,7 @@ impl Channel {
     /// The other end is gone.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (socket, tls) = self.parts();
-        let mut end = End::new(socket, tls);
-        let mut left = bytes;
-        while !left.is_empty() {
-            let n = poll_fn(|cx| end.poll_write(cx, left)).await?;
-            left = left.get(n..).unwrap_or_default();
-        }
-        Ok(())
+        End::new(socket, tls).write_all(bytes).await
     }
 
     /// Closes it; what was written still reaches the other end.
@@ -149,6 +143,15 @@ impl<'a> End<'a> {
             None => Self::Plain(socket),
             Some(tls) => Self::Tls(socket, tls),
         }
+    }
+
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut left = bytes;
+        while !left.is_empty() {
+            let n = poll_fn(|cx| self.poll_write(cx, left)).await?;
+            left = left.get(n..).unwrap_or_default();
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,12 @@
 //! Edge. What a proxy's client hears.
 
-use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::refusal::{ESTABLISHED, Refusal};
+use crate::channel::End;
 use crate::relay::sockets::pass_fin;
 use crate::socket::{Connection, Stream};
 
@@ -33,15 +33,8 @@ pub(crate) async fn refuse(downstream: Connection, refusal: &Refusal) {
 }
 
 async fn write(downstream: &Stream, bytes: &[u8]) -> io::Result<()> {
-    let writing = async {
-        let mut left = bytes;
-        while !left.is_empty() {
-            let n = poll_fn(|cx| downstream.poll_write(cx, left)).await?;
-            left = left.get(n..).unwrap_or_default();
-        }
-        Ok(())
-    };
-    match timeout(PATIENCE, writing).await {
+    let mut end = End::new(downstream, None);
+    match timeout(PATIENCE, end.write_all(bytes)).await {
         Ok(written) => written,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
