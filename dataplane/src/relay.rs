@@ -149,23 +149,24 @@ impl<'a, M: Meter> Relay<'a, M> {
     /// Relays until both directions have ended or something cuts them. Dropping the future cuts
     /// nothing by itself: that is up to who holds the sockets.
     pub async fn run(&mut self) -> Ended {
-        std::future::poll_fn(|cx| self.poll(cx)).await
+        let run = std::future::poll_fn(|cx| self.poll(cx));
+        // Turns are bounded here. The runtime's bound would let what comes first use all of it, and
+        // nothing be left for the other direction and the timers.
+        tokio::task::coop::unconstrained(run).await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let before = self.tally.total();
         let turn = TURNS.with_borrow_mut(|turns| turns.begin(self.turn));
-        let mut has_more = false;
         for from in [Side::Downstream, Side::Upstream] {
-            let mut turn = turn;
-            if let Some(ended) = self.poll_direction(cx, from, &mut turn) {
+            let mut left = turn;
+            if let Some(ended) = self.poll_direction(cx, from, &mut left) {
                 return Poll::Ready(ended);
             }
-            has_more |= turn == 0;
-        }
-        if has_more {
-            self.turn = TURNS.with_borrow_mut(Turns::use_up);
-            poll_after_events(cx);
+            if left == 0 && self.waits_for_no_sink(from) {
+                self.turn = TURNS.with_borrow_mut(Turns::use_up);
+                poll_after_events(cx);
+            }
         }
         if let Some(tls) = &mut self.tls {
             let _ = tls.poll_fin(self.upstream, cx);
@@ -245,6 +246,15 @@ impl<'a, M: Meter> Relay<'a, M> {
             }
             Next::Deliver => None,
         }
+    }
+
+    /// Whether the direction from there goes on, and holds nothing that its sink has no room for.
+    fn waits_for_no_sink(&self, from: Side) -> bool {
+        let direction = match from {
+            Side::Downstream => &self.up,
+            Side::Upstream => &self.down,
+        };
+        direction.as_ref().is_some_and(|moving| moving.held() == 0)
     }
 
     /// Tells that side that the other one has ended cleanly.

@@ -126,8 +126,8 @@ impl<P> Direction<P> {
 
     /// Moves what can be moved; `Ready` once, when the direction has ended.
     ///
-    /// `turn` is how much may be moved, and what is left of it. Nothing left: there may be more, and nothing
-    /// will wake the task.
+    /// `turn` is how much may be moved, and what is left of it. Nothing left, and nothing held: there may be
+    /// more, and nothing will wake the task.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,7 +174,9 @@ impl<P> Direction<P> {
                         return Poll::Ready(Ended::Sink(error));
                     }
                 }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    *turn = turn.saturating_sub(STEP);
+                }
                 Poll::Ready(Err(error)) => self.source = State::Ended(Err(error)),
             }
         }

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// What a pipe should hold: the most that the kernel gives (`fs.pipe-max-size`).
 pub(super) const LARGE: usize = 1 << 20;
 
-/// How many such there are at most, so that they leave half of what the kernel gives a user
-/// (`fs.pipe-user-pages-soft`, 64 MiB where nobody changed it) to others.
+/// How many such there are at most: half of what the kernel gives a user (`fs.pipe-user-pages-soft`,
+/// 64 MiB where nobody changed it), so that many slow peers leave some for medium ones.
 const MOST_LARGE: usize = 32;
 
 /// What the others should hold.
@@ -26,8 +26,9 @@ const SMALLEST: usize = 64 << 10;
 /// Descriptors of one.
 const PER_PIPE: u32 = 2;
 
-/// Empty ones that each worker keeps for the next use.
-const KEPT_PER_WORKER: usize = 16;
+/// What the empty ones hold that each worker keeps for the next use. The kernel counts those of all
+/// processes of a user together, so they aren't kept for a rainy day.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// How long no other is made after one came too small, or not at all.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -61,6 +62,8 @@ pub struct Pipes {
     start: Instant,
     /// Before that no pipe is made, in milliseconds since `start`.
     not_before: AtomicU64,
+    /// The same, for large ones.
+    no_large_before: AtomicU64,
 }
 
 impl Pipe {
@@ -70,6 +73,15 @@ impl Pipe {
 
     pub(super) fn write(&self) -> BorrowedFd<'_> {
         self.0.write.as_fd()
+    }
+
+    fn is_large(&self) -> bool {
+        self.0.large.is_some()
+    }
+
+    /// What it holds, at most.
+    fn bytes(&self) -> usize {
+        if self.is_large() { LARGE } else { MEDIUM }
     }
 }
 
@@ -84,6 +96,7 @@ impl Pipes {
             empty: (0..workers).map(|_| Mutex::default()).collect(),
             start: Instant::now(),
             not_before: AtomicU64::new(0),
+            no_large_before: AtomicU64::new(0),
         }
     }
 
@@ -91,23 +104,23 @@ impl Pipes {
     pub(super) fn take(&self, worker: usize) -> Option<Pipe> {
         let kept = self.empty.get(worker)?;
         let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.or_else(|| self.make())
+        let mut pipe = kept.or_else(|| self.make())?;
+        self.enlarge(&mut pipe);
+        Some(pipe)
     }
 
     /// Takes an empty one back.
     pub(super) fn give(&self, worker: usize, pipe: Pipe) {
-        if let Some(kept) = self.empty.get(worker) {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            // Where none is left, somebody may wait for these.
-            if kept.len() < KEPT_PER_WORKER && self.descriptors.available_permits() > 0 {
-                // The last one is taken first.
-                let place = if pipe.0.large.is_some() {
-                    kept.len()
-                } else {
-                    0
-                };
-                kept.insert(place, pipe);
-            }
+        let Some(kept) = self.empty.get(worker) else {
+            return;
+        };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: usize = kept.iter().map(Pipe::bytes).sum();
+        // Where no descriptor is left, somebody may wait for these.
+        if bytes + pipe.bytes() <= KEPT_BYTES && self.descriptors.available_permits() > 0 {
+            // The last one is taken first.
+            let place = if pipe.is_large() { kept.len() } else { 0 };
+            kept.insert(place, pipe);
         }
     }
 
@@ -120,15 +133,13 @@ impl Pipes {
     }
 
     fn make(&self) -> Option<Pipe> {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let is_scarce = self.descriptors.available_permits() < self.floor;
-        if is_scarce || now < self.not_before.load(Ordering::Relaxed) {
+        if is_scarce || !self.may_try(&self.not_before) {
             return None;
         }
         let made = self.open();
         if made.is_none() {
-            let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
-            self.not_before.store(now + pause, Ordering::Relaxed);
+            self.pause(&self.not_before);
         }
         made
     }
@@ -136,22 +147,48 @@ impl Pipes {
     fn open(&self) -> Option<Pipe> {
         let room = Arc::clone(&self.descriptors);
         let room = room.try_acquire_many_owned(PER_PIPE).ok()?;
-        let large = Arc::clone(&self.large).try_acquire_owned().ok();
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let large = large.filter(|_| fcntl_setpipe_size(&write, LARGE).is_ok());
-        if large.is_none() {
-            // Where that is too much, the size that it has may do.
-            let _ = fcntl_setpipe_size(&write, MEDIUM);
-        }
+        // Where that is too much, the size that it has may do.
+        let _ = fcntl_setpipe_size(&write, MEDIUM);
         let size = fcntl_getpipe_size(&write).ok()?;
         (size >= SMALLEST).then(|| {
             Pipe(Box::new(Ends {
                 read,
                 write,
-                large,
+                large: None,
                 _room: room,
             }))
         })
+    }
+
+    /// Makes an empty one large, if there may be one more such.
+    fn enlarge(&self, pipe: &mut Pipe) {
+        if pipe.is_large() {
+            return;
+        }
+        let Ok(large) = Arc::clone(&self.large).try_acquire_owned() else {
+            return;
+        };
+        if !self.may_try(&self.no_large_before) {
+            return;
+        }
+        match fcntl_setpipe_size(pipe.write(), LARGE) {
+            Ok(_) => pipe.0.large = Some(large),
+            Err(_) => self.pause(&self.no_large_before),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn may_try(&self, before: &AtomicU64) -> bool {
+        self.now() >= before.load(Ordering::Relaxed)
+    }
+
+    fn pause(&self, before: &AtomicU64) {
+        let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
+        before.store(self.now() + pause, Ordering::Relaxed);
     }
 }
 
@@ -173,35 +210,51 @@ mod tests {
         assert!(pipes.take(0).is_some());
     }
 
+    fn few_large() -> Pipes {
+        Pipes {
+            large: Arc::new(Semaphore::new(2)),
+            ..pipes(1000)
+        }
+    }
+
+    fn size(pipe: &Pipe) -> usize {
+        fcntl_getpipe_size(pipe.read()).unwrap()
+    }
+
     #[tokio::test]
     async fn no_more_are_kept_than_are_soon_used() {
-        let pipes = pipes(1000);
-        let taken: Vec<_> = (0..=KEPT_PER_WORKER).map(|_| pipes.take(0)).collect();
-        for pipe in taken.into_iter().flatten() {
+        let pipes = few_large();
+        let taken: Vec<_> = (0..12).map_while(|_| pipes.take(0)).collect();
+        assert_eq!(taken.len(), 12);
+        for pipe in taken {
             pipes.give(0, pipe);
         }
+        // Two large ones, and eight that are not.
         let in_use = 1000 - pipes.descriptors.available_permits();
-        assert_eq!(in_use, 2 * KEPT_PER_WORKER);
+        assert_eq!(in_use, 2 * 10);
         pipes.close_empty();
         assert_eq!(pipes.descriptors.available_permits(), 1000);
     }
 
     #[tokio::test]
-    async fn a_large_one_is_used_first_and_they_are_few() {
-        let pipes = pipes(1000);
-        let mut taken: Vec<_> = (0..=MOST_LARGE).map_while(|_| pipes.take(0)).collect();
-        let size = |pipe: &Pipe| fcntl_getpipe_size(pipe.read()).unwrap();
+    async fn as_many_as_may_be_are_large() {
+        let pipes = few_large();
+        let taken: Vec<_> = (0..3).map_while(|_| pipes.take(0)).collect();
+        let sizes: Vec<_> = taken.iter().map(size).collect();
+        assert_eq!(sizes, [LARGE, LARGE, MEDIUM]);
+        for pipe in taken {
+            pipes.give(0, pipe);
+        }
+        let mut taken: Vec<_> = (0..3).map_while(|_| pipes.take(0)).collect();
+        let sizes: Vec<_> = taken.iter().map(size).collect();
+        assert_eq!(sizes, [LARGE, LARGE, MEDIUM], "large ones first");
         let medium = taken.pop().unwrap();
-        assert_eq!(size(&medium), MEDIUM);
-        assert!(taken.iter().all(|pipe| size(pipe) == LARGE));
-        pipes.give(0, taken.pop().unwrap());
+        taken.pop();
         pipes.give(0, medium);
-        assert_eq!(size(&pipes.take(0).unwrap()), LARGE);
-        assert_eq!(size(&pipes.take(0).unwrap()), MEDIUM);
         assert_eq!(
             size(&pipes.take(0).unwrap()),
             LARGE,
-            "room for one was left behind"
+            "there may be one more"
         );
     }
 

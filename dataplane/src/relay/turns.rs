@@ -12,17 +12,17 @@ const LONGEST: usize = 4 << 20;
 /// And at least.
 const SHORTEST: usize = 256 << 10;
 
-/// What the turns of all together shall be, from one look at sockets to the next: some 4 ms.
+/// What the turns of all together shall be, as long as they are no shorter than that: some 4 ms.
 const TOGETHER: usize = 16 << 20;
 
 /// A worker's turns.
 ///
-/// A round is what comes between two looks at sockets. Whoever has used up its turn is asked again only in the next
-/// one, which is how a round is known to be over.
+/// A round is over when the first of those that have used up their turn in it is asked again. Between
+/// that the runtime has looked at sockets at least once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turns {
     round: NonZeroU32,
-    /// How many turns were used up in this round, and in the one before.
+    /// How many turns were used up, one for each direction, in this round, and in the one before.
     used_up: [usize; 2],
 }
 

@@ -4,6 +4,8 @@ use std::pin::pin;
 use std::sync::atomic::AtomicU32;
 use std::task::{Wake, Waker};
 
+use tokio::task::coop;
+
 use super::*;
 use crate::shared::Shared;
 
@@ -85,8 +87,7 @@ async fn who_has_more_goes_on_after_the_runtime_has_looked_at_sockets() {
     let (mut client, downstream) = accepted().await;
     let (upstream, _server) = dialled().await;
     client.write_all(&[7; 200_000]).await.unwrap();
-    let readable = std::future::poll_fn(|cx| downstream.poll_readable(cx));
-    readable.await.unwrap();
+    are_there(&downstream, 64 << 10).await;
     // As if there were many: its turn is short.
     for _ in 0..100 {
         TURNS.with_borrow_mut(Turns::use_up);
@@ -101,4 +102,39 @@ async fn who_has_more_goes_on_after_the_runtime_has_looked_at_sockets() {
     assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
     tokio::task::yield_now().await;
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+}
+
+/// The runtime would let one direction that always has more use up what both may do.
+#[tokio::test]
+async fn one_direction_takes_nothing_of_the_other_one_s_turn() {
+    let (client, downstream) = accepted().await;
+    let (upstream, server) = dialled().await;
+    let (mut client, mut server) = (client, server);
+    client.write_all(b"up").await.unwrap();
+    server.write_all(b"down").await.unwrap();
+    are_there(&downstream, 2).await;
+    are_there(&upstream, 4).await;
+    let mut relay = plain(&downstream, &upstream);
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(one) = coop::poll_proceed(cx) {
+            one.made_progress();
+        }
+        assert!(pin!(relay.run()).poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    let passed = [Side::Downstream, Side::Upstream].map(|side| relay.passed(side));
+    assert_eq!(passed, [2, 4]);
+}
+
+/// Waits until so many bytes may be read, and the runtime knows.
+async fn are_there(stream: &Stream, bytes: u64) {
+    let there = async {
+        while rustix::io::ioctl_fionread(stream).unwrap() < bytes {
+            tokio::task::yield_now().await;
+        }
+        let readable = std::future::poll_fn(|cx| stream.poll_readable(cx));
+        readable.await.unwrap();
+    };
+    timeout(PATIENCE, there).await.expect("bytes");
 }
