@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,10 +25,6 @@ use crate::workers::Listen;
 /// the loop would spin until somebody closes something.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that are accepted in a row before the sessions of the worker get their turn. A dial may take
-/// the kernel milliseconds, where hardly any port is free.
-const BATCH: usize = 16;
-
 /// How long a listener that stops may wait for descriptors for what is queued still.
 const LAST_ACCEPTS: Duration = Duration::from_secs(1);
 
@@ -40,7 +35,7 @@ pub async fn run(listen: Listen, context: Context) {
         served,
         exchange,
         multipath,
-        tuned,
+        mut tuned,
         mut phase,
         holding,
     } = listen;
@@ -53,7 +48,7 @@ pub async fn run(listen: Listen, context: Context) {
     };
     match socket::watch(socket, Interest::READABLE) {
         Ok(listener) => {
-            accept_all(&listener, &mut sessions, tuned, &mut phase).await;
+            accept_all(&listener, &mut sessions, &mut tuned, &mut phase).await;
             sessions.take_the_last().await;
             // What has been queued was promised a session; closing would reset it.
             // Not watched any more, so that the close follows the last accept at once.
@@ -86,33 +81,26 @@ struct Sessions {
 async fn accept_all(
     listener: &AsyncFd<TcpListener>,
     sessions: &mut Sessions,
-    tuned: watch::Receiver<TcpOptions>,
+    tuned: &mut watch::Receiver<TcpOptions>,
     phase: &mut watch::Receiver<Phase>,
 ) {
     let shared = Arc::clone(&sessions.context.shared);
-    let mut stopped = pin!(stopped(phase));
-    let mut tuned = pin!(changed(tuned));
-    // All outlive the turns of the loop: a wait for descriptors keeps its place, and to begin to wait for
-    // what hardly ever happens costs more than a session's turn.
-    let mut accepting = pin!(next(listener, &shared));
-    let mut batch = 0;
+    // Outlives the turns of the loop, so that a wait for descriptors keeps its place.
+    let mut accepting = std::pin::pin!(next(listener, &shared));
     loop {
         let started = tokio::select! {
-            () = &mut stopped => return,
+            _ = stopped(phase) => return,
             Some(ended) = sessions.tasks.join_next() => {
                 log_panic(ended);
-                sessions.reap();
                 continue;
             }
-            mut receiver = &mut tuned => {
-                tune(listener.get_ref(), &receiver.borrow_and_update(), sessions);
-                tuned.set(changed(receiver));
+            Ok(()) = tuned.changed() => {
+                tune(listener.get_ref(), &tuned.borrow_and_update(), sessions);
                 continue;
             }
             Some(newcomer) = sessions.exchange.next() => sessions.start(newcomer),
             accepted = &mut accepting => {
                 accepting.set(next(listener, &shared));
-                batch += 1;
                 accepted.and_then(|accepted| sessions.place(accepted))
             }
         };
@@ -123,25 +111,12 @@ async fn accept_all(
             Err(error) => {
                 sessions.note(&error);
                 tokio::select! {
-                    () = &mut stopped => return,
+                    _ = stopped(phase) => return,
                     () = tokio::time::sleep(PAUSE) => {}
                 }
             }
         }
-        if batch == BATCH {
-            batch = 0;
-            tokio::task::yield_now().await;
-        }
     }
-}
-
-/// Completes when other options are wanted.
-async fn changed(mut tuned: watch::Receiver<TcpOptions>) -> watch::Receiver<TcpOptions> {
-    if tuned.changed().await.is_err() {
-        // Whoever could want others is gone.
-        std::future::pending::<()>().await;
-    }
-    tuned
 }
 
 /// They were tried before, so this is news: the kernel has changed its mind.
@@ -261,13 +236,6 @@ impl Sessions {
             if let Err(error) = self.start(newcomer) {
                 self.note(&error);
             }
-        }
-    }
-
-    /// Forgets those that have ended.
-    fn reap(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            log_panic(ended);
         }
     }
 
