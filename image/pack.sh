@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # pack.sh PROGRAMS MACHINE NAME OUT: the programs of the folder PROGRAMS, built for MACHINE, as the
 # image NAME in the tar OUT. It is an OCI layout (containerd, podman, skopeo) with the list beside it
-# that `docker load` reads. The same programs make the same bytes: no time, no owner, one order.
+# that `docker load` reads. The same programs and the same zstd make the same bytes: no time, no owner,
+# one order.
 # The Dockerfile says the same for those who have Docker; a test compares them.
 set -euo pipefail
 

@@ -31,7 +31,7 @@ found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
 [ "$found" = "$wanted" ] || missing "Rust $wanted (found: ${found:-none})" "'rustup toolchain install $wanted'"
 [ "${1:-test}" = build ] && exit
 
-package zstd zstd
+case "${1:-test}" in image | kind | test) package zstd zstd ;; esac
 [ "${1:-test}" = image ] && exit
 
 if [ "${1:-test}" = kind ]; then

@@ -25,10 +25,6 @@ use crate::workers::Listen;
 /// the loop would spin until somebody closes something.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sessions that are started in a row before the others of the worker get their turn. Where hardly any port is
-/// free, the kernel looks for one for milliseconds, which open sessions would wait for.
-const BATCH: usize = 4;
-
 /// How long a listener that stops may wait for descriptors for what is queued still.
 const LAST_ACCEPTS: Duration = Duration::from_secs(1);
 
@@ -91,7 +87,6 @@ async fn accept_all(
     let shared = Arc::clone(&sessions.context.shared);
     // Outlives the turns of the loop, so that a wait for descriptors keeps its place.
     let mut accepting = std::pin::pin!(next(listener, &shared));
-    let mut batch = 0;
     loop {
         let started = tokio::select! {
             _ = stopped(phase) => return,
@@ -120,11 +115,6 @@ async fn accept_all(
                     () = tokio::time::sleep(PAUSE) => {}
                 }
             }
-        }
-        batch += 1;
-        if batch == BATCH {
-            batch = 0;
-            tokio::task::yield_now().await;
         }
     }
 }

@@ -149,10 +149,16 @@ impl<'a, M: Meter> Relay<'a, M> {
     /// Relays until both directions have ended or something cuts them. Dropping the future cuts
     /// nothing by itself: that is up to who holds the sockets.
     pub async fn run(&mut self) -> Ended {
+        let is_plain = self.tls.is_none();
         let run = std::future::poll_fn(|cx| self.poll(cx));
-        // Turns are bounded here. The runtime's bound would let what comes first use all of it, and
-        // nothing be left for the other direction and the timers.
-        tokio::task::coop::unconstrained(run).await
+        if is_plain {
+            // Turns are bounded here. The runtime's bound would let what comes first use all of it, and
+            // nothing be left for the other direction and the timers.
+            tokio::task::coop::unconstrained(run).await
+        } else {
+            // TLS may have much to read of which nothing is passed on.
+            run.await
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {

@@ -45,12 +45,17 @@ pub trait Bypass {
     /// Takes an empty pipe back.
     fn give(&mut self, pipe: Self::Pipe);
 
-    /// Moves bytes of the source into an empty pipe. None says nothing: only a read tells whether
+    /// Moves so many bytes of the source at most into an empty pipe. None says nothing: only a read tells whether
     /// there are none, or the source has ended, or what comes next can't be moved like that.
     ///
     /// # Errors
     /// `Unsupported`: never on this way; anything else has ended the source.
-    fn fill(&mut self, cx: &mut Context<'_>, pipe: &mut Self::Pipe) -> io::Result<usize>;
+    fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Self::Pipe,
+        most: usize,
+    ) -> io::Result<usize>;
 
     /// Moves some of the bytes of a pipe, which has so many, to the sink.
     ///
@@ -152,7 +157,7 @@ impl<P> Direction<P> {
                 return Poll::Pending;
             }
             if self.bulk.is_under_way() {
-                let filled = self.fill(cx, bypass);
+                let filled = self.fill(cx, bypass, (*turn).max(STEP));
                 if filled > 0 {
                     moved += filled;
                     *turn = turn.saturating_sub(filled.max(STEP));
@@ -183,11 +188,16 @@ impl<P> Direction<P> {
     }
 
     /// Fills a pipe, if there is one and the source lets it: with so many bytes.
-    fn fill(&mut self, cx: &mut Context<'_>, bypass: &mut impl Bypass<Pipe = P>) -> usize {
+    fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        bypass: &mut impl Bypass<Pipe = P>,
+        most: usize,
+    ) -> usize {
         let Some(mut pipe) = bypass.take() else {
             return 0;
         };
-        match bypass.fill(cx, &mut pipe) {
+        match bypass.fill(cx, &mut pipe, most) {
             Ok(n @ 1..) => {
                 self.held = Held::Carried(pipe, u32_of(n));
                 return n;

@@ -26,9 +26,12 @@ const SMALLEST: usize = 64 << 10;
 /// Descriptors of one.
 const PER_PIPE: u32 = 2;
 
-/// What the empty ones hold that each worker keeps for the next use. The kernel counts those of all
-/// processes of a user together, so they aren't kept for a rainy day.
-const KEPT_BYTES: usize = 4 << 20;
+/// What the empty ones hold that each worker keeps for the next use, at most. The kernel counts those of
+/// all processes of a user together, so they aren't kept for a rainy day.
+const KEPT_PER_WORKER: usize = 4 << 20;
+
+/// And those of all workers together.
+const KEPT: usize = 16 << 20;
 
 /// How long no other is made after one came too small, or not at all.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,6 +62,8 @@ pub struct Pipes {
     floor: usize,
     /// By worker, so that they don't wait for each other.
     empty: Box<[Mutex<Vec<Pipe>>]>,
+    /// What those of each worker hold at most.
+    kept: usize,
     start: Instant,
     /// Before that no pipe is made, in milliseconds since `start`.
     not_before: AtomicU64,
@@ -93,6 +98,7 @@ impl Pipes {
             floor: descriptors.available_permits() / 4,
             descriptors,
             large: Arc::new(Semaphore::new(MOST_LARGE)),
+            kept: (KEPT / workers.max(1)).clamp(MEDIUM, KEPT_PER_WORKER),
             empty: (0..workers).map(|_| Mutex::default()).collect(),
             start: Instant::now(),
             not_before: AtomicU64::new(0),
@@ -117,7 +123,7 @@ impl Pipes {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: usize = kept.iter().map(Pipe::bytes).sum();
         // Where no descriptor is left, somebody may wait for these.
-        if bytes + pipe.bytes() <= KEPT_BYTES && self.descriptors.available_permits() > 0 {
+        if bytes + pipe.bytes() <= self.kept && self.descriptors.available_permits() > 0 {
             // The last one is taken first.
             let place = if pipe.is_large() { kept.len() } else { 0 };
             kept.insert(place, pipe);

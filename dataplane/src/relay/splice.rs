@@ -40,13 +40,13 @@ impl Bypass for Splice<'_> {
         }
     }
 
-    fn fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> io::Result<usize> {
+    fn fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> io::Result<usize> {
         if self.source.poll_readable(cx).is_pending() {
             return Ok(0);
         }
         // Not by `try_io`: that nothing could be moved doesn't mean that nothing is there. The kernel
         // stops before urgent bytes, and even says that it is the end (`tcp_splice_read`).
-        match splice_some(self.source, pipe.write(), LARGE) {
+        match splice_some(self.source, pipe.write(), most.min(LARGE)) {
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 Err(ErrorKind::Unsupported.into())
             }

@@ -152,10 +152,10 @@ impl Bypass for PipesOf<'_> {
         *self.left += 1;
     }
 
-    fn fill(&mut self, _: &mut Context<'_>, pipe: &mut Vec<u8>) -> io::Result<usize> {
+    fn fill(&mut self, _: &mut Context<'_>, pipe: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         assert!(pipe.is_empty());
         let mut source = self.source.borrow_mut();
-        pipe.resize(self.size, 0);
+        pipe.resize(self.size.min(most), 0);
         let n = match source.read(pipe) {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
                 source.end = End::Clean;

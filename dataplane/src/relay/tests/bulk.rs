@@ -87,7 +87,7 @@ async fn who_has_more_goes_on_after_the_runtime_has_looked_at_sockets() {
     let (mut client, downstream) = accepted().await;
     let (upstream, _server) = dialled().await;
     client.write_all(&[7; 200_000]).await.unwrap();
-    are_there(&downstream, 64 << 10).await;
+    are_there(&downstream, 32 << 10).await;
     // As if there were many: its turn is short.
     for _ in 0..100 {
         TURNS.with_borrow_mut(Turns::use_up);
