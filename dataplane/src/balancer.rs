@@ -31,6 +31,7 @@ mod arrange;
 mod ask;
 pub mod backend;
 mod bag;
+mod condition;
 mod draw;
 mod ejection;
 mod entry;

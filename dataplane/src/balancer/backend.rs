@@ -12,6 +12,8 @@ use crate::balancer::entry::Key;
 use crate::balancer::freed::Freed;
 use crate::balancer::outcome::Outcome;
 
+pub use crate::balancer::condition::Condition;
+
 /// Counts and what the balancer thinks of it; kept as long as a session holds it.
 #[derive(Debug)]
 pub struct Backend {
@@ -69,38 +71,6 @@ pub const REASONS: [DialError; 6] = [
     DialError::Unexpected,
     DialError::Unreachable,
 ];
-
-/// How a backend stands with the sessions that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// New sessions have gone back to a better priority.
-    FailedBack,
-    /// Kubernetes says that it is not ready.
-    NotReady,
-    /// It is no backend of the forward any more.
-    Removed,
-    /// It is on its way out.
-    Terminating,
-    /// A check or an ejection leaves it out.
-    Unhealthy,
-    /// Nothing is wrong.
-    Usable,
-}
-
-impl Condition {
-    /// The word on pages.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::FailedBack => "FailedBack",
-            Self::NotReady => "NotReady",
-            Self::Removed => "Removed",
-            Self::Terminating => "Terminating",
-            Self::Unhealthy => "Unhealthy",
-            Self::Usable => "Usable",
-        }
-    }
-}
 
 /// Why a backend failed, latest.
 #[derive(Clone, Debug, PartialEq, Eq)]
