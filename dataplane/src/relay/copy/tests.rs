@@ -317,6 +317,26 @@ fn a_busy_source_lets_others_have_their_turn() {
 }
 
 #[test]
+fn a_pipe_takes_no_more_than_is_left_of_the_turn() {
+    let script = |data| Script {
+        turns: VecDeque::new(),
+        data,
+        end: End::Clean,
+        room: usize::MAX,
+    };
+    let mut sides = Sides {
+        pipe: 8 * STEP,
+        pipes: 1,
+        turn: 2 * STEP,
+        ..Sides::new(script(vec![7; 8 * STEP]), script(Vec::new()))
+    };
+    let mut direction = Direction::default();
+    direction.bulk.moved(usize::MAX);
+    assert!(sides.poll(&mut direction, &mut [0; 1]).is_pending());
+    assert_eq!((sides.filled, direction.held()), (2 * STEP, 0));
+}
+
+#[test]
 fn what_is_long_goes_by_a_pipe_and_what_is_short_does_not() {
     const ALL: usize = 400 << 10;
     let script = |data| Script {
