@@ -316,14 +316,18 @@ fn a_busy_source_lets_others_have_their_turn() {
     assert_eq!(sides.sink.borrow().data.len(), 10);
 }
 
-#[test]
-fn a_pipe_takes_no_more_than_is_left_of_the_turn() {
-    let script = |data| Script {
+/// One that has all the room, and ends cleanly behind its data.
+fn script(data: Vec<u8>) -> Script {
+    Script {
         turns: VecDeque::new(),
         data,
         end: End::Clean,
         room: usize::MAX,
-    };
+    }
+}
+
+#[test]
+fn a_pipe_takes_no_more_than_is_left_of_the_turn() {
     let mut sides = Sides {
         pipe: 8 * STEP,
         pipes: 1,
@@ -339,12 +343,6 @@ fn a_pipe_takes_no_more_than_is_left_of_the_turn() {
 #[test]
 fn what_is_long_goes_by_a_pipe_and_what_is_short_does_not() {
     const ALL: usize = 400 << 10;
-    let script = |data| Script {
-        turns: VecDeque::new(),
-        data,
-        end: End::Clean,
-        room: usize::MAX,
-    };
     let mut sides = Sides {
         pipe: 64 << 10,
         pipes: 1,
