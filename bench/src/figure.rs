@@ -20,7 +20,9 @@ pub enum Figure {
     PingPongRate,
     /// How long the slowest hundredth took.
     PingPongP99,
-    /// The same at a fixed rate.
+    /// At a fixed rate: the relay's processor time.
+    PingPongOpenCpu,
+    /// How long the slowest hundredth took at that rate.
     PingPongOpenP99,
     /// That with a client beside that hardly reads.
     BesideSlowP99,
@@ -30,7 +32,9 @@ pub enum Figure {
     ExchangeRate,
     /// How long the slowest hundredth took.
     ExchangeP99,
-    /// The same at a fixed rate.
+    /// At a fixed rate: the relay's processor time.
+    ExchangeOpenCpu,
+    /// How long the slowest hundredth took at that rate.
     ExchangeOpenP99,
     /// Memory of the process for each idle connection.
     IdleMemory,
@@ -44,7 +48,7 @@ pub enum Figure {
 
 impl Figure {
     /// All, in the order of the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::UpCpu,
         Self::UpRate,
         Self::DownCpu,
@@ -52,11 +56,13 @@ impl Figure {
         Self::PingPongCpu,
         Self::PingPongRate,
         Self::PingPongP99,
+        Self::PingPongOpenCpu,
         Self::PingPongOpenP99,
         Self::BesideSlowP99,
         Self::ExchangeCpu,
         Self::ExchangeRate,
         Self::ExchangeP99,
+        Self::ExchangeOpenCpu,
         Self::ExchangeOpenP99,
         Self::IdleMemory,
         Self::IdleSwitches,
@@ -75,11 +81,13 @@ impl Figure {
             Self::PingPongCpu => "ping-pong, CPU µs per round trip",
             Self::PingPongRate => "ping-pong, round trips a second",
             Self::PingPongP99 => "ping-pong at saturation, p99 µs",
+            Self::PingPongOpenCpu => "ping-pong at a fixed rate, CPU µs per round trip",
             Self::PingPongOpenP99 => "ping-pong at a fixed rate, p99 µs",
             Self::BesideSlowP99 => "the same beside a slow reader, p99 µs",
             Self::ExchangeCpu => "connect–request–close, CPU µs each",
             Self::ExchangeRate => "connect–request–close, a second",
             Self::ExchangeP99 => "connect–request–close at saturation, p99 µs",
+            Self::ExchangeOpenCpu => "connect–request–close at a fixed rate, CPU µs each",
             Self::ExchangeOpenP99 => "connect–request–close at a fixed rate, p99 µs",
             Self::IdleMemory => "idle connection, bytes of PSS",
             Self::IdleSwitches => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tcpforward_tests::eventually::pass;
 use tcpforward_tests::lab::Lab;
 use tokio::task::JoinSet;
@@ -167,6 +167,7 @@ impl Turn<'_> {
         let outcome = self.counted(load).await?;
         pass(SETTLE).await;
         let cost = self.subject.cpu()? - before;
+        ensure!(cost >= 0.0, "a thread with its time has ended");
         if self.subject.pid().is_some() {
             self.note(figure, cost * 1e6 * per / float(outcome.units.max(1)));
         }
@@ -207,7 +208,7 @@ impl Turn<'_> {
         self.note(Figure::PingPongRate, outcome.rate());
         self.note(Figure::PingPongP99, outcome.percentile(99.0));
         let load = load::ping_pong(&path, Pace::Open(PING_PONGS), LANES, bounds);
-        let outcome = self.counted(load).await?;
+        let outcome = self.costed(Figure::PingPongOpenCpu, 1.0, load).await?;
         self.note(Figure::PingPongOpenP99, outcome.percentile(99.0));
         if self.peer == Peer::Ours {
             let outcome = self.counted(beside_slow(&path, bounds)).await?;
@@ -227,7 +228,7 @@ impl Turn<'_> {
             return Ok(());
         }
         let load = load::exchanges(&path, Pace::Open(EXCHANGES), LANES, bounds);
-        let outcome = self.counted(load).await?;
+        let outcome = self.costed(Figure::ExchangeOpenCpu, 1.0, load).await?;
         self.note(Figure::ExchangeOpenP99, outcome.percentile(99.0));
         Ok(())
     }

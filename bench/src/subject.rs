@@ -225,8 +225,9 @@ impl Subject {
     /// # Errors
     /// It is gone.
     pub fn cpu(&self) -> Result<f64> {
-        self.pid()
-            .map_or(Ok(0.0), |pid| Ok(float(measure::ticks(pid)?) / 100.0))
+        self.pid().map_or(Ok(0.0), |pid| {
+            Ok(measure::processor_time(pid)?.as_secs_f64())
+        })
     }
 
     /// Bytes of memory that are its own.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Processor time that a process has used, in hundredths of a second.
 ///
@@ -20,6 +21,25 @@ pub fn ticks(pid: u32) -> Result<u64> {
         field.parse().context("a number")
     };
     Ok(number(11)? + number(12)?)
+}
+
+/// Processor time of the threads that a process has now, to the nanosecond (`sched-stats`, "/proc/<pid>/schedstat").
+///
+/// # Errors
+/// It is gone, or the kernel doesn't count.
+pub fn processor_time(pid: u32) -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path().join("schedstat");
+        // A thread may end meanwhile.
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        let spent = text.split(' ').next().context("time on the processor")?;
+        total += Duration::from_nanos(spent.parse()?);
+    }
+    ensure!(!total.is_zero(), "/proc/{pid}/task/*/schedstat say nothing");
+    Ok(total)
 }
 
 /// Memory of a process that is resident, in KiB.
@@ -275,6 +295,7 @@ mod tests {
         assert!(switches(pid).unwrap().contains_key(&pid));
         assert!(descriptors(pid).unwrap() > 0);
         ticks(pid).unwrap();
+        assert!(processor_time(pid).unwrap() > Duration::ZERO);
         tcp_counter("ListenOverflows").unwrap();
         socket_memory().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
