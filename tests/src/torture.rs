@@ -18,6 +18,7 @@ pub mod dead;
 pub mod endings;
 pub mod failover;
 pub mod figure;
+pub mod flood;
 pub mod flow;
 pub mod leaving;
 pub mod load;

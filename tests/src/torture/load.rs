@@ -6,11 +6,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::future::join_all;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::torture::figure::count;
+use crate::torture::flow::ping;
 
 /// Clients at a time: the descriptors of this process bound them.
 const AT_ONCE: usize = 4000;
+
+/// How often each open session is pinged.
+const PING_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of a load.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +136,29 @@ async fn collect(
         outcome.note(wait, answer);
     }
     Ok(())
+}
+
+/// Pings every session ten times a second for that long; the sorted times, and how many broke. Each is measured from
+/// when it was due, so that a stall is seen by all that were due meanwhile.
+pub async fn ping_all(streams: &mut [TcpStream], window: Duration) -> (Vec<Duration>, usize) {
+    let start = Instant::now();
+    let apart = PING_EVERY.div_f64(count(streams.len()).max(1.0));
+    let all = streams.iter_mut().zip(0..).map(|(stream, n)| async move {
+        let (mut times, mut due) = (Vec::new(), start + apart * n);
+        while due < start + window {
+            sleep_until(due).await;
+            if ping(stream).await.is_err() {
+                return (times, 1);
+            }
+            times.push(due.elapsed());
+            due += PING_EVERY;
+        }
+        (times, 0)
+    });
+    let (times, broken): (Vec<_>, Vec<_>) = join_all(all).await.into_iter().unzip();
+    let mut times = times.concat();
+    times.sort();
+    (times, broken.into_iter().sum())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use futures::stream::{FuturesUnordered, StreamExt};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,56 +17,39 @@ use crate::measure;
 use crate::torture::Place;
 use crate::torture::figure::{Figure, count};
 use crate::torture::flow::{SOON, ping};
-use crate::torture::load::percentile;
+use crate::torture::load::{percentile, ping_all};
 use crate::torture::relay::{Relay, Setup};
 
 /// Open files of a side that runs out of them.
 const DESCRIPTORS: u32 = 128;
 
 /// A side over one server that sends back what it reads.
-struct Echo {
-    relay: Relay,
-    server: Server,
+pub(super) struct Echo {
+    pub(super) relay: Relay,
+    pub(super) server: Server,
 }
 
 impl Echo {
-    async fn start(place: &Place<'_>, setup: Setup) -> Result<Self> {
+    pub(super) async fn start(place: &Place<'_>, setup: Setup) -> Result<Self> {
         let server = Server::start("10.77.0.11:8000", Behaviour::Echo).await?;
         let backends = vec![server.address()];
         let relay = Relay::start(place, &Setup { backends, ..setup }).await?;
         Ok(Self { relay, server })
     }
 
-    async fn session(&self) -> Result<TcpStream> {
+    pub(super) async fn session(&self) -> Result<TcpStream> {
         let mut stream = client::dial(self.relay.listener).await?;
         timeout(Duration::from_secs(3), ping(&mut stream)).await??;
         Ok(stream)
     }
 
-    fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.relay.process.pid()
     }
 }
 
-/// Pings every session again and again for that long; the sorted times, and how many broke.
-async fn ping_all(streams: &mut [TcpStream], window: Duration) -> (Vec<Duration>, usize) {
-    let start = Instant::now();
-    let (mut times, mut broken) = (Vec::new(), 0);
-    while start.elapsed() < window {
-        for stream in &mut *streams {
-            match ping(stream).await {
-                Ok(time) => times.push(time),
-                Err(_) => broken += 1,
-            }
-        }
-        pass(Duration::from_millis(20)).await;
-    }
-    times.sort();
-    (times, broken)
-}
-
 /// A wait beside an undisturbed one: at most twice as long, but 10 ms are only the scheduler.
-fn beside(name: &'static str, disturbed: &[Duration], calm: &[Duration]) -> Figure {
+pub(super) fn beside(name: &'static str, disturbed: &[Duration], calm: &[Duration]) -> Figure {
     let limit = (percentile(calm, 99) * 2.0).max(10.0);
     Figure::new(name, percentile(disturbed, 99), "ms")
         .at_most(limit)
@@ -241,56 +224,5 @@ pub async fn accept_queue(place: &Place<'_>) -> Result<Vec<Figure>> {
         .at_most(0.0),
         Figure::share("clients connected while it was held", established, n).all(),
         Figure::share("clients served", n_served, n).all(),
-    ])
-}
-
-/// R31. A flood, with 128 MiB of memory and descriptors for 2,000 sessions.
-///
-/// # Errors
-/// The side doesn't start, or memory can't be limited.
-pub async fn overload(place: &Place<'_>) -> Result<Vec<Figure>> {
-    let flood = Duration::from_secs(place.scaled(2, 50, |_| 50));
-    let setup = Setup {
-        descriptors: Some(4096),
-        ..Setup::default()
-    };
-    // The limit stands first, so that it is dropped last: its group goes once nobody is in it.
-    let (limit, mut echo) = {
-        let echo = Echo::start(place, setup).await?;
-        (measure::MemoryLimit::set(echo.pid(), 128 << 20)?, echo)
-    };
-    let mut served = Vec::new();
-    for _ in 0..20 {
-        served.push(echo.session().await?);
-    }
-    let (calm, _) = ping_all(&mut served, Duration::from_secs(1)).await;
-    let client = |listener: SocketAddr| async move {
-        let mut stream = client::dial(listener).await?;
-        ping(&mut stream).await?;
-        pass(Duration::from_secs(2)).await;
-        Ok(String::new())
-    };
-    let flooded = crate::torture::load::open_loop(1000, flood, echo.relay.listener, client);
-    let (flooded, (disturbed, broken)) = tokio::join!(flooded, ping_all(&mut served, flood));
-    let flooded = flooded?;
-    let serves = echo.session().await.is_ok();
-    ensure!(echo.relay.process.ended()?.is_none(), "it has ended");
-    let resident = f64::from(measure::resident(echo.pid())?) / 1024.0;
-    ensure!(echo.server.accepted() > 0);
-    Ok(vec![
-        Figure::new("killed for memory", count(limit.kills()?), "times").at_most(0.0),
-        Figure::new("open sessions that broke", count(broken), "sessions").at_most(0.0),
-        place.timing(beside(
-            "their p99, at most twice the calm one",
-            &disturbed,
-            &calm,
-        )),
-        Figure::new(
-            "clients of the flood that failed",
-            count(flooded.failed()),
-            "clients",
-        ),
-        Figure::new("memory after it", resident, "MiB"),
-        Figure::yes("serves afterwards", serves),
     ])
 }

@@ -3,8 +3,8 @@
 use crate::torture::relay::Setup;
 use crate::torture::way::Ways;
 use crate::torture::{
-    Kind, Row, checks, churn, dead, endings, failover, leaving, outage, ports, resources, silence,
-    stalled, tunnels, turns, urgent,
+    Kind, Row, checks, churn, dead, endings, failover, flood, leaving, outage, ports, resources,
+    silence, stalled, tunnels, turns, urgent,
 };
 
 /// Every row, in the order of the table.
@@ -210,7 +210,7 @@ pub const ROWS: &[Row] = &[
         what: "a flood in 128 MiB",
         kind: Kind::Works,
         ways: Ways::Once("it only connects and pings"),
-        run: |place| Box::pin(resources::overload(place)),
+        run: |place| Box::pin(flood::overload(place)),
     },
     Row {
         number: "R32",
