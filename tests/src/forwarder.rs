@@ -74,7 +74,8 @@ impl Forwarder {
     ) -> Result<Self> {
         // A folder for each forwarder of a test: a shared file would be an edit of the other's.
         let path = lab.file(&format!("{}/forwards.yaml", admin.port()), manifest)?;
-        let process = lab.start("tcpforward", &program(path.clone()))?;
+        let name = format!("tcpforward-{}", admin.port());
+        let process = lab.start(&name, &program(path.clone()))?;
         let forwarder = Self {
             process,
             admin,
