@@ -4,6 +4,12 @@
 
 use tcpforward_process::metric::Metric;
 
+use process::{
+    ACCEPT_ERRORS, ACCEPT_WAITS, DESCRIPTORS_FREE, FORWARDS, HANDED_OVER, LAST_GOOD, OPERATORS,
+    REFUSED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
+};
+
+mod process;
 pub mod values;
 
 #[cfg(test)]
@@ -187,67 +193,6 @@ const LOOKUPS: Metric = Metric::counter(
     &["result"],
     "Questions about DNS names of targets; result answered, or failed: no answer, or no such name.",
 );
-const FORWARDS: Metric = Metric::gauge(
-    "tcpforward_dataplane_forwards_serving",
-    &[],
-    "Forwards with a bound listener.",
-);
-const REFUSED: Metric = Metric::gauge(
-    "tcpforward_dataplane_forwards_refused",
-    &["code"],
-    "Forwards whose wanted spec is refused; the former one stays in service.",
-);
-const ACCEPT_ERRORS: Metric = Metric::counter(
-    "tcpforward_dataplane_accept_errors_total",
-    &[],
-    "Connections that could not be accepted; the listener rests 100 ms after each.",
-);
-const ACCEPT_WAITS: Metric = Metric::counter(
-    "tcpforward_dataplane_accept_waits_total",
-    &[],
-    "Times that a connection had to wait because descriptors were short.",
-);
-const HANDED_OVER: Metric = Metric::counter(
-    "tcpforward_dataplane_sessions_handed_over_total",
-    &[],
-    "Connections that were served by another worker than the one they came to, which had more to do.",
-);
-const DESCRIPTORS_FREE: Metric = Metric::gauge(
-    "tcpforward_dataplane_descriptors_free",
-    &[],
-    "Descriptors that sessions and listeners may still open; a session takes two.",
-);
-const SNAPSHOT_EPOCH: Metric = Metric::gauge(
-    "tcpforward_dataplane_snapshot_epoch",
-    &[],
-    "Highest epoch applied.",
-);
-const SNAPSHOT_AGE: Metric = Metric::gauge(
-    "tcpforward_dataplane_snapshot_age_seconds",
-    &[],
-    "Time since a set was applied; absent before the first one.",
-);
-const LAST_GOOD: Metric = Metric::gauge(
-    "tcpforward_dataplane_last_good_failing",
-    &[],
-    "1 while the last good snapshot can't be written to disk, else 0.",
-);
-const OPERATORS: Metric = Metric::gauge(
-    "tcpforward_dataplane_operators_connected",
-    &[],
-    "Replicas of the operator that answer.",
-);
-const SHARE_INDEX: Metric = Metric::gauge(
-    "tcpforward_dataplane_share_index",
-    &[],
-    "Which part of pool-wide limits this data plane has.",
-);
-const SHARE_OF: Metric = Metric::gauge(
-    "tcpforward_dataplane_share_of",
-    &[],
-    "Into how many parts pool-wide limits are split; 0 before an operator said so.",
-);
-
 /// All of them, in the order of the documentation.
 pub const ALL: &[Metric] = &[
     SESSIONS_OPENED,

@@ -6,11 +6,11 @@ use prometheus::proto;
 use tcpforward_protocol::answer::RefusalCode;
 use tokio::time::Instant;
 
-use super::{
-    ACCEPT_ERRORS, ACCEPT_WAITS, ALL, CONNECT_HASHES, CONNECT_LOOKUPS, DESCRIPTORS_FREE, FORWARDS,
-    HANDED_OVER, LAST_GOOD, LOOKUPS, OPERATORS, REFUSED, SESSIONS_CUT, SHARE_INDEX, SHARE_OF,
-    SNAPSHOT_AGE, SNAPSHOT_EPOCH,
+use super::process::{
+    ACCEPT_ERRORS, ACCEPT_WAITS, DESCRIPTORS_FREE, FORWARDS, HANDED_OVER, LAST_GOOD, OPERATORS,
+    REFUSED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
 };
+use super::{ALL, CONNECT_HASHES, CONNECT_LOOKUPS, LOOKUPS, SESSIONS_CUT};
 use crate::app::Handle;
 use crate::view::View;
 use families::Families;
