@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod failures;
 pub mod head;
+pub mod hops;
 pub mod names;
 mod path;
 pub mod policy;

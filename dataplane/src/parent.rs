@@ -15,6 +15,7 @@ use tcpforward_protocol::snapshot::{Settings, TcpOptions, Via, ViaScheme};
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
+use crate::connect::hops::{self, Hops};
 use crate::connect::race;
 use crate::connect::target::Target;
 use crate::dial::Cause;
@@ -35,6 +36,16 @@ pub struct Parent {
     via: Via,
     /// Absent: in the clear. Who can't be trusted because of what we were told is asked nothing.
     tls: Option<Result<Trust, String>>,
+    /// What we call ourselves before it, so that a request that comes back is known.
+    name: String,
+}
+
+/// A parent proxy, and those that the request has been through on its way to us.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a> {
+    parent: &'a Parent,
+    /// Absent: nobody asks us, the way is for ourselves.
+    hops: Option<&'a Hops>,
 }
 
 /// Who it has to prove to be, and by whose word.
@@ -55,7 +66,22 @@ impl Parent {
         Self {
             via: via.clone(),
             tls,
+            name: format!("tcpforward-{:016x}", fastrand::u64(..)),
         }
+    }
+
+    /// For a request that has been through those.
+    #[must_use]
+    pub fn after<'a>(&'a self, hops: &'a Hops) -> Chain<'a> {
+        let hops = Some(hops);
+        Chain { parent: self, hops }
+    }
+
+    /// For ourselves.
+    #[must_use]
+    pub fn alone(&self) -> Chain<'_> {
+        let hops = None;
+        Chain { parent: self, hops }
     }
 
     /// Whether it is what would be made of that.
@@ -64,35 +90,11 @@ impl Parent {
         self.via == *via
     }
 
-    /// A way to the target, by then.
-    ///
-    /// # Errors
-    /// The parent was not reached, or doesn't lead there.
-    pub async fn open(
-        &self,
-        target: &Target,
-        settings: &Settings,
-        tcp: &TcpOptions,
-        until: Instant,
-        shared: &Shared,
-    ) -> Result<Channel, Trouble> {
-        if let Some(why) = &self.via.unusable {
-            return Err(Trouble::Setup(format!(
-                "the parent proxy is not asked: {why}"
-            )));
-        }
-        let start = Instant::now();
-        let found = timeout_at(until, shared.names.lookup(&self.via.host)).await;
-        let ips = found.map_err(|_| late(start, until, Trouble::Unreached))??;
-        self.open_at(&ips, target, settings, tcp, until, shared)
-            .await
-    }
-
     /// The same, knowing its addresses. One that is reached and breaks before it answers is none.
     async fn open_at(
         &self,
         ips: &[IpAddr],
-        target: &Target,
+        request: &str,
         settings: &Settings,
         tcp: &TcpOptions,
         until: Instant,
@@ -107,7 +109,7 @@ impl Parent {
                 Err(error) => return Err(earlier.unwrap_or_else(|| unreached(error))),
             };
             let address = reached.address;
-            match self.ask(reached, target, until).await {
+            match self.ask(reached, request, until).await {
                 Err(trouble) if trouble.is_of_address() => {
                     tracing::debug!(parent = %address, cause = %trouble,
                         "an address of a parent proxy leads nowhere");
@@ -125,7 +127,7 @@ impl Parent {
     async fn ask(
         &self,
         reached: race::Reached,
-        target: &Target,
+        request: &str,
         until: Instant,
     ) -> Result<Channel, Trouble> {
         let start = Instant::now();
@@ -139,7 +141,6 @@ impl Parent {
             };
             let mut channel = Channel::through(reached.connection, reached.address, tls);
             let closed = |error: std::io::Error| Trouble::Closed(error.to_string());
-            let request = self.request(target);
             let written = channel.write_all(request.as_bytes()).await;
             written.map_err(closed)?;
             let mut answer = Vec::new();
@@ -165,17 +166,59 @@ impl Parent {
             Err(late(start, until, |_| Trouble::Silent(time)))
         })
     }
+}
 
-    fn request(&self, target: &Target) -> String {
-        let authorization = self
-            .via
-            .credentials
-            .as_ref()
-            .map_or_else(String::new, |login| {
-                let pair = STANDARD.encode(format!("{}:{}", login.user, login.password));
-                format!("Proxy-Authorization: Basic {pair}\r\n")
-            });
-        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n")
+impl Chain<'_> {
+    /// A way to the target, by then.
+    ///
+    /// # Errors
+    /// The parent was not reached, or doesn't lead there.
+    pub async fn open(
+        self,
+        target: &Target,
+        settings: &Settings,
+        tcp: &TcpOptions,
+        until: Instant,
+        shared: &Shared,
+    ) -> Result<Channel, Trouble> {
+        let parent = self.parent;
+        if let Some(why) = &parent.via.unusable {
+            return Err(Trouble::Setup(format!(
+                "the parent proxy is not asked: {why}"
+            )));
+        }
+        self.check()?;
+        let request = self.request(target);
+        let start = Instant::now();
+        let found = timeout_at(until, shared.names.lookup(&parent.via.host)).await;
+        let ips = found.map_err(|_| late(start, until, Trouble::Unreached))??;
+        parent
+            .open_at(&ips, &request, settings, tcp, until, shared)
+            .await
+    }
+
+    /// A request that goes in a circle would never stop.
+    fn check(self) -> Result<(), Trouble> {
+        let Some(hops) = self.hops else {
+            return Ok(());
+        };
+        match hops.count() {
+            _ if hops.contains(&self.parent.name) => Err(Trouble::Circle),
+            n if n >= hops::MOST => Err(Trouble::TooManyHops(n)),
+            _ => Ok(()),
+        }
+    }
+
+    fn request(self, target: &Target) -> String {
+        let Parent { via, name, .. } = self.parent;
+        let authorization = via.credentials.as_ref().map_or_else(String::new, |login| {
+            let pair = STANDARD.encode(format!("{}:{}", login.user, login.password));
+            format!("Proxy-Authorization: Basic {pair}\r\n")
+        });
+        let through = self
+            .hops
+            .map_or_else(String::new, |hops| format!("Via: {}\r\n", hops.and(name)));
+        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{through}{authorization}\r\n")
     }
 }
 

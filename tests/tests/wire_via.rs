@@ -55,6 +55,38 @@ async fn connect(proxy: SocketAddr, target: SocketAddr) -> Result<String> {
     client::ask(proxy, &(request + page)).await
 }
 
+/// A proxy whose way out is another one.
+fn proxy_through(port: u16, parent: u16) -> String {
+    format!(
+        "apiVersion: tcpforward.dev/v1alpha1\nkind: TcpForward\nmetadata: {{name: proxy}}\nspec:\n  \
+         listener: {{port: {port}, address: 127.0.0.1}}\n  httpConnect:\n    rules:\n    \
+         - {{name: all, action: Allow, cidrs: [127.0.0.0/8], ports: [80]}}\n    \
+         via:\n      proxy: {{scheme: http, host: 127.0.0.1, port: {parent}}}\n"
+    )
+}
+
+/// Each is the parent of the other: one request would go round until one of them takes no more.
+#[test]
+fn a_request_does_not_go_round_between_two_proxies() -> Result<()> {
+    lab::run(Network::Loopback, async |lab| {
+        let [a, b] = [ports::free()?, ports::free()?];
+        let mut first = Forwarder::start(lab, &proxy_through(a.port(), b.port()), &[]).await?;
+        let mut second = Forwarder::start(lab, &proxy_through(b.port(), a.port()), &[]).await?;
+        let answer = connect(a, ([127, 0, 0, 1], 80).into()).await?;
+        ensure!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        // Only the proxy where the circle closes knows of it.
+        ensure!(answer.contains("error=destination_unavailable"), "{answer}");
+        let line = first.process.says("in a circle", SOON).await?;
+        ensure!(line.contains("proxy_loop_detected"), "{line}");
+        second.process.says("answered 502", SOON).await?;
+        first.process.says("answered 502", SOON).await?;
+        let log = first.process.log()?;
+        let sessions = log.lines().filter(|line| line.contains("connect_target"));
+        ensure!(sessions.count() == 2, "{log}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_parent_is_asked_with_the_password_of_the_secret_and_never_without() -> Result<()> {
     lab::run(Network::Loopback, async |lab| {

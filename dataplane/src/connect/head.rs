@@ -7,6 +7,7 @@
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use crate::connect::head::credentials::Credentials;
+use crate::connect::hops::Hops;
 use crate::connect::target::{NotATarget, Target};
 
 pub mod credentials;
@@ -39,6 +40,8 @@ pub struct Request {
     pub length: usize,
     /// The field `Host`, for the log only: kube-apiserver sends 127.0.0.1 whatever the target.
     pub host: Option<String>,
+    /// The proxies that it has been through.
+    pub hops: Hops,
 }
 
 /// Why a head is refused. No message repeats what the client sent.
@@ -144,7 +147,7 @@ fn parse(bytes: &[u8]) -> Result<Step, HeadError> {
     };
     let length = bytes.len() - after.len();
     let block = rest.get(..rest.len() - after.len()).unwrap_or_default();
-    let fields = parse_fields(block)?;
+    let fields = parse_fields(block, version)?;
     if version == Version::Http11 && fields.host.is_none() {
         return Err(HeadError::MissingHost);
     }
@@ -153,6 +156,7 @@ fn parse(bytes: &[u8]) -> Result<Step, HeadError> {
         credentials: fields.credentials,
         length,
         host: fields.host,
+        hops: fields.hops,
     }))
 }
 
@@ -197,6 +201,15 @@ enum Version {
     Http11,
 }
 
+impl Version {
+    fn number(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+        }
+    }
+}
+
 /// The version goes before the method, the method before the target: of `GET http://…` the target
 /// is not what is wrong.
 fn parse_first(line: &[u8]) -> Result<(Target, Version), HeadError> {
@@ -235,19 +248,23 @@ fn skip_fields(bytes: &[u8]) -> Result<Option<&[u8]>, HeadError> {
 }
 
 /// What matters of the fields.
-#[derive(Default)]
 struct Fields {
     host: Option<String>,
     credentials: Option<Credentials>,
+    hops: Hops,
 }
 
 /// All fields with the empty line.
-fn parse_fields(block: &[u8]) -> Result<Fields, HeadError> {
+fn parse_fields(block: &[u8], version: Version) -> Result<Fields, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_FIELDS];
     let Ok(Status::Complete((_, headers))) = httparse::parse_headers(block, &mut headers) else {
         return Err(HeadError::Field);
     };
-    let mut fields = Fields::default();
+    let mut fields = Fields {
+        host: None,
+        credentials: None,
+        hops: Hops::new(version.number()),
+    };
     let mut has_length = false;
     for Header { name, value } in headers {
         match name.to_ascii_lowercase().as_str() {
@@ -262,6 +279,7 @@ fn parse_fields(block: &[u8]) -> Result<Fields, HeadError> {
             }
             "proxy-authorization" => fields.credentials = Some(Credentials::parse(value)),
             "transfer-encoding" => return Err(HeadError::TransferEncoding),
+            "via" => fields.hops.add(value),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tcpforward_protocol::snapshot::ServiceName;
 use tokio::time::Instant;
 
+use super::hops::Hops;
 use super::policy::{AddressRefused, Ask, ByName, RuleId};
 use super::proxy::{Identity, Way};
 use super::race;
@@ -38,6 +39,7 @@ pub(super) struct Reached {
 pub(super) async fn reach(
     client: Client<'_>,
     target: &Target,
+    hops: &Hops,
     identity: Option<&Identity>,
     asked: &mut Asked,
 ) -> Result<Reached, Refusal> {
@@ -59,7 +61,7 @@ pub(super) async fn reach(
         ByName::Addresses => match client.active.parent.as_deref() {
             None => by_address(client, &ask, asked).await,
             // In a box, so that those who go directly don't carry it.
-            Some(parent) => Box::pin(through::reach(client, parent, &ask, asked)).await,
+            Some(parent) => Box::pin(through::reach(client, parent.after(hops), &ask, asked)).await,
         },
     }
 }

@@ -143,8 +143,8 @@ refusals! {
         "The parent proxy does not accept our user and password, or wants some"
         "The owner of the proxy has to look at via.credentials; yours are fine.";
     ParentLoop 502 ProxyLoopDetected
-        "The parent proxy is the proxy itself"
-        "The owner of the proxy has to look at via.proxy.";
+        "The parent proxy is the proxy itself, or leads back to it"
+        "The owner of the proxy has to look at via.proxy, and so have the owners of the parents behind it.";
     ParentSilent 504 HttpResponseTimeout
         "The parent proxy did not answer in time"
         "Check that the target runs; if others work no better, look at the parent proxy.";

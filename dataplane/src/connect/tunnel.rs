@@ -122,13 +122,14 @@ async fn after_head(
     let Request {
         target,
         credentials,
+        hops,
         ..
     } = request;
     let finding = async {
         let identity = identify(client, credentials).await?;
         asked.subject = identity.as_ref().map(|who| who.subject.to_string().into());
         let place = Place::new(client, identity.as_ref())?;
-        let reached = path::reach(client, &target, identity.as_ref(), asked).await?;
+        let reached = path::reach(client, &target, &hops, identity.as_ref(), asked).await?;
         Ok::<_, Refusal>((identity, place, reached))
     };
     let (identity, place, reached) = tokio::select! {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
 use crate::connect::target::Target;
-use crate::parent::Parent;
+use crate::parent::Chain;
 use crate::parent::trouble::Trouble;
 use crate::served::DialResult;
 use crate::shared::Shared;
@@ -139,13 +139,13 @@ pub async fn connect(
 pub async fn reach(
     address: SocketAddr,
     origin: Origin,
-    parent: Option<&Parent>,
+    through: Option<Chain<'_>>,
     settings: &Settings,
     tcp: &TcpOptions,
     until: Instant,
     shared: &Shared,
 ) -> Result<Channel, Cause> {
-    let Some(parent) = parent else {
+    let Some(chain) = through else {
         let connection = connect(address, origin, settings, tcp, until, shared).await?;
         return Ok(connection.into());
     };
@@ -155,7 +155,7 @@ pub async fn reach(
     }
     let target = Target::from(address);
     // In a box, so that those who go directly don't carry it.
-    let opened = Box::pin(parent.open(&target, settings, tcp, until, shared)).await;
+    let opened = Box::pin(chain.open(&target, settings, tcp, until, shared)).await;
     Ok(opened?)
 }
 

@@ -135,10 +135,11 @@ async fn one(dialling: Dialling<'_>, seated: Seated, until: Instant) -> Result<R
     let tcp = &dialling.active.forward.spec.relay.tcp;
     let outcome = match attempt::moved(seat.backend().address, dialling.offset) {
         Ok(address) => {
-            let parent = dialling.active.backends_parent().map(Arc::as_ref);
+            let parent = dialling.active.backends_parent();
+            let chain = parent.map(|parent| parent.alone());
             let origin = seat.backend().origin;
             let shared = &dialling.context.shared;
-            attempt::reach(address, origin, parent, settings, tcp, until, shared).await
+            attempt::reach(address, origin, chain, settings, tcp, until, shared).await
         }
         Err(cause) => Err(cause),
     };

@@ -23,6 +23,7 @@ async fn open_by(via: &Via, time: Duration) -> Result<Channel, Trouble> {
     let until = Instant::now() + time;
     let parent = Parent::new(via);
     parent
+        .alone()
         .open(&target, &SETTINGS, &TcpOptions::default(), until, &shared)
         .await
 }
@@ -40,7 +41,7 @@ async fn open_at(via: &Via, ips: &[&str]) -> Result<Channel, Trouble> {
     parent
         .open_at(
             &ips,
-            &target,
+            &parent.alone().request(&target),
             &SETTINGS,
             &TcpOptions::default(),
             until,
@@ -160,6 +161,43 @@ async fn a_parent_is_told_who_we_are_and_nobody_else_is() {
     assert!(matches!(trouble, Trouble::Setup(_)), "{trouble}");
 }
 
+/// What the parent sees of a request that has been through those.
+async fn open_after(parent: &Parent, fields: &[&str]) -> Result<Channel, Trouble> {
+    let target = Target::parse(b"db.example.com:5432").unwrap();
+    let (shared, until) = (Shared::new(1000, 1), Instant::now() + LONG);
+    let mut hops = Hops::new("1.1");
+    fields.iter().for_each(|field| hops.add(field.as_bytes()));
+    let chain = parent.after(&hops);
+    chain
+        .open(&target, &SETTINGS, &TcpOptions::default(), until, &shared)
+        .await
+}
+
+#[tokio::test]
+async fn pitfall_20_a_request_that_goes_in_a_circle_goes_no_further() {
+    let (listener, via) = parent().await;
+    let parent = Parent::new(&via);
+    let (channel, (_stream, request)) = tokio::join!(
+        open_after(&parent, &["1.1 squid"]),
+        answers(&listener, OPEN)
+    );
+    channel.unwrap();
+    let via = request.lines().find_map(|line| line.strip_prefix("Via: "));
+    let via = via.unwrap().to_owned();
+    assert_eq!(via, format!("1.1 squid, 1.1 {}", parent.name));
+    // Another one asks under another name.
+    assert!(!via.contains(&Parent::new(&parent.via).name));
+
+    drop(listener);
+    let circle = open_after(&parent, &[&via, "1.1 other"]).await;
+    assert_eq!(circle.unwrap_err(), Trouble::Circle);
+    let most = vec!["1.1 a"; hops::MOST];
+    let endless = open_after(&parent, &most).await;
+    assert_eq!(endless.unwrap_err(), Trouble::TooManyHops(hops::MOST));
+    let one_less = open_after(&parent, &most[1..]).await.unwrap_err();
+    assert!(matches!(one_less, Trouble::Unreached(_)), "{one_less}");
+}
+
 #[tokio::test]
 async fn an_address_that_is_dead_or_breaks_leaves_the_others() {
     let (listener, via) = parent().await;
@@ -187,11 +225,13 @@ async fn a_parent_that_is_nobody_s_to_reach_is_not_dialled() {
     shared.set_listeners([listener.local_addr().unwrap()]);
     let parent = Parent::new(&via);
     let own = parent
+        .alone()
         .open(&target, &SETTINGS, &TcpOptions::default(), until, &shared)
         .await;
     assert_eq!(own.unwrap_err(), Trouble::Loop);
     let strict = Settings::new(LocalTargets::Refuse);
     let forbidden = parent
+        .alone()
         .open(&target, &strict, &TcpOptions::default(), until, &shared)
         .await;
     let trouble = forbidden.unwrap_err();

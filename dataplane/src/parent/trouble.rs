@@ -14,6 +14,9 @@ use crate::tls::TlsError;
 /// Why a parent proxy doesn't lead where it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
+    /// The request has come back to us.
+    #[error("the request has been through this proxy before: parent proxies lead in a circle")]
+    Circle,
     /// The connection broke or ended before the answer was complete.
     #[error("the parent proxy ended the connection before it answered: {0}")]
     Closed(String),
@@ -41,6 +44,9 @@ pub enum Trouble {
     /// There is no TLS with it.
     #[error("TLS with the parent proxy: {0}")]
     Tls(#[from] TlsError),
+    /// It has been through so many proxies.
+    #[error("the request has been through {0} proxies: parent proxies seem to lead in a circle")]
+    TooManyHops(usize),
     /// None of its addresses was reached.
     #[error("the parent proxy was not reached: {0}")]
     Unreached(String),
@@ -98,7 +104,7 @@ impl From<&Trouble> for Refusal {
             Trouble::Closed(_) => Self::ParentBroke,
             Trouble::Garbled(_) => Self::ParentGarbled,
             Trouble::Local(_) => Self::Internal,
-            Trouble::Loop => Self::ParentLoop,
+            Trouble::Circle | Trouble::Loop | Trouble::TooManyHops(_) => Self::ParentLoop,
             Trouble::Name(_) | Trouble::Unreached(_) => Self::ParentUnreachable,
             Trouble::Refused(status) => match status {
                 401 | 407 => Self::ParentLogin,
@@ -150,6 +156,7 @@ mod tests {
         assert!(!others.into_iter().any(blamed));
         let text = String::new;
         for trouble in [
+            Trouble::Circle,
             Trouble::Closed(text()),
             Trouble::Garbled(NotAnAnswer::NotHttp),
             Trouble::Local(text()),
@@ -157,6 +164,7 @@ mod tests {
             Trouble::Name(NameError::NotFound),
             Trouble::Setup(text()),
             Trouble::Tls(TlsError::Protocol(text())),
+            Trouble::TooManyHops(10),
             Trouble::Unreached(text()),
         ] {
             assert!(!blamed(trouble.clone()), "{trouble}");

@@ -82,7 +82,8 @@ async fn talk(
     until: Instant,
     shared: &Shared,
 ) -> Result<(), Trouble> {
-    let (parent, settings) = (check.parent.as_deref(), &check.settings);
+    let parent = check.parent.as_deref().map(Parent::alone);
+    let settings = &check.settings;
     let (address, origin, tcp) = (check.address, check.origin, &check.tcp);
     let mut channel = dial::reach(address, origin, parent, settings, tcp, until, shared).await?;
     let mut request = match check.proxy_protocol {

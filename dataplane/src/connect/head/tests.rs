@@ -92,13 +92,19 @@ fn pitfalls_15_and_25_heads_that_are_served() {
 
 #[test]
 fn a_request_says_who_asks_and_where_early_bytes_begin() {
-    let head = "CONNECT h:443 HTTP/1.1\r\nHost: 127.0.0.1\r\nproxy-authorization: basic Y2k6c2VjcmV0\r\n\r\n";
+    let head = "CONNECT h:443 HTTP/1.1\r\nHost: 127.0.0.1\r\nVIA: 1.1 a, 1.1 b\r\n\
+                proxy-authorization: basic Y2k6c2VjcmV0\r\nvia: 1.0 c\r\n\r\n";
     let stream = [head.as_bytes(), b"\x16\x03\x01early\r\n\r\n"].concat();
     let Read::Request(request) = judge(&stream) else {
         panic!("refused");
     };
     assert_eq!(&stream[request.length..], b"\x16\x03\x01early\r\n\r\n");
     assert_eq!(request.host.as_deref(), Some("127.0.0.1"));
+    assert_eq!(request.hops.and("me"), "1.1 a, 1.1 b, 1.0 c, 1.1 me");
+    let Read::Request(old) = judge(b"CONNECT h:443 HTTP/1.0\r\n\r\n") else {
+        panic!("refused");
+    };
+    assert_eq!(old.hops.and("me"), "1.0 me");
     let credentials = Credentials::Basic {
         user: "ci".to_owned(),
         password: b"secret".to_vec(),

@@ -15,7 +15,7 @@ use crate::connect::refusal::Refusal;
 use crate::connect::target::Host;
 use crate::connect::tunnel::Client;
 use crate::dial::{self, Cause};
-use crate::parent::Parent;
+use crate::parent::Chain;
 use crate::served::DialResult;
 
 /// How long it may take, the parent's own search included: as long as ours without one, and as long
@@ -29,7 +29,7 @@ const MOST: usize = 4;
 /// dialled until one is reached.
 pub(super) async fn reach(
     client: Client<'_>,
-    parent: &Parent,
+    chain: Chain<'_>,
     ask: &Ask<'_>,
     asked: &mut Asked,
 ) -> Result<Reached, Refusal> {
@@ -49,7 +49,7 @@ pub(super) async fn reach(
             let shared = &client.context.shared;
             let settings = &client.active.terms.settings;
             let tcp = &client.active.forward.spec.relay.tcp;
-            let opened = parent.open(ask.target, settings, tcp, until, shared).await;
+            let opened = chain.open(ask.target, settings, tcp, until, shared).await;
             let opened = opened.map_err(Cause::from);
             count(client, start, &opened);
             if let Some(rule) = rule {
@@ -62,7 +62,7 @@ pub(super) async fn reach(
     let allowed = judged(client, ask, &found, asked)?;
     let mut last = Err(Refusal::AddressProhibited);
     for (attempts, (address, rule)) in (1..).zip(allowed.into_iter().take(MOST)) {
-        let opened = open(client, parent, address, until).await;
+        let opened = open(client, chain, address, until).await;
         let may_go_on = match &opened {
             Ok(_) => false,
             Err(Cause::Parent(trouble)) => trouble.is_of_target(),
@@ -79,7 +79,7 @@ pub(super) async fn reach(
 
 async fn open(
     client: Client<'_>,
-    parent: &Parent,
+    chain: Chain<'_>,
     address: SocketAddr,
     until: Instant,
 ) -> Result<Channel, Cause> {
@@ -89,7 +89,7 @@ async fn open(
     let opened = dial::reach(
         address,
         Origin::Author,
-        Some(parent),
+        Some(chain),
         settings,
         &client.active.forward.spec.relay.tcp,
         until,
