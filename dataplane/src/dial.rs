@@ -15,6 +15,7 @@ use crate::shared::Context;
 
 mod attempt;
 pub mod budget;
+pub(crate) mod ports;
 pub mod queue;
 mod race;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tcpforward_process::metric::Metric;
 
 use process::{
     ACCEPT_ERRORS, ACCEPT_WAITS, DESCRIPTORS_FREE, FORWARDS, HANDED_OVER, LAST_GOOD, OPERATORS,
-    REFUSED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
+    PORT_WAITS, REFUSED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
 };
 
 mod process;
@@ -193,6 +193,7 @@ const LOOKUPS: Metric = Metric::counter(
     &["result"],
     "Questions about DNS names of targets; result answered, or failed: no answer, or no such name.",
 );
+
 /// All of them, in the order of the documentation.
 pub const ALL: &[Metric] = &[
     SESSIONS_OPENED,
@@ -234,6 +235,7 @@ pub const ALL: &[Metric] = &[
     REFUSED,
     ACCEPT_ERRORS,
     ACCEPT_WAITS,
+    PORT_WAITS,
     HANDED_OVER,
     DESCRIPTORS_FREE,
     SNAPSHOT_EPOCH,

@@ -29,6 +29,8 @@ pub struct Shared {
     descriptors: Arc<Semaphore>,
     /// How many sessions each worker has.
     pub loads: Loads,
+    /// Dials that waited for their turn, for want of ports.
+    pub port_waits: AtomicU64,
     /// For sessions that move much.
     pub pipes: Pipes,
     /// Woken when a backend turns failing or good, or listeners change.
@@ -81,6 +83,7 @@ impl Shared {
             limit,
             reserved,
             loads: Loads::new(workers),
+            port_waits: AtomicU64::new(0),
             pipes: Pipes::new(Arc::clone(&descriptors), workers),
             descriptors,
             news: Notify::new(),

@@ -105,19 +105,17 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Connects to a backend.
+/// Begins to connect to a backend; [`Stream::connected`] tells when it is done.
 ///
 /// # Errors
-/// It can't be reached, the process or the host is out of something, or the kernel refuses an option.
-pub async fn connect(address: SocketAddr, tcp: &TcpOptions) -> io::Result<Stream> {
+/// The process or the host is out of something, or the kernel refuses an option.
+pub fn connect(address: SocketAddr, tcp: &TcpOptions) -> io::Result<Stream> {
     let socket = options::open(Domain::for_address(address), Side::Relay, tcp)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let stream = Stream::watch(socket.into(), tcp.multipath)?;
-    stream.connected().await?;
-    Ok(stream)
+    Stream::watch(socket.into(), tcp.multipath)
 }
 
 /// Has the kernel look after the peer of a connection to a backend that is silent. A socket of [`connect`] is not

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
 use crate::connect::target::Target;
+use crate::dial::ports::{self, NoTurn};
 use crate::parent::Chain;
 use crate::parent::trouble::Trouble;
 use crate::served::DialResult;
@@ -42,6 +43,11 @@ pub enum Cause {
     /// No answer for so long, while another one has answered.
     #[error("no answer within {0:?}, another backend was faster")]
     Outraced(Duration),
+    /// Searches for ports take all the time that they may.
+    #[error(
+        "this host has few ports left to the address, and other dials came first: it needs a wider net.ipv4.ip_local_port_range, or the target more addresses"
+    )]
+    NoTurn,
     /// One of our own listeners.
     #[error("this data plane itself listens there, so sessions would go in circles")]
     Own,
@@ -63,7 +69,7 @@ impl Cause {
         let error = match self {
             Self::Forbidden(_) | Self::NoPort(_) | Self::Own => DialError::Other,
             Self::Itself => DialError::Refused,
-            Self::Late(_) => return DialResult::Local,
+            Self::Late(_) | Self::NoTurn => return DialResult::Local,
             Self::Parent(trouble) => return trouble.result(),
             Self::Outraced(_) | Self::Timeout(_) => DialError::Timeout,
             Self::Io(error) if socket::is_local(error) => return DialResult::Local,
@@ -122,8 +128,11 @@ pub async fn connect(
     if shared.is_own(address) {
         return Err(Cause::Own);
     }
+    let has_turn = ports::turn(address, until, &shared.port_waits).await;
+    has_turn.map_err(|NoTurn| Cause::NoTurn)?;
     let start = Instant::now();
-    let stream = timeout_at(until, socket::connect(address, tcp))
+    let stream = ports::timed(address, || socket::connect(address, tcp))?;
+    timeout_at(until, stream.connected())
         .await
         .map_err(|_| Cause::no_answer(start, until, Instant::now()))??;
     let is_itself = address.ip().is_loopback() && stream.local_addr()? == address;

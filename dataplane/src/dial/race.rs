@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{self, Cause};
+use super::ports::{self, NoTurn};
 use super::queue::{self, Seat, Seated};
 use super::{Dialling, unix_ms};
 use crate::balancer::backend::Backend;
@@ -59,6 +60,7 @@ pub(super) async fn run(
     tried: &[Arc<Backend>],
     times: Times,
 ) -> Result<Reached, Vec<Failed>> {
+    turn(dialling, seated.seat.backend(), times.deadline).await?;
     let start = Instant::now();
     let hedge_after = dialling.active.forward.spec.relay.dial.hedge_after;
     if hedge_after.is_some() {
@@ -113,6 +115,27 @@ pub(super) async fn run(
     late.map_err(|late| vec![early, late])
 }
 
+/// Waits for ports where they are few. Before anything is timed: no backend is slow because of that, and none is
+/// to be raced.
+async fn turn(
+    dialling: Dialling<'_>,
+    backend: &Arc<Backend>,
+    until: Instant,
+) -> Result<(), Vec<Failed>> {
+    let address = attempt::moved(backend.address, dialling.offset);
+    let (Ok(address), None) = (address, dialling.active.backends_parent()) else {
+        return Ok(());
+    };
+    let waits = &dialling.context.shared.port_waits;
+    if ports::turn(address, until, waits).await == Err(NoTurn) {
+        observe(dialling, backend, Duration::ZERO, &Err(Cause::NoTurn));
+        let backend = Arc::clone(backend);
+        let cause = Cause::NoTurn;
+        return Err(vec![Failed { backend, cause }]);
+    }
+    Ok(())
+}
+
 /// Who may race, if races are not too many already.
 fn rival(dialling: Dialling<'_>, others: &[Arc<Backend>], priority: u32) -> Option<Seated> {
     let now = Instant::now().into_std();
@@ -120,6 +143,11 @@ fn rival(dialling: Dialling<'_>, others: &[Arc<Backend>], priority: u32) -> Opti
         return None;
     }
     let seated = queue::pick(dialling.served, others, dialling.asker(), Some(priority)).ok()?;
+    // It would have to wait itself.
+    let address = attempt::moved(seated.seat.backend().address, dialling.offset);
+    if address.is_ok_and(ports::is_held) {
+        return None;
+    }
     // Only now: without a rival nothing is spent.
     dialling.served.budget().raced(now);
     dialling.served.raced(dialling.context.worker);

@@ -8,6 +8,7 @@ use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward, PassiveCheck};
 
 use super::silent::silent;
 use super::*;
+use crate::served::CONNECT_SECONDS;
 use crate::shared::Shared;
 use crate::sync::samples;
 
@@ -208,6 +209,41 @@ async fn a_slow_answer_is_raced_and_fails_no_session_but_is_remembered() {
     assert_eq!(failing.reason, DialError::Timeout);
     assert!(failing.message.contains("was faster"), "{failing:?}");
     drop(server);
+}
+
+#[tokio::test]
+async fn who_waits_for_ports_is_neither_raced_nor_slow() {
+    let ((_first, address), (_second, other)) = (server(), server());
+    let hedge_after = Some(Duration::from_millis(1));
+    let served = served(times(1, LONG, hedge_after), &[address, other]);
+    pay_for_races(&served, 20);
+    let start = Instant::now();
+    for address in [address, other] {
+        ports::hold(address, SHORT * 2);
+    }
+    dial_once(&served).await.unwrap();
+    assert!(start.elapsed() >= SHORT, "it waits");
+    assert_eq!(served.totals().races, 0);
+    let connects = CONNECT_SECONDS.iter().zip(served.totals().connects);
+    let fast = connects.filter(|(most, _)| **most <= SHORT.as_secs_f64());
+    assert_eq!(fast.map(|(_, count)| count).sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn whose_turn_does_not_come_goes_elsewhere_and_blames_nobody() {
+    let ((_first, address), (_second, other)) = (server(), server());
+    ports::hold(address, LONG);
+    let served = served(times(1, LONG, None), &[address]);
+    let error = dial_once(&served).await.unwrap_err();
+    assert_eq!(error.ending(), Ending::LocalError, "{error}");
+    assert_eq!(failures(&served, address), (0, 0));
+    let served = edited(times(2, LONG, None), &[address, other], |_| {});
+    // Either of them is picked once.
+    for _ in 0..2 {
+        let dialled = dial_once(&served).await.unwrap();
+        assert_eq!(dialled.channel.peer_addr().unwrap(), other);
+    }
+    assert_eq!(failures(&served, address), (0, 0));
 }
 
 #[tokio::test]

@@ -22,6 +22,11 @@ pub(super) const ACCEPT_WAITS: Metric = Metric::counter(
     &[],
     "Times that a connection had to wait because descriptors were short.",
 );
+pub(super) const PORT_WAITS: Metric = Metric::counter(
+    "tcpforward_dataplane_port_waits_total",
+    &[],
+    "Dials that had to wait for their turn, because this host has few ports left to an address; some of them gave up.",
+);
 pub(super) const HANDED_OVER: Metric = Metric::counter(
     "tcpforward_dataplane_sessions_handed_over_total",
     &[],

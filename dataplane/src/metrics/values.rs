@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::process::{
     ACCEPT_ERRORS, ACCEPT_WAITS, DESCRIPTORS_FREE, FORWARDS, HANDED_OVER, LAST_GOOD, OPERATORS,
-    REFUSED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
+    PORT_WAITS, REFUSED, SHARE_INDEX, SHARE_OF, SNAPSHOT_AGE, SNAPSHOT_EPOCH,
 };
 use super::{ALL, CONNECT_HASHES, CONNECT_LOOKUPS, LOOKUPS, SESSIONS_CUT};
 use crate::app::Handle;
@@ -98,6 +98,7 @@ fn of_process(handle: &Handle, families: &mut Families) {
     families.add(CONNECT_HASHES, one(state.hashes));
     families.add(ACCEPT_ERRORS, one(state.accept_errors));
     families.add(ACCEPT_WAITS, one(state.accept_waits));
+    families.add(PORT_WAITS, one(state.port_waits));
     families.add(HANDED_OVER, one(state.handed_over));
     families.add(DESCRIPTORS_FREE, one(state.descriptors_free));
     families.add(SNAPSHOT_EPOCH, one(state.epoch));

@@ -68,9 +68,10 @@ async fn dialled() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let options = TcpOptions::default();
-    let upstream = socket::connect(address, &options);
-    let (upstream, server) = tokio::join!(upstream, listener.accept());
-    (upstream.unwrap(), server.unwrap().0)
+    let upstream = socket::connect(address, &options).unwrap();
+    let (connected, server) = tokio::join!(upstream.connected(), listener.accept());
+    connected.unwrap();
+    (upstream, server.unwrap().0)
 }
 
 #[expect(

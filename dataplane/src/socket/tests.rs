@@ -55,13 +55,20 @@ fn assert_has(socket: &SockRef<'_>, domain: Domain, options: &TcpOptions) {
     assert!(socket.out_of_band_inline().unwrap());
 }
 
+/// A socket to that address, once it is connected.
+async fn connected(address: SocketAddr, options: &TcpOptions) -> Stream {
+    let stream = connect(address, options).unwrap();
+    stream.connected().await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn accepted_and_dialled_sockets_have_every_option() {
     for (ip, domain) in [("127.0.0.1", Domain::IPV4), ("::1", Domain::IPV6)] {
         let address = SocketAddr::new(ip.parse().unwrap(), 0);
         let listener = listen(address, Share::First, &full()).unwrap();
         let address = listener.local_addr().unwrap();
-        let dialled = connect(address, &full()).await.unwrap();
+        let dialled = connected(address, &full()).await;
         assert!(!SockRef::from(&dialled).keepalive().unwrap());
         keep_alive(&dialled, full().keepalive);
         let (accepted, _) = accept(&listener).unwrap();
@@ -76,7 +83,7 @@ async fn without_options_sockets_are_as_they_ever_were() {
     let plain = TcpOptions::default();
     let listener = listen(address, Share::First, &plain).unwrap();
     let address = listener.local_addr().unwrap();
-    let dialled = connect(address, &plain).await.unwrap();
+    let dialled = connected(address, &plain).await;
     keep_alive(&dialled, plain.keepalive);
     let (accepted, _) = accept(&listener).unwrap();
     for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
@@ -172,7 +179,7 @@ async fn multipath_listeners_serve_both_kinds_of_clients() {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = listen(address, Share::First, &multipath).unwrap();
     let address = listener.local_addr().unwrap();
-    let dialled = connect(address, &multipath).await.unwrap();
+    let dialled = connected(address, &multipath).await;
     let (accepted, _) = accept(&listener).unwrap();
     for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
         let protocol = socket.protocol().unwrap();
