@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub async fn run(listen: Listen, context: Context) {
         served,
         exchange,
         multipath,
-        mut tuned,
+        tuned,
         mut phase,
         holding,
     } = listen;
@@ -48,7 +49,7 @@ pub async fn run(listen: Listen, context: Context) {
     };
     match socket::watch(socket, Interest::READABLE) {
         Ok(listener) => {
-            accept_all(&listener, &mut sessions, &mut tuned, &mut phase).await;
+            accept_all(&listener, &mut sessions, tuned, &mut phase).await;
             sessions.take_the_last().await;
             // What has been queued was promised a session; closing would reset it.
             // Not watched any more, so that the close follows the last accept at once.
@@ -81,21 +82,26 @@ struct Sessions {
 async fn accept_all(
     listener: &AsyncFd<TcpListener>,
     sessions: &mut Sessions,
-    tuned: &mut watch::Receiver<TcpOptions>,
+    tuned: watch::Receiver<TcpOptions>,
     phase: &mut watch::Receiver<Phase>,
 ) {
     let shared = Arc::clone(&sessions.context.shared);
-    // Outlives the turns of the loop, so that a wait for descriptors keeps its place.
-    let mut accepting = std::pin::pin!(next(listener, &shared));
+    let mut stopped = pin!(stopped(phase));
+    let mut tuned = pin!(changed(tuned));
+    // All outlive the turns of the loop: a wait for descriptors keeps its place, and to begin to wait for
+    // what hardly ever happens costs more than a session's turn.
+    let mut accepting = pin!(next(listener, &shared));
     loop {
         let started = tokio::select! {
-            _ = stopped(phase) => return,
+            () = &mut stopped => return,
             Some(ended) = sessions.tasks.join_next() => {
                 log_panic(ended);
+                sessions.reap();
                 continue;
             }
-            Ok(()) = tuned.changed() => {
-                tune(listener.get_ref(), &tuned.borrow_and_update(), sessions);
+            mut receiver = &mut tuned => {
+                tune(listener.get_ref(), &receiver.borrow_and_update(), sessions);
+                tuned.set(changed(receiver));
                 continue;
             }
             Some(newcomer) = sessions.exchange.next() => sessions.start(newcomer),
@@ -111,12 +117,21 @@ async fn accept_all(
             Err(error) => {
                 sessions.note(&error);
                 tokio::select! {
-                    _ = stopped(phase) => return,
+                    () = &mut stopped => return,
                     () = tokio::time::sleep(PAUSE) => {}
                 }
             }
         }
     }
+}
+
+/// Completes when other options are wanted.
+async fn changed(mut tuned: watch::Receiver<TcpOptions>) -> watch::Receiver<TcpOptions> {
+    if tuned.changed().await.is_err() {
+        // Whoever could want others is gone.
+        std::future::pending::<()>().await;
+    }
+    tuned
 }
 
 /// They were tried before, so this is news: the kernel has changed its mind.
@@ -236,6 +251,13 @@ impl Sessions {
             if let Err(error) = self.start(newcomer) {
                 self.note(&error);
             }
+        }
+    }
+
+    /// Forgets those that have ended.
+    fn reap(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            log_panic(ended);
         }
     }
 
