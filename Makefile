@@ -133,22 +133,23 @@ scale: ## Prints what an operator takes for 1,000 TcpForwards and 20,000 endpoin
 	target/release/scale
 	cargo bench --locked --workspace --bench core
 
-BENCH := cargo build --release --locked --workspace --bins
+# Optimised as in the image.
+BENCH := cargo build --profile image --locked --package tcpforward --package tcpforward-bench --bins
 
 bench: ## Measures ours beside HAProxy, nginx, Go and others: bench/RESULTS.md (15 minutes; root for its own network)
 	tests/setup.sh bench
 	$(BENCH)
-	target/release/bench --write bench
+	target/image/bench --write bench
 
 bench-quick: ## The same in one short round, which is only printed (2 minutes)
 	tests/setup.sh bench
 	$(BENCH)
-	target/release/bench --quick
+	target/image/bench --quick
 
 bench-path: ## Measures transfers over a long path that loses packets: bench/PATH.md (10 minutes; needs root)
 	tests/setup.sh bench-path
 	$(BENCH)
-	target/release/bench path --write bench
+	target/image/bench path --write bench
 
 generate: ## Makes crds/ and docs/reference/ from the code
 	cargo run --locked --quiet --package tcpforward-operator --bin crdgen -- crds
