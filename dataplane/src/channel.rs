@@ -162,12 +162,26 @@ impl Source for End<'_> {
             Self::Tls(socket, tls) => tls.poll_read(socket, cx, buffer),
         }
     }
+
+    fn seems_to_end(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Plain(socket) => socket.has_fin(cx),
+            Self::Tls(..) => false,
+        }
+    }
 }
 
 impl Sink for End<'_> {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(socket) => socket.poll_write(cx, bytes),
+            Self::Tls(socket, tls) => tls.poll_write(socket, cx, bytes),
+        }
+    }
+
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => socket.poll_write_last(cx, bytes),
             Self::Tls(socket, tls) => tls.poll_write(socket, cx, bytes),
         }
     }

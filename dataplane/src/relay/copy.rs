@@ -16,58 +16,9 @@ use std::task::{Context, Poll, ready};
 use crate::relay::bulk::Bulk;
 use crate::relay::held::{Held, State, u32_of, usize_of};
 
-/// Where bytes come from.
-pub trait Source {
-    /// Reads into a buffer that is never empty; 0: the end.
-    ///
-    /// # Errors
-    /// Whatever ended the source.
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
-}
+mod sides;
 
-/// Where bytes go.
-pub trait Sink {
-    /// Writes a part of the bytes, which are never none.
-    ///
-    /// # Errors
-    /// Whatever ended the sink.
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
-}
-
-/// The way from the source to the sink on which nobody looks at the bytes.
-pub trait Bypass {
-    /// What carries them.
-    type Pipe;
-
-    /// An empty pipe; absent: bytes have to be copied.
-    fn take(&mut self) -> Option<Self::Pipe>;
-
-    /// Takes an empty pipe back.
-    fn give(&mut self, pipe: Self::Pipe);
-
-    /// Moves so many bytes of the source at most into an empty pipe. None says nothing: only a read tells whether
-    /// there are none, or the source has ended, or what comes next can't be moved like that.
-    ///
-    /// # Errors
-    /// `Unsupported`: never on this way; anything else has ended the source.
-    fn fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        pipe: &mut Self::Pipe,
-        most: usize,
-    ) -> io::Result<usize>;
-
-    /// Moves some of the bytes of a pipe, which has so many, to the sink.
-    ///
-    /// # Errors
-    /// Whatever ended the sink.
-    fn poll_drain(
-        &mut self,
-        cx: &mut Context<'_>,
-        pipe: &mut Self::Pipe,
-        bytes: usize,
-    ) -> Poll<io::Result<usize>>;
-}
+pub use sides::{Bypass, Sink, Source};
 
 /// How one direction ended.
 #[derive(Debug)]
@@ -171,6 +122,7 @@ impl<P> Direction<P> {
                 }
                 Poll::Ready(Ok(0)) => self.source.read_to_end(),
                 Poll::Ready(Ok(n)) => {
+                    let n = n + self.read_on(cx, source, scratch.get_mut(n..).unwrap_or_default());
                     moved += n;
                     *turn = turn.saturating_sub((n * COPIED).max(STEP));
                     self.bulk.moved(n);
@@ -210,9 +162,32 @@ impl<P> Direction<P> {
         0
     }
 
+    /// Reads into what is left of the scratch buffer if the end seems to be there, so that the last bytes can go
+    /// together with it: so many more bytes.
+    fn read_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Source,
+        rest: &mut [u8],
+    ) -> usize {
+        if rest.is_empty() || !source.seems_to_end(cx) {
+            return 0;
+        }
+        match source.poll_read(cx, rest) {
+            Poll::Ready(Ok(0)) => self.source.read_to_end(),
+            Poll::Ready(Ok(n)) => return n,
+            Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::Interrupted => {
+                self.source = State::Ended(Err(error));
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+        0
+    }
+
     /// Writes what was just read and keeps what the sink doesn't take now.
     fn write(&mut self, cx: &mut Context<'_>, sink: &mut impl Sink, read: &[u8]) -> io::Result<()> {
-        let written = match poll_write_some(cx, sink, read) {
+        let is_last = matches!(self.source, State::Ended(Ok(())));
+        let written = match poll_write_some(cx, sink, read, is_last) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
@@ -232,7 +207,7 @@ impl<P> Direction<P> {
                 Held::Nothing => return Poll::Ready(Ok(())),
                 Held::Copied(bytes, written) => {
                     let rest = bytes.get(usize_of(*written)..).unwrap_or_default();
-                    let n = ready!(poll_write_some(cx, sink, rest))?;
+                    let n = ready!(poll_write_some(cx, sink, rest, false))?;
                     *written += u32_of(n);
                     if usize_of(*written) >= bytes.len() {
                         self.held = Held::Nothing;
@@ -268,9 +243,14 @@ fn poll_write_some(
     cx: &mut Context<'_>,
     sink: &mut impl Sink,
     bytes: &[u8],
+    is_last: bool,
 ) -> Poll<io::Result<usize>> {
     loop {
-        match ready!(sink.poll_write(cx, bytes)) {
+        let written = match is_last {
+            true => sink.poll_write_last(cx, bytes),
+            false => sink.poll_write(cx, bytes),
+        };
+        match ready!(written) {
             Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return Poll::Ready(other),

@@ -62,10 +62,18 @@ impl Source for &Stream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Stream::poll_read(self, cx, buffer)
     }
+
+    fn seems_to_end(&mut self, cx: &mut Context<'_>) -> bool {
+        self.has_fin(cx)
+    }
 }
 
 impl Sink for &Stream {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Stream::poll_write(self, cx, bytes)
+    }
+
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write_last(self, cx, bytes)
     }
 }

@@ -1,6 +1,8 @@
 //! Ends and resets over real sockets, by the rules of `close`, of bytes that are copied and of those
 //! that go by pipes.
 
+use std::future::poll_fn;
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -187,6 +189,41 @@ async fn the_server_ends_first_and_still_gets_everything() {
     let (bytes, end) = read_all(&mut rig.server).await;
     assert_eq!((bytes.len(), end), (1 << 20, None));
     assert_eq!(ending(rig.relay).await, Ending::UpstreamFin);
+}
+
+/// Not one after the other, which would wake the client twice.
+#[tokio::test]
+async fn a_short_answer_and_its_end_come_together() {
+    for _ in 0..20 {
+        let (client, downstream) = accepted().await;
+        let (upstream, mut server) = dialled().await;
+        server.write_all(b"answer").await.unwrap();
+        server.shutdown().await.unwrap();
+        // The relay finds both at once.
+        let has_fin = async {
+            while !poll_fn(|cx| Poll::Ready(upstream.has_fin(cx))).await {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, has_fin).await.unwrap();
+        let mut client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let reading = std::thread::spawn(move || {
+            let n = client.read(&mut [0; 64]).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let end = client.read(&mut [0; 64]).map_err(|error| error.kind());
+            (client, n, end)
+        });
+        let mut relay = plain(&downstream, &upstream);
+        let relaying = relay.run();
+        let waiting = tokio::task::spawn_blocking(|| reading.join().unwrap());
+        let (_client, n, end) = tokio::select! {
+            _ = relaying => panic!("its client has not ended"),
+            read = waiting => read.unwrap(),
+        };
+        assert_eq!((n, end), (6, Ok(0)));
+    }
 }
 
 const LARGE: usize = 600_000;

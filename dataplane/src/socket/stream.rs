@@ -70,6 +70,12 @@ impl Stream {
         }
     }
 
+    /// Whether the peer's FIN has come: it ends what is still to be read. (`EPOLLRDHUP`)
+    pub fn has_fin(&self, cx: &mut Context<'_>) -> bool {
+        let readable = self.0.poll_read_ready(cx);
+        matches!(readable, Poll::Ready(Ok(guard)) if guard.ready().is_read_closed())
+    }
+
     /// Writes a part of the bytes.
     ///
     /// # Errors
@@ -78,6 +84,16 @@ impl Stream {
         self.poll_write_by(cx, || {
             Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?)
         })
+    }
+
+    /// The same, of bytes that go with the FIN which is sent next. If there is no room for all of them, the kernel sends
+    /// the part that it takes at once (`tcp_sendmsg_locked`).
+    ///
+    /// # Errors
+    /// The connection has broken, or the call was interrupted.
+    pub fn poll_write_last(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        self.poll_write_by(cx, || Ok(rustix::net::send(self, bytes, flags)?))
     }
 
     /// Writes by any means, which say `WouldBlock` when the socket has no room.

@@ -38,6 +38,8 @@ struct Script {
     end: End,
     /// For a sink: breaks once it holds so many bytes.
     room: usize,
+    /// For a sink: what the end was said to follow.
+    last: Vec<u8>,
 }
 
 impl Script {
@@ -130,11 +132,21 @@ impl Source for &RefCell<Script> {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.borrow_mut().read(buffer)
     }
+
+    fn seems_to_end(&mut self, _: &mut Context<'_>) -> bool {
+        self.borrow().data.is_empty()
+    }
 }
 
 impl Sink for &RefCell<Script> {
     fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.borrow_mut().write(bytes)
+    }
+
+    fn poll_write_last(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut sink = self.borrow_mut();
+        sink.last = bytes.to_vec();
+        sink.write(bytes)
     }
 }
 
@@ -218,8 +230,8 @@ proptest! {
         pipes in 0..2_usize,
         is_bulk in any::<bool>(),
     ) {
-        let source = Script { turns: reads, data: sent.clone(), end, room: 0 };
-        let sink = Script { turns: writes, data: Vec::new(), end: End::Clean, room };
+        let source = Script { turns: reads, data: sent.clone(), end, room: 0, last: Vec::new() };
+        let sink = Script { turns: writes, data: Vec::new(), end: End::Clean, room, last: Vec::new() };
         let mut sides = Sides { pipe, pipes, ..Sides::new(source, sink) };
         let mut direction = Direction::starting_with(&first);
         if is_bulk {
@@ -232,6 +244,7 @@ proptest! {
         let sink = sides.sink.into_inner();
         let sent = [first, sent].concat();
         prop_assert_eq!(bytes, sink.data.len() as u64);
+        prop_assert!(sink.last.is_empty() || (end == End::Clean && sent.ends_with(&sink.last)));
         match ended {
             Ended::Fin => {
                 prop_assert_eq!(end, End::Clean);
@@ -256,17 +269,38 @@ fn a_sink_that_takes_nothing_of_something_has_broken() {
         data: vec![7; 20],
         end: End::Clean,
         room: 0,
+        last: Vec::new(),
     };
     let sink = Script {
         turns: VecDeque::from([Turn::Some(3), Turn::Interrupted, Turn::Some(0)]),
         data: Vec::new(),
         end: End::Clean,
         room: usize::MAX,
+        last: Vec::new(),
     };
     let mut sides = Sides::new(source, sink);
     let (ended, bytes) = copy(Direction::default(), &mut sides, 64);
     assert!(matches!(ended, Ended::Sink(error) if error.kind() == io::ErrorKind::WriteZero));
     assert_eq!((bytes, sides.sink.borrow().data.len()), (3, 3));
+}
+
+#[test]
+fn the_last_bytes_go_with_the_end_if_it_is_clean() {
+    for (end, scratch, last) in [
+        (End::Clean, 21, 20),
+        // One more than these would have been read.
+        (End::Clean, 20, 0),
+        (End::Error, 21, 0),
+    ] {
+        let source = Script {
+            end,
+            ..script(vec![7; 20])
+        };
+        let mut sides = Sides::new(source, script(Vec::new()));
+        copy(Direction::default(), &mut sides, scratch);
+        let sink = sides.sink.into_inner();
+        assert_eq!((sink.last.len(), sink.data.len()), (last, 20), "{end:?}");
+    }
 }
 
 #[test]
@@ -276,12 +310,14 @@ fn nothing_is_held_while_the_source_is_silent() {
         data: vec![7; 200],
         end: End::Clean,
         room: 0,
+        last: Vec::new(),
     };
     let sink = Script {
         turns: VecDeque::from([Turn::Some(30), Turn::WouldBlock]),
         data: Vec::new(),
         end: End::Clean,
         room: usize::MAX,
+        last: Vec::new(),
     };
     let mut direction = Direction::default();
     let mut sides = Sides::new(source, sink);
@@ -300,12 +336,14 @@ fn a_busy_source_lets_others_have_their_turn() {
         data: sent,
         end: End::Clean,
         room: 0,
+        last: Vec::new(),
     };
     let sink = Script {
         turns: VecDeque::new(),
         data: Vec::new(),
         end: End::Clean,
         room: all,
+        last: Vec::new(),
     };
     let mut sides = Sides {
         turn: 10 * STEP,
@@ -323,6 +361,7 @@ fn script(data: Vec<u8>) -> Script {
         data,
         end: End::Clean,
         room: usize::MAX,
+        last: Vec::new(),
     }
 }
 
@@ -361,6 +400,7 @@ fn a_pipe_with_bytes_in_it_is_not_given_back() {
         data,
         end: End::Clean,
         room: usize::MAX,
+        last: Vec::new(),
     };
     let sink = script(Vec::new(), &[Turn::Some(10), Turn::WouldBlock]);
     let mut sides = Sides {

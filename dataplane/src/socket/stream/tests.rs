@@ -1,8 +1,8 @@
 //! Streams on loopback: what a short read says, and what it doesn't.
 
 use std::future::poll_fn;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::time::Duration;
 
 use rustix::io::ioctl_fionread;
@@ -111,4 +111,53 @@ async fn a_reset_is_told_with_its_reason() {
     timeout(PATIENCE, stream.broken()).await.unwrap();
     let reason = stream.take_error().unwrap().unwrap();
     assert_eq!(reason.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn the_last_bytes_wait_for_the_fin_and_go_with_it() {
+    let (mut peer, stream) = pair(false);
+    let wrote = poll_fn(|cx| stream.poll_write_last(cx, b"bye")).await;
+    assert_eq!(wrote.unwrap(), 3);
+    peer.set_nonblocking(true).unwrap();
+    let early = peer.read(&mut [0; 64]).unwrap_err();
+    assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+    SockRef::from(&stream).shutdown(Shutdown::Write).unwrap();
+    peer.set_nonblocking(false).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut all = Vec::new();
+    peer.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"bye");
+}
+
+#[tokio::test]
+async fn last_bytes_for_which_there_is_no_room_are_sent_at_once() {
+    let (mut peer, stream) = pair(false);
+    SockRef::from(&stream).set_send_buffer_size(1).unwrap();
+    let bytes = vec![7; 1 << 20];
+    let writing = poll_fn(|cx| stream.poll_write_last(cx, &bytes));
+    let taken = timeout(PATIENCE, writing).await.unwrap().unwrap();
+    assert!(taken < bytes.len());
+    // Less than the 200 ms after which the kernel sends whatever it holds back.
+    peer.set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    peer.read_exact(&mut vec![0; taken]).unwrap();
+}
+
+#[tokio::test]
+async fn a_fin_is_known_before_all_bytes_are_read() {
+    let (mut peer, stream) = pair(false);
+    let has_fin = || poll_fn(|cx| Poll::Ready(stream.has_fin(cx)));
+    peer.write_all(b"bye").unwrap();
+    readable(&stream).await;
+    assert!(!has_fin().await);
+    drop(peer);
+    let has_come = async {
+        while !has_fin().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, has_come).await.unwrap();
+    assert_eq!(read(&stream).await, b"bye");
+    assert!(has_fin().await);
+    assert_eq!(read(&stream).await, b"");
 }
