@@ -99,7 +99,8 @@ impl Life {
                     source: caller.client.ip().to_canonical(),
                     accepted: record.start,
                 };
-                tunnel::serve(downstream, early, client, ticket, record).await
+                // In a box, so that plain relays don't carry it.
+                Box::pin(tunnel::serve(downstream, early, client, ticket, record)).await
             }
         };
         Ok(Reached::new(&active, upstream?, record))

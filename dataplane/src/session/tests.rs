@@ -122,6 +122,16 @@ async fn an_idle_session_costs_little_memory() {
     assert!(both <= 1000, "{future} bytes and {} more", both - future);
 }
 
+/// It is allocated anew for each session.
+#[test]
+fn what_begins_a_relay_carries_nothing_of_a_proxy() {
+    fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+    let begins = size(super::begin);
+    assert!(begins <= 4096, "{begins}");
+}
+
 #[tokio::test]
 async fn a_session_keeps_no_state_of_its_forward_that_is_gone() {
     let (server, served) = rig(|_| {}).await;
