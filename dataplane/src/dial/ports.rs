@@ -27,6 +27,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// So long after the last search an address is one as any other, if there are not many.
 const KEPT: Duration = Duration::from_secs(1);
 
+/// Addresses that a thread knows of at most: clients of a CONNECT proxy name as many as they like. Others are dialled
+/// as if nothing were known of them.
+const MOST: usize = 256;
+
 /// How long a dial waits for its turn: it is better off with another backend, or later.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -50,11 +54,14 @@ struct Known {
     is_scarce: bool,
 }
 
-impl Scarce {
-    /// Each of them has its turn, before what is known of it is over.
-    fn kept(&self) -> Duration {
-        let number = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX);
-        KEPT.max(LONGEST_PAUSE.saturating_mul(number))
+impl Known {
+    /// Whether it still counts, among so many that are known. One that is scarce has its turn before that is over.
+    fn counts(self, among: usize, now: Instant) -> bool {
+        let turns = match self.is_scarce {
+            true => u32::try_from(among).unwrap_or(u32::MAX),
+            false => 0,
+        };
+        self.at + KEPT.max(LONGEST_PAUSE.saturating_mul(turns)) > now
     }
 }
 
@@ -116,7 +123,7 @@ fn held_until(address: SocketAddr) -> Option<Instant> {
         }
         let known = mine.addresses.get(&socket::canonical(address))?;
         let now = Instant::now();
-        let is_short = known.is_scarce && known.at + mine.kept() > now;
+        let is_short = known.is_scarce && known.counts(mine.addresses.len(), now);
         mine.next.filter(|next| is_short && *next > now)
     })
 }
@@ -130,9 +137,11 @@ fn suspect(address: SocketAddr) {
     let at = Instant::now();
     let is_scarce = false;
     MINE.with_borrow_mut(|mine| {
-        let kept = mine.kept();
-        mine.addresses.retain(|_, known| known.at + kept > at);
-        mine.addresses.insert(address, Known { at, is_scarce });
+        let among = mine.addresses.len();
+        mine.addresses.retain(|_, known| known.counts(among, at));
+        if mine.addresses.len() < MOST {
+            mine.addresses.insert(address, Known { at, is_scarce });
+        }
     });
 }
 
@@ -144,13 +153,18 @@ fn learn(address: SocketAddr, took: Duration) {
             mine.addresses.insert(address, Known { at, is_scarce });
             mine.next = Some(at + (took * PAUSE).min(LONGEST_PAUSE));
         } else {
-            let kept = mine.kept();
-            let is_over = |known: &Known| known.at + kept <= at;
+            let among = mine.addresses.len();
+            let is_over = |known: &Known| !known.counts(among, at);
             if mine.addresses.get(&address).is_some_and(is_over) {
                 mine.addresses.remove(&address);
             }
         }
     });
+}
+
+/// Whether this thread would have to wait with a dial to any address that is short of ports.
+pub(super) fn is_pausing() -> bool {
+    MINE.with_borrow(|mine| mine.next.is_some_and(|next| next > Instant::now()))
 }
 
 /// Processor time of this thread.

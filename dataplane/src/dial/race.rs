@@ -142,6 +142,10 @@ fn rival(dialling: Dialling<'_>, others: &[Arc<Backend>], priority: u32) -> Opti
     if !dialling.served.budget().may_race(now) {
         return None;
     }
+    // The first one may wait for ports to the parent, and so would this one: no backend is slow because of that.
+    if dialling.active.backends_parent().is_some() && ports::is_pausing() {
+        return None;
+    }
     let seated = queue::pick(dialling.served, others, dialling.asker(), Some(priority)).ok()?;
     // It would have to wait itself.
     let address = attempt::moved(seated.seat.backend().address, dialling.offset);

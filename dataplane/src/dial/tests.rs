@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use tcpforward_protocol::answer::{DialError, LeftOut};
-use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward, PassiveCheck};
+use tcpforward_protocol::snapshot::{BackendLimits, Dial, Forward, PassiveCheck, Via, ViaScheme};
 
 use super::silent::silent;
 use super::*;
@@ -227,6 +227,32 @@ async fn who_waits_for_ports_is_neither_raced_nor_slow() {
     let connects = CONNECT_SECONDS.iter().zip(served.totals().connects);
     let fast = connects.filter(|(most, _)| **most <= SHORT.as_secs_f64());
     assert_eq!(fast.map(|(_, count)| count).sum::<u64>(), 1);
+}
+
+/// The one that it could race would need a port to the same parent.
+#[tokio::test]
+async fn who_may_wait_for_ports_to_a_parent_is_not_raced() {
+    let ((parent, parent_address), backends) = (server(), [closed(), closed()]);
+    for (pause, may_race) in [(LONG, false), (Duration::ZERO, true)] {
+        let mut dial = times(1, LONG, Some(Duration::from_millis(1)));
+        dial.deadline = SHORT * 2;
+        let served = edited(dial, &backends, |forward| {
+            forward.spec.via = Some(Via {
+                scheme: ViaScheme::Http,
+                host: "127.0.0.1".to_owned(),
+                port: NonZeroU16::new(parent_address.port()).unwrap(),
+                credentials: None,
+                ca: None,
+                unusable: None,
+            });
+        });
+        pay_for_races(&served, 20);
+        ports::hold("192.0.2.1:80".parse().unwrap(), pause);
+        let error = dial_once(&served).await.unwrap_err();
+        assert!(error.to_string().contains("did not answer"), "{error}");
+        assert_eq!(served.totals().races > 0, may_race);
+    }
+    drop(parent);
 }
 
 #[tokio::test]

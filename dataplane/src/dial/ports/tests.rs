@@ -159,3 +159,19 @@ async fn of_many_addresses_each_is_known_until_its_turn() {
     suspect(address("10.0.1.1:80"));
     assert!(many.all(is_held));
 }
+
+#[tokio::test]
+async fn no_more_are_known_than_have_room_however_many_clients_name() {
+    forget();
+    let number = || MINE.with_borrow(|mine| mine.addresses.len());
+    let all = (1..=u16::MAX).map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
+    all.for_each(suspect);
+    assert_eq!(number(), MOST);
+    // Suspicions don't keep each other.
+    MINE.with_borrow_mut(|mine| {
+        let age = |known: &mut Known| known.at -= KEPT;
+        mine.addresses.values_mut().for_each(age);
+    });
+    suspect(address("10.0.0.2:80"));
+    assert_eq!(number(), 1);
+}
