@@ -71,6 +71,8 @@ impl Connection {
     /// lost bytes makes the peer give up on them. A peer that takes nothing is waited for until
     /// then and no longer.
     pub async fn reset_after_sending(self, until: Instant) {
+        // Its last bytes may wait for a FIN that doesn't come now (`poll_write_last`): the option sends them.
+        let _ = SockRef::from(&self.stream).set_tcp_nodelay(true);
         let delivered = async {
             // The runtime tells nothing of acknowledgements, so the kernel is asked again and again.
             let mut pause = Duration::from_millis(1);
