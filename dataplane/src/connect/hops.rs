@@ -20,43 +20,49 @@ impl Hops {
         Self { fields, version }
     }
 
-    /// Adds one more field of a request, of which no byte is a control character.
+    /// Adds one more field of a request. Of each proxy its version and name are kept, which are ASCII; comments are
+    /// nobody else's business.
     pub fn add(&mut self, value: &[u8]) {
-        let value = String::from_utf8_lossy(value);
-        let value = value.trim_matches([' ', '\t', ',']);
-        if value.is_empty() {
-            return;
+        for hop in value.split(|byte| *byte == b',') {
+            let mut words = hop
+                .split(u8::is_ascii_whitespace)
+                .filter(|word| !word.is_empty() && word.is_ascii());
+            let Some((version, name)) = words.next().zip(words.next()) else {
+                continue;
+            };
+            if !self.fields.is_empty() {
+                self.fields.push_str(", ");
+            }
+            self.fields
+                .extend(version.iter().map(|byte| char::from(*byte)));
+            self.fields.push(' ');
+            self.fields
+                .extend(name.iter().map(|byte| char::from(*byte)));
         }
-        if !self.fields.is_empty() {
-            self.fields.push_str(", ");
-        }
-        self.fields.push_str(value);
     }
 
-    /// How many. A comma in a comment counts as well, and comments are rare.
+    /// How many.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.each().count()
+        self.names().count()
     }
 
     /// Whether one of them calls itself that.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.each()
-            .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(name))
+        self.names().any(|known| known == name)
     }
 
     /// The field's value for the next proxy: these, then we.
     #[must_use]
     pub fn and(&self, name: &str) -> String {
-        let mut all = self.clone();
-        all.add(format!("{} {name}", self.version).as_bytes());
-        all.fields
+        let comma = if self.fields.is_empty() { "" } else { ", " };
+        format!("{}{comma}{} {name}", self.fields, self.version)
     }
 
-    fn each(&self) -> impl Iterator<Item = &str> {
-        let each = self.fields.split(',').map(str::trim_ascii);
-        each.filter(|hop| !hop.is_empty())
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let hops = self.fields.split(", ");
+        hops.filter_map(|hop| hop.split_once(' ').map(|(_, name)| name))
     }
 }
 
@@ -76,12 +82,13 @@ mod tests {
             b"1.0 fred, 1.1 p.example.net ",
             b"",
             b",",
-            b"1.1 us (Squid)",
+            b"1.1 us (Squid, of\t1999)",
         ]);
-        assert_eq!(hops.count(), 3);
+        // A comma in a comment counts as well: they are rare.
+        assert_eq!(hops.count(), 4);
         assert_eq!(
             hops.and("me"),
-            "1.0 fred, 1.1 p.example.net, 1.1 us (Squid), 1.1 me"
+            "1.0 fred, 1.1 p.example.net, 1.1 us, of 1999), 1.1 me"
         );
         for (name, is_there) in [("fred", true), ("us", true), ("1.1", false), ("fre", false)] {
             assert_eq!(hops.contains(name), is_there, "{name}");
@@ -97,8 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_passed_on_as_text() {
-        let hops = hops(&[b"1.1 caf\xe9"]);
-        assert_eq!(hops.and("me"), "1.1 caf\u{fffd}, 1.1 me");
+    fn what_is_no_name_is_left_out() {
+        let hops = hops(&[b"1.1 caf\xe9, lonely", b"1.1  two (some\xff)"]);
+        assert_eq!(hops.and("me"), "1.1 two, 1.1 me");
     }
 }
