@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -35,7 +35,7 @@ async fn guest(number: u32, listener: SocketAddr) -> Result<String> {
 
 /// So many guests a second, on a thread of their own: what they wait for holds nobody else up.
 async fn flood(rate: u32, time: Duration, listener: SocketAddr) -> Result<Outcome> {
-    let (done, outcome) = oneshot::channel();
+    let (mut done, outcome) = oneshot::channel();
     std::thread::spawn(move || {
         let flooding = async {
             let number = Cell::new(0);
@@ -43,8 +43,15 @@ async fn flood(rate: u32, time: Duration, listener: SocketAddr) -> Result<Outcom
             open_loop(rate, time, listener, client).await
         };
         let runtime = Builder::new_current_thread().enable_all().build();
-        let outcome = runtime.map_err(Into::into);
-        let _ = done.send(outcome.and_then(|runtime| runtime.block_on(flooding)));
+        let outcome = runtime.map_err(Into::into).and_then(|runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    outcome = flooding => outcome,
+                    () = done.closed() => bail!("nobody waits for the flood"),
+                }
+            })
+        });
+        let _ = done.send(outcome);
     });
     outcome.await?
 }
