@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 /// Processor time that a process has used, in hundredths of a second.
 ///
@@ -23,23 +25,13 @@ pub fn ticks(pid: u32) -> Result<u64> {
     Ok(number(11)? + number(12)?)
 }
 
-/// Processor time of the threads that a process has now, to the nanosecond (`sched-stats`, "/proc/<pid>/schedstat").
+/// Processor time that a process has used, threads that have ended included, to the nanosecond.
 ///
 /// # Errors
-/// It is gone, or the kernel doesn't count.
+/// It is gone.
 pub fn processor_time(pid: u32) -> Result<Duration> {
-    let mut total = Duration::ZERO;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let path = task?.path().join("schedstat");
-        // A thread may end meanwhile.
-        let Ok(text) = fs::read_to_string(&path) else {
-            continue;
-        };
-        let spent = text.split(' ').next().context("time on the processor")?;
-        total += Duration::from_nanos(spent.parse()?);
-    }
-    ensure!(!total.is_zero(), "/proc/{pid}/task/*/schedstat say nothing");
-    Ok(total)
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into()?))?;
+    Ok(clock.now()?.into())
 }
 
 /// Memory of a process that is resident, in KiB.
