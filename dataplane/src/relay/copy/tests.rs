@@ -76,6 +76,17 @@ impl Script {
     }
 }
 
+/// One that has all the room, and ends cleanly behind its data.
+fn script(data: Vec<u8>) -> Script {
+    Script {
+        turns: VecDeque::new(),
+        data,
+        end: End::Clean,
+        room: usize::MAX,
+        last: Vec::new(),
+    }
+}
+
 /// Two sides, and pipes between them that hold so many bytes.
 struct Sides {
     source: RefCell<Script>,
@@ -230,8 +241,8 @@ proptest! {
         pipes in 0..2_usize,
         is_bulk in any::<bool>(),
     ) {
-        let source = Script { turns: reads, data: sent.clone(), end, room: 0, last: Vec::new() };
-        let sink = Script { turns: writes, data: Vec::new(), end: End::Clean, room, last: Vec::new() };
+        let source = Script { turns: reads, end, ..script(sent.clone()) };
+        let sink = Script { turns: writes, room, ..script(Vec::new()) };
         let mut sides = Sides { pipe, pipes, ..Sides::new(source, sink) };
         let mut direction = Direction::starting_with(&first);
         if is_bulk {
@@ -264,19 +275,10 @@ proptest! {
 
 #[test]
 fn a_sink_that_takes_nothing_of_something_has_broken() {
-    let source = Script {
-        turns: VecDeque::new(),
-        data: vec![7; 20],
-        end: End::Clean,
-        room: 0,
-        last: Vec::new(),
-    };
+    let source = script(vec![7; 20]);
     let sink = Script {
         turns: VecDeque::from([Turn::Some(3), Turn::Interrupted, Turn::Some(0)]),
-        data: Vec::new(),
-        end: End::Clean,
-        room: usize::MAX,
-        last: Vec::new(),
+        ..script(Vec::new())
     };
     let mut sides = Sides::new(source, sink);
     let (ended, bytes) = copy(Direction::default(), &mut sides, 64);
@@ -307,17 +309,11 @@ fn the_last_bytes_go_with_the_end_if_it_is_clean() {
 fn nothing_is_held_while_the_source_is_silent() {
     let source = Script {
         turns: VecDeque::from([Turn::Some(100), Turn::WouldBlock]),
-        data: vec![7; 200],
-        end: End::Clean,
-        room: 0,
-        last: Vec::new(),
+        ..script(vec![7; 200])
     };
     let sink = Script {
         turns: VecDeque::from([Turn::Some(30), Turn::WouldBlock]),
-        data: Vec::new(),
-        end: End::Clean,
-        room: usize::MAX,
-        last: Vec::new(),
+        ..script(Vec::new())
     };
     let mut direction = Direction::default();
     let mut sides = Sides::new(source, sink);
@@ -330,21 +326,8 @@ fn nothing_is_held_while_the_source_is_silent() {
 
 #[test]
 fn a_busy_source_lets_others_have_their_turn() {
-    let (sent, all) = (vec![1; 100], usize::MAX);
-    let source = Script {
-        turns: VecDeque::new(),
-        data: sent,
-        end: End::Clean,
-        room: 0,
-        last: Vec::new(),
-    };
-    let sink = Script {
-        turns: VecDeque::new(),
-        data: Vec::new(),
-        end: End::Clean,
-        room: all,
-        last: Vec::new(),
-    };
+    let source = script(vec![1; 100]);
+    let sink = script(Vec::new());
     let mut sides = Sides {
         turn: 10 * STEP,
         ..Sides::new(source, sink)
@@ -352,17 +335,6 @@ fn a_busy_source_lets_others_have_their_turn() {
     let polled = sides.poll(&mut Direction::default(), &mut [0; 1]);
     assert!(polled.is_pending());
     assert_eq!(sides.sink.borrow().data.len(), 10);
-}
-
-/// One that has all the room, and ends cleanly behind its data.
-fn script(data: Vec<u8>) -> Script {
-    Script {
-        turns: VecDeque::new(),
-        data,
-        end: End::Clean,
-        room: usize::MAX,
-        last: Vec::new(),
-    }
 }
 
 #[test]
@@ -395,18 +367,15 @@ fn what_is_long_goes_by_a_pipe_and_what_is_short_does_not() {
 
 #[test]
 fn a_pipe_with_bytes_in_it_is_not_given_back() {
-    let script = |data, turns: &[Turn]| Script {
+    let scripted = |data, turns: &[Turn]| Script {
         turns: turns.iter().copied().collect(),
-        data,
-        end: End::Clean,
-        room: usize::MAX,
-        last: Vec::new(),
+        ..script(data)
     };
-    let sink = script(Vec::new(), &[Turn::Some(10), Turn::WouldBlock]);
+    let sink = scripted(Vec::new(), &[Turn::Some(10), Turn::WouldBlock]);
     let mut sides = Sides {
         pipe: 100,
         pipes: 1,
-        ..Sides::new(script(vec![7; 100], &[]), sink)
+        ..Sides::new(scripted(vec![7; 100], &[]), sink)
     };
     let mut direction = Direction::default();
     direction.bulk.moved(usize::MAX);
