@@ -10,21 +10,6 @@ use anyhow::{Context, Result};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-/// Processor time that a process has used, in hundredths of a second.
-///
-/// # Errors
-/// It is gone.
-pub fn ticks(pid: u32) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(") ").context("the name's end")?;
-    let fields: Vec<&str> = fields.split(' ').collect();
-    let number = |i: usize| -> Result<u64> {
-        let field = fields.get(i).context("utime and stime")?;
-        field.parse().context("a number")
-    };
-    Ok(number(11)? + number(12)?)
-}
-
 /// Processor time that a process has used, threads that have ended included, to the nanosecond.
 ///
 /// # Errors
@@ -32,6 +17,12 @@ pub fn ticks(pid: u32) -> Result<u64> {
 pub fn processor_time(pid: u32) -> Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into()?))?;
     Ok(clock.now()?.into())
+}
+
+/// The share of one processor that was used in that time, in percent.
+#[must_use]
+pub fn percent(used: Duration, window: Duration) -> f64 {
+    used.div_duration_f64(window) * 100.0
 }
 
 /// Memory of a process that is resident, in KiB.
@@ -286,7 +277,6 @@ mod tests {
         assert!(proportional(pid).unwrap() > 0);
         assert!(switches(pid).unwrap().contains_key(&pid));
         assert!(descriptors(pid).unwrap() > 0);
-        ticks(pid).unwrap();
         assert!(processor_time(pid).unwrap() > Duration::ZERO);
         tcp_counter("ListenOverflows").unwrap();
         socket_memory().unwrap();

@@ -101,14 +101,13 @@ pub async fn figures(lab: &Lab, size: Size) -> Result<Vec<Figure>> {
     quiet(pid).await?;
     let filled = measure::resident(pid)?;
 
-    let before = measure::ticks(pid)?;
+    let before = measure::processor_time(pid)?;
     let start = Instant::now();
     let (written, waits) = tokio::try_join!(world.churn(), world.probes(&servers, probe))?;
-    let elapsed = start.elapsed().as_secs_f64();
-    // A tick is a hundredth of a second.
-    let percent = count(usize::try_from(measure::ticks(pid)? - before)?) / elapsed;
+    let elapsed = start.elapsed();
+    let percent = measure::percent(measure::processor_time(pid)? - before, elapsed);
     let resident = measure::resident(pid)?.max(filled);
-    let rate = count(written) / elapsed;
+    let rate = count(written) / elapsed.as_secs_f64();
     Ok(vec![
         Figure::new(
             "memory of the operator",
@@ -259,10 +258,10 @@ where
 async fn quiet(pid: u32) -> Result<()> {
     let look = Duration::from_secs(1);
     eventually("the operator to be done", 5 * SOON, async || {
-        let before = measure::ticks(pid)?;
+        let before = measure::processor_time(pid)?;
         pass(look).await;
-        let used = measure::ticks(pid)? - before;
-        ensure!(used <= 2, "{used} % of a core");
+        let used = measure::percent(measure::processor_time(pid)? - before, look);
+        ensure!(used <= 2.0, "{used} % of a core");
         Ok(())
     })
     .await

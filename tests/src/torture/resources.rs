@@ -109,9 +109,9 @@ pub async fn out_of_descriptors(place: &Place<'_>) -> Result<Vec<Figure>> {
     let mut waiting = waiting_clients(&echo).await?;
     // Without traffic first, so that all the processor time there is comes from the shortage.
     let lines = echo.relay.process.log()?.lines().count();
-    let ticks = measure::ticks(echo.pid())?;
+    let before = measure::processor_time(echo.pid())?;
     pass(window).await;
-    let used = count(usize::try_from(measure::ticks(echo.pid())? - ticks)?);
+    let used = measure::processor_time(echo.pid())? - before;
     let lines = count(echo.relay.process.log()?.lines().count() - lines);
     let (disturbed, broken) = ping_all(&mut served, window).await;
     let answers = timeout(SOON, echo.relay.ready())
@@ -127,9 +127,13 @@ pub async fn out_of_descriptors(place: &Place<'_>) -> Result<Vec<Figure>> {
             count(n_served),
             "sessions",
         ),
-        Figure::new("processor while out of descriptors", used / seconds, "%")
-            .at_most(5.0)
-            .noise(2.0),
+        Figure::new(
+            "processor while out of descriptors",
+            measure::percent(used, window),
+            "%",
+        )
+        .at_most(5.0)
+        .noise(2.0),
         Figure::new("log lines a second", lines / seconds, "lines")
             .at_most(1.0)
             .noise(1.0),

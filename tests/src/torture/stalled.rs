@@ -122,12 +122,12 @@ pub async fn wedged(place: &Place<'_>) -> Result<Vec<Figure>> {
     for flow in &mut flows {
         flow.up.shutdown().await?;
     }
-    let ticks = measure::ticks(link.pid())?;
+    let before = measure::processor_time(link.pid())?;
     pass(window).await;
-    let used = count(usize::try_from(measure::ticks(link.pid())? - ticks)?);
+    let used = measure::processor_time(link.pid())? - before;
     let figure = Figure::new(
         "processor with wedged sessions",
-        used / window.as_secs_f64(),
+        measure::percent(used, window),
         "%",
     );
     Ok(vec![figure.at_most(1.0).noise(1.0)])

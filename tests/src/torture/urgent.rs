@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use crate::eventually::pass;
 use crate::measure;
 use crate::torture::Place;
-use crate::torture::figure::{Figure, count};
+use crate::torture::figure::Figure;
 use crate::torture::flow::{Flow, Link, SOON};
 use crate::torture::relay::Setup;
 
@@ -22,24 +22,23 @@ use crate::torture::relay::Setup;
 pub async fn urgent_byte(place: &Place<'_>) -> Result<Vec<Figure>> {
     let link = Link::start(place, Setup::default()).await?;
     let window = Duration::from_secs(place.scaled(1, 5, |_| 5));
-    let (mut whole, mut worst, mut used) = (0, Duration::ZERO, 0);
+    let (mut whole, mut worst, mut used) = (0, Duration::ZERO, Duration::ZERO);
     for to_server in [true, false] {
         let Flow { down, up } = link.flow().await?;
         let (sender, receiver) = if to_server { (down, up) } else { (up, down) };
-        let before = measure::ticks(link.pid())?;
+        let before = measure::processor_time(link.pid())?;
         let (as_sent, stall) = urgent_midway(sender, receiver, window).await?;
-        used += measure::ticks(link.pid())? - before;
+        used += measure::processor_time(link.pid())? - before;
         whole += usize::from(as_sent);
         worst = worst.max(stall);
     }
-    let idle = window.as_secs_f64() * 2.0;
-    let used = count(usize::try_from(used)?);
+    let used = measure::percent(used, window * 2);
     Ok(vec![
         Figure::share("streams whose other bytes arrive in order", whole, 2).all(),
         Figure::new("longest stall", worst.as_secs_f64() * 1e3, "ms")
             .at_most(1000.0)
             .noise(500.0),
-        Figure::new("processor, silence behind it included", used / idle, "%")
+        Figure::new("processor, silence behind it included", used, "%")
             .at_most(5.0)
             .noise(2.0),
     ])
